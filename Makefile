@@ -1,0 +1,99 @@
+# duq: two commands do it all, `make demo` and `make test`; `make help` lists the rest.
+#
+# Everything is built out of tree in $(BUILD). Sources are found by folder: each cmd/NAME.c is a
+# program, everything under common/ and kernels/cpu/ is the library they share, each
+# tests/c/test_NAME.c is a cmocka test and each tests/bats/NAME.bats a program test.
+
+VERSION = 0.1.0
+PREFIX ?= /usr/local
+SANITIZE ?=
+
+ifeq ($(SANITIZE),1)
+BUILD ?= build/sanitize
+OPTIMIZE = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else
+BUILD ?= build
+OPTIMIZE = -O2
+endif
+
+CC ?= cc
+MODULES = msgpack libzstd libxxhash jansson libpcre2-8 libutf8proc
+# Distributions name msgpack-c's module msgpack or msgpack-c.
+MODULES := $(if $(shell pkg-config --exists msgpack || echo no),$(MODULES:msgpack=msgpack-c),$(MODULES))
+CFLAGS ?= -g
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE) -fopenmp \
+	-Wall -Wextra -Werror $(shell pkg-config --cflags $(MODULES)) $(CFLAGS)
+LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldnnl -lm
+
+PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
+LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
+LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
+SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash pipelines/*.sh examples/*.sh)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all deps demo test bench check-oracle lint format install uninstall clean help
+
+all: $(PROGRAMS:%=$(BUILD)/bin/%)
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/libduq.a: $(LIB_OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(BUILD)/libduq.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+deps:
+	./tests/deps
+
+test: all $(C_TESTS)
+	BUILD='$(BUILD)' ./tests/run
+
+# clang-format settles layout; the others find what the compiler does not.
+lint:
+	clang-format --dry-run -Werror $(shell git ls-files '*.[ch]')
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j 2 -I. \
+		--enable=warning,performance,portability --suppress=missingIncludeSystem \
+		-DDUQ_VERSION='""' $(shell git ls-files '*.c')
+	$(if $(wildcard $(SHELL_FILES)),shellcheck $(wildcard $(SHELL_FILES)))
+	$(if $(wildcard man/*),mandoc -T lint -W warning man/*)
+
+format:
+	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]')
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
+	install $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
+	for page in man/*; do \
+		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
+	for page in man/*; do \
+		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make            build the programs into $(BUILD)/bin'
+	@echo 'make demo       run the main job on the embedded model and texts'
+	@echo 'make test       build and run every test'
+	@echo 'make deps       install what the build needs (apt), or say what to install'
+	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'
+	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
+	@echo 'make lint       formatting and static checks'
+	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
+	@echo 'SANITIZE=1      any of these under ASan and UBSan, in build/sanitize'

@@ -1,0 +1,309 @@
+#include "common/stream/record.h"
+
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- reading fields ---- */
+
+/* The record's id as a C string; kept until the next record is read. */
+static const char *get_id(struct stream_reader *r, const msgpack_object *o)
+{
+    static struct buf copies[4]; /* several readers may be read in turn */
+    static unsigned turn;
+    const msgpack_object *v = map_get(o, "id");
+    if (!v || v->type != MSGPACK_OBJECT_STR)
+        stream_bad_record(r, NULL, "field 'id' is missing or not a string");
+    if (memchr(v->via.str.ptr, '\0', v->via.str.size))
+        stream_bad_record(r, NULL, "field 'id' holds a NUL byte");
+    struct buf *b = &copies[turn++ % 4];
+    b->len = 0;
+    buf_add(b, v->via.str.ptr, v->via.str.size);
+    return buf_str(b);
+}
+
+static int get_int(struct stream_reader *r, const char *id, const msgpack_object *o,
+                   const char *key)
+{
+    const msgpack_object *v = map_get(o, key);
+    if (!v || v->type != MSGPACK_OBJECT_POSITIVE_INTEGER || v->via.u64 > INT32_MAX)
+        stream_bad_record(r, id, "field '%s' is missing or not a whole number", key);
+    return (int)v->via.u64;
+}
+
+static int get_label(struct stream_reader *r, const char *id, const msgpack_object *o)
+{
+    const msgpack_object *v = map_get(o, "label");
+    if (!v || v->type == MSGPACK_OBJECT_NIL)
+        return NO_LABEL;
+    int label = get_int(r, id, o, "label");
+    size_t n = json_array_size(json_object_get(stream_header(r), "classes"));
+    if (n && (size_t)label >= n)
+        stream_bad_record(r, id, "label %d, but there are %zu classes", label, n);
+    return label;
+}
+
+static double get_real(struct stream_reader *r, const char *id, const msgpack_object *o,
+                       const char *key)
+{
+    const msgpack_object *v = map_get(o, key);
+    if (!v || v->type == MSGPACK_OBJECT_NIL)
+        return NAN;
+    if (v->type != MSGPACK_OBJECT_FLOAT64 && v->type != MSGPACK_OBJECT_FLOAT32)
+        stream_bad_record(r, id, "field '%s' is not a number", key);
+    return v->via.f64;
+}
+
+static struct span get_text(struct stream_reader *r, const char *id, const msgpack_object *o)
+{
+    const msgpack_object *v = map_get(o, "text");
+    if (!v || v->type != MSGPACK_OBJECT_STR)
+        stream_bad_record(r, id, "field 'text' is missing or not a string");
+    return (struct span){v->via.str.ptr, v->via.str.size};
+}
+
+/* A bin field as an array of elements of the given size, copied to where they are aligned: a
+ * reader's bytes are not. slot: each array of one record has its own. */
+static const void *get_array(struct stream_reader *r, const char *id, const msgpack_object *o,
+                             const char *key, size_t element, int slot, size_t *count)
+{
+    static struct buf copies[4][3];
+    static unsigned turn[3];
+    const msgpack_object *v = map_get(o, key);
+    *count = 0;
+    if (!v || v->type == MSGPACK_OBJECT_NIL)
+        return NULL;
+    if (v->type != MSGPACK_OBJECT_BIN || v->via.bin.size % element)
+        stream_bad_record(r, id, "field '%s' is not an array of %zu-byte numbers", key, element);
+    struct buf *b = &copies[turn[slot]++ % 4][slot];
+    b->len = 0;
+    buf_reserve(b, v->via.bin.size + 1);
+    buf_add(b, v->via.bin.ptr, v->via.bin.size);
+    *count = v->via.bin.size / element;
+    return b->data;
+}
+
+static const void *need_array(struct stream_reader *r, const char *id, const msgpack_object *o,
+                              const char *key, size_t element, size_t *count)
+{
+    const void *p = get_array(r, id, o, key, element, 0, count);
+    if (!p || *count == 0)
+        stream_bad_record(r, id, "field '%s' is missing or empty", key);
+    size_t classes = json_array_size(json_object_get(stream_header(r), "classes"));
+    if (strcmp(key, "tokens") && classes && *count != classes)
+        stream_bad_record(r, id, "field '%s' has %zu numbers for %zu classes", key, *count,
+                          classes);
+    return p;
+}
+
+/* ---- records ---- */
+
+bool example_read(struct stream_reader *r, struct example *e)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    e->id = get_id(r, &o);
+    e->text = get_text(r, e->id, &o);
+    e->label = get_label(r, e->id, &o);
+    return true;
+}
+
+bool prompt_read(struct stream_reader *r, struct prompt *p)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    p->id = get_id(r, &o);
+    p->prompt = get_int(r, p->id, &o, "prompt");
+    p->text = get_text(r, p->id, &o);
+    p->label = get_label(r, p->id, &o);
+    return true;
+}
+
+bool tokens_read(struct stream_reader *r, struct tokens *t)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    t->id = get_id(r, &o);
+    t->prompt = get_int(r, t->id, &o, "prompt");
+    t->tokens = need_array(r, t->id, &o, "tokens", sizeof *t->tokens, &t->n_tokens);
+    t->label = get_label(r, t->id, &o);
+    return true;
+}
+
+bool scores_read(struct stream_reader *r, struct scores *s)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    s->id = get_id(r, &o);
+    s->prompt = get_int(r, s->id, &o, "prompt");
+    s->logits = need_array(r, s->id, &o, "logits", sizeof *s->logits, &s->n_classes);
+    s->label = get_label(r, s->id, &o);
+    return true;
+}
+
+bool weight_read(struct stream_reader *r, struct weight *w)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    w->prompt = get_int(r, NULL, &o, "prompt");
+    w->weight = get_real(r, NULL, &o, "weight");
+    if (!(w->weight >= 0 && w->weight <= 1))
+        stream_bad_record(r, NULL, "field 'weight' is missing or not between 0 and 1");
+    return true;
+}
+
+bool prediction_read(struct stream_reader *r, struct prediction *p)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    p->id = get_id(r, &o);
+    p->label = get_label(r, p->id, &o);
+    p->probs = need_array(r, p->id, &o, "probs", sizeof *p->probs, &p->n_classes);
+    size_t n;
+    p->alpha = get_array(r, p->id, &o, "alpha", sizeof *p->alpha, 1, &n);
+    if (p->alpha && n != p->n_classes)
+        stream_bad_record(r, p->id, "field 'alpha' has %zu numbers for %zu classes", n,
+                          p->n_classes);
+    p->members = get_array(r, p->id, &o, "members", sizeof *p->members, 2, &n);
+    if (n % p->n_classes)
+        stream_bad_record(r, p->id, "field 'members' has %zu numbers for %zu classes", n,
+                          p->n_classes);
+    p->n_members = n / p->n_classes;
+    p->total = get_real(r, p->id, &o, "total");
+    p->aleatoric = get_real(r, p->id, &o, "aleatoric");
+    p->epistemic = get_real(r, p->id, &o, "epistemic");
+    return true;
+}
+
+/* ---- writing ---- */
+
+static void put_str(msgpack_packer *p, const char *key, const char *s, size_t len)
+{
+    msgpack_pack_str_with_body(p, key, strlen(key));
+    msgpack_pack_str_with_body(p, s, len);
+}
+
+static void put_int(msgpack_packer *p, const char *key, int v)
+{
+    msgpack_pack_str_with_body(p, key, strlen(key));
+    msgpack_pack_int(p, v);
+}
+
+static void put_label(msgpack_packer *p, int label)
+{
+    msgpack_pack_str_with_body(p, "label", 5);
+    if (label == NO_LABEL)
+        msgpack_pack_nil(p);
+    else
+        msgpack_pack_int(p, label);
+}
+
+static void put_real(msgpack_packer *p, const char *key, double v)
+{
+    msgpack_pack_str_with_body(p, key, strlen(key));
+    if (isnan(v))
+        msgpack_pack_nil(p);
+    else
+        msgpack_pack_double(p, v);
+}
+
+static void put_array(msgpack_packer *p, const char *key, const void *data, size_t element,
+                      size_t count)
+{
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+                   "arrays are little-endian on the wire");
+    msgpack_pack_str_with_body(p, key, strlen(key));
+    msgpack_pack_bin_with_body(p, data, element * count);
+}
+
+void example_write(struct stream_writer *w, const struct example *e)
+{
+    msgpack_packer *p = stream_packer(w);
+    msgpack_pack_map(p, 3);
+    put_str(p, "id", e->id, strlen(e->id));
+    put_str(p, "text", e->text.data, e->text.len);
+    put_label(p, e->label);
+    stream_commit(w);
+}
+
+void prompt_write(struct stream_writer *w, const struct prompt *x)
+{
+    msgpack_packer *p = stream_packer(w);
+    msgpack_pack_map(p, 4);
+    put_str(p, "id", x->id, strlen(x->id));
+    put_int(p, "prompt", x->prompt);
+    put_str(p, "text", x->text.data, x->text.len);
+    put_label(p, x->label);
+    stream_commit(w);
+}
+
+void tokens_write(struct stream_writer *w, const struct tokens *t)
+{
+    msgpack_packer *p = stream_packer(w);
+    msgpack_pack_map(p, 4);
+    put_str(p, "id", t->id, strlen(t->id));
+    put_int(p, "prompt", t->prompt);
+    put_array(p, "tokens", t->tokens, sizeof *t->tokens, t->n_tokens);
+    put_label(p, t->label);
+    stream_commit(w);
+}
+
+void scores_write(struct stream_writer *w, const struct scores *s)
+{
+    msgpack_packer *p = stream_packer(w);
+    msgpack_pack_map(p, 4);
+    put_str(p, "id", s->id, strlen(s->id));
+    put_int(p, "prompt", s->prompt);
+    put_array(p, "logits", s->logits, sizeof *s->logits, s->n_classes);
+    put_label(p, s->label);
+    stream_commit(w);
+}
+
+void weight_write(struct stream_writer *w, const struct weight *x)
+{
+    msgpack_packer *p = stream_packer(w);
+    msgpack_pack_map(p, 2);
+    put_int(p, "prompt", x->prompt);
+    put_real(p, "weight", x->weight);
+    stream_commit(w);
+}
+
+void prediction_write(struct stream_writer *w, const struct prediction *x)
+{
+    msgpack_packer *p = stream_packer(w);
+    msgpack_pack_map(p, 6 + (x->alpha != NULL) + (x->members != NULL));
+    put_str(p, "id", x->id, strlen(x->id));
+    put_label(p, x->label);
+    put_array(p, "probs", x->probs, sizeof *x->probs, x->n_classes);
+    if (x->alpha)
+        put_array(p, "alpha", x->alpha, sizeof *x->alpha, x->n_classes);
+    if (x->members)
+        put_array(p, "members", x->members, sizeof *x->members, x->n_members * x->n_classes);
+    put_real(p, "total", x->total);
+    put_real(p, "aleatoric", x->aleatoric);
+    put_real(p, "epistemic", x->epistemic);
+    stream_commit(w);
+}
+
+const char **header_classes(const struct stream_reader *r, size_t *count)
+{
+    const json_t *list = json_object_get(stream_header(r), "classes");
+    *count = json_array_size(list);
+    if (*count == 0)
+        die(EX_DATAERR, "%s: the header names no classes", stream_name(r));
+    const char **names = xcalloc(*count, sizeof *names);
+    for (size_t i = 0; i < *count; i++) {
+        names[i] = json_string_value(json_array_get(list, i));
+        if (!names[i])
+            die(EX_DATAERR, "%s: a class name in the header is not a string", stream_name(r));
+    }
+    return names;
+}

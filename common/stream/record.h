@@ -1,0 +1,91 @@
+/* The record types as C structs: what each stream holds, and its reading and writing.
+ *
+ * read functions fill the struct and return false at the end of the stream; pointers in it live
+ * until the next read. They die (EX_DATAERR, file and record named) at a missing field or one of
+ * the wrong type or length. schemas/NAME.json is the outside definition of each type. */
+#ifndef DUQ_STREAM_RECORD_H
+#define DUQ_STREAM_RECORD_H
+
+#include "common/stream/stream.h"
+
+enum { NO_LABEL = -1 }; /* nil on the wire */
+
+/* UTF-8, not NUL-terminated, may hold NUL bytes. */
+struct span {
+    const char *data;
+    size_t len;
+};
+
+/* schema "example": one text to classify. Header: "classes" when known. */
+struct example {
+    const char *id; /* NUL-terminated; unique in its stream */
+    struct span text;
+    int label;
+};
+
+/* schema "prompt": one text under one instruction. Header: "task", "classes", "prompts" (how many).
+ */
+struct prompt {
+    const char *id;
+    int prompt; /* 0-based instruction number */
+    struct span text;
+    int label;
+};
+
+/* schema "tokens". Header adds "tokenizer" (digest), "class_tokens" (first token of each class). */
+struct tokens {
+    const char *id;
+    int prompt;
+    const int32_t *tokens; /* bin i32; BOS included */
+    size_t n_tokens;
+    int label;
+};
+
+/* schema "scores". Header adds "model" (digest). */
+struct scores {
+    const char *id;
+    int prompt;
+    const float *logits; /* bin f32 [n_classes] */
+    size_t n_classes;
+    int label;
+};
+
+/* schema "weights": one per prompt. Header: "fit" (objective, entropy weight, optimum, the trace).
+ */
+struct weight {
+    int prompt;
+    double weight;
+};
+
+/* schema "prediction". Header: "head" ("ensemble", "softmax" or "dirichlet"); "weights" (of the
+ * members, in their order) for an ensemble. */
+struct prediction {
+    const char *id;
+    int label;
+    const double *probs; /* bin f64 [n_classes] */
+    size_t n_classes;
+    const double *alpha;   /* bin f64 [n_classes], or NULL */
+    const double *members; /* bin f64 [n_members * n_classes], row-major, or NULL */
+    size_t n_members;
+    double total, aleatoric, epistemic; /* nats; NaN where the head cannot tell (nil on the wire) */
+};
+
+bool example_read(struct stream_reader *r, struct example *e);
+bool prompt_read(struct stream_reader *r, struct prompt *p);
+bool tokens_read(struct stream_reader *r, struct tokens *t);
+bool scores_read(struct stream_reader *r, struct scores *s);
+bool weight_read(struct stream_reader *r, struct weight *w);
+bool prediction_read(struct stream_reader *r, struct prediction *p);
+
+void example_write(struct stream_writer *w, const struct example *e);
+void prompt_write(struct stream_writer *w, const struct prompt *p);
+void tokens_write(struct stream_writer *w, const struct tokens *t);
+void scores_write(struct stream_writer *w, const struct scores *s);
+void weight_write(struct stream_writer *w, const struct weight *x);
+void prediction_write(struct stream_writer *w, const struct prediction *p);
+
+/* Class names from a header: an array of NUL-terminated borrowed names; dies when the header has
+ * none. The caller frees the array, not the names. */
+const char **header_classes(const struct stream_reader *r, size_t *count);
+
+#endif

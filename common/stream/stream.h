@@ -1,0 +1,80 @@
+/* Record streams: header map, record maps, trailer map; msgpack, optionally under zstd.
+ *
+ * On the wire (man/duq-stream.5 has the whole of it):
+ *   header   map, first key "duq" (format version 1), then "schema" (record type) and what the
+ *            programs that made the stream say of it: "task", "classes", "model", "made" ...
+ *   record   map, of the header's schema
+ *   trailer  map, first key "end" (record count), then "xxh64" (of the records' bytes, 16 hex
+ * digits) Streams concatenate, plain and compressed ones in any order. */
+#ifndef DUQ_STREAM_H
+#define DUQ_STREAM_H
+
+#include <jansson.h>
+#include <msgpack.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { STREAM_VERSION = 1 };
+
+/* ---- reading ---- */
+
+struct stream_reader;
+
+/* path NULL or "-": standard input. schema: the record type the caller can use, or NULL for any.
+ * Reads up to the first header. Dies: EX_NOINPUT when it cannot be opened, EX_DATAERR when it is
+ * not a stream, is of another schema or another format version. */
+struct stream_reader *stream_open(const char *path, const char *schema);
+
+/* The first header as a JSON object; borrowed, lives as long as the reader. */
+const json_t *stream_header(const struct stream_reader *r);
+const char *stream_schema(const struct stream_reader *r);
+/* The user's name for the input, for messages ("standard input"). */
+const char *stream_name(const struct stream_reader *r);
+
+/* The next record, across concatenated streams; false at the end. The object and what it points to
+ * live until the next call. Dies with EX_DATAERR, naming the record, at a cut or corrupted stream
+ * and at a header that disagrees with the first in schema, model, tokenizer, task or classes. */
+bool stream_next(struct stream_reader *r, msgpack_object *record);
+
+/* Number of the record last returned, counted from 1 over all concatenated streams. */
+uint64_t stream_record_number(const struct stream_reader *r);
+
+/* Dies with EX_DATAERR: "FILE: record N (id ID): MESSAGE". id may be NULL. */
+_Noreturn void stream_bad_record(const struct stream_reader *r, const char *id, const char *format,
+                                 ...) __attribute__((format(printf, 3, 4)));
+
+void stream_close(struct stream_reader *r);
+
+/* ---- writing ---- */
+
+struct stream_writer;
+
+/* A header for a new stream that follows from an input's: a copy of it (or an empty one for NULL)
+ * with "schema" replaced and this program's step appended to "made". The caller sets more keys. */
+json_t *stream_header_from(const json_t *input, const char *schema, int argc, char **argv);
+
+/* path NULL or "-": standard output; otherwise the file appears when stream_finish() has run.
+ * Takes over the header. */
+struct stream_writer *stream_create(const char *path, bool compress, json_t *header);
+/* Pack exactly one map into the packer, then commit it. */
+msgpack_packer *stream_packer(struct stream_writer *w);
+void stream_commit(struct stream_writer *w);
+/* An already encoded record, as it is. */
+void stream_write_raw(struct stream_writer *w, const void *bytes, size_t len);
+/* Hands what is complete to the next program now, for writers whose records come slowly. */
+void stream_flush(struct stream_writer *w);
+uint64_t stream_written(const struct stream_writer *w);
+/* Trailer, flush, rename; dies with EX_IOERR when anything was not written. */
+void stream_finish(struct stream_writer *w);
+
+/* ---- msgpack helpers ---- */
+
+/* A map's value by key, NULL when absent. */
+const msgpack_object *map_get(const msgpack_object *map, const char *key);
+/* Packs any JSON value. */
+void pack_json(msgpack_packer *p, const json_t *value);
+/* Any msgpack value as JSON (bin as null; use the schemas for those). New reference. */
+json_t *json_from_msgpack(const msgpack_object *object);
+
+#endif

@@ -1,0 +1,28 @@
+/* Messages on standard error, and the end of a program that cannot go on. */
+#ifndef DUQ_UTIL_DIAG_H
+#define DUQ_UTIL_DIAG_H
+
+#include <stdbool.h>
+#include <sysexits.h>
+
+/* Set once by program_start(). */
+extern const char *program_name;
+
+enum verbosity { QUIET = -1, NORMAL = 0, VERBOSE = 1 };
+extern enum verbosity verbosity;
+
+/* Prints "PROGRAM: MESSAGE" and exits with a status from sysexits.h. Unfinished output files are
+ * removed on the way out (outfile.h). The message names the file and record and says what to do. */
+_Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* As die(), with ": strerror(errno)" appended; status is EX_IOERR, or EX_NOINPUT for a file that is
+ * missing or may not be read. */
+_Noreturn void die_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A warning, silenced by -q. */
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A remark, shown under -v only. */
+void inform(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

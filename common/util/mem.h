@@ -1,0 +1,30 @@
+/* Memory that is there or ends the program (EX_OSERR), and a growing byte buffer. */
+#ifndef DUQ_UTIL_MEM_H
+#define DUQ_UTIL_MEM_H
+
+#include <stddef.h>
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *old, size_t size);
+/* count * size with an overflow check. */
+void *xreallocarray(void *old, size_t count, size_t size);
+/* 64-byte aligned, for vector loads; free() releases it. Contents are not set. */
+void *xaligned(size_t size);
+char *xstrdup(const char *s);
+char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Bytes that grow at the end. Start from {0}; data is not NUL-terminated unless said so. */
+struct buf {
+    char *data;
+    size_t len, cap;
+};
+void buf_reserve(struct buf *b, size_t extra);
+void buf_add(struct buf *b, const void *bytes, size_t len);
+void buf_addc(struct buf *b, char c);
+void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* NUL-terminates without counting the NUL in len; returns data. */
+char *buf_str(struct buf *b);
+void buf_free(struct buf *b);
+
+#endif

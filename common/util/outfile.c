@@ -1,0 +1,129 @@
+#include "common/util/outfile.h"
+
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct outfile {
+    FILE *stream;
+    char *path, *temporary; /* temporary is NULL when written in place */
+};
+
+/* The names that a sudden end must remove; read by the signal handler, hence fixed in place. */
+enum { MAX_PENDING = 16 };
+static char *volatile pending[MAX_PENDING];
+
+static void remove_pending(void)
+{
+    for (int i = 0; i < MAX_PENDING; i++)
+        if (pending[i])
+            unlink(pending[i]);
+}
+
+static void on_signal(int number)
+{
+    remove_pending();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void watch(char *name)
+{
+    static bool installed;
+    if (!installed) {
+        installed = true;
+        atexit(remove_pending);
+        int signals[] = {SIGINT, SIGTERM, SIGHUP};
+        for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+            struct sigaction old;
+            sigaction(signals[i], NULL, &old);
+            if (old.sa_handler != SIG_IGN)
+                signal(signals[i], on_signal);
+        }
+    }
+    for (int i = 0; i < MAX_PENDING; i++)
+        if (!pending[i]) {
+            pending[i] = name;
+            return;
+        }
+    die(EX_SOFTWARE, "more than %d output files at once", MAX_PENDING);
+}
+
+static void unwatch(const char *name)
+{
+    for (int i = 0; i < MAX_PENDING; i++)
+        if (pending[i] == name)
+            pending[i] = NULL;
+}
+
+static _Noreturn void cannot_create(const char *path)
+{
+    die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
+}
+
+struct outfile *outfile_open(const char *path)
+{
+    struct outfile *f = xcalloc(1, sizeof *f);
+    if (!path || !strcmp(path, "-")) {
+        f->path = xstrdup("standard output");
+        f->stream = stdout;
+        return f;
+    }
+    f->path = xstrdup(path);
+    struct stat st;
+    if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+        f->stream = fopen(path, "wb");
+        if (!f->stream)
+            cannot_create(path);
+        return f;
+    }
+    f->temporary = xasprintf("%s.part.XXXXXX", path);
+    int fd = mkstemp(f->temporary);
+    if (fd < 0)
+        cannot_create(path);
+    watch(f->temporary);
+    mode_t mask = umask(0);
+    umask(mask);
+    if (fchmod(fd, 0666 & ~mask))
+        cannot_create(path);
+    f->stream = fdopen(fd, "wb");
+    if (!f->stream)
+        cannot_create(path);
+    return f;
+}
+
+FILE *outfile_stream(struct outfile *f)
+{
+    return f->stream;
+}
+
+const char *outfile_name(const struct outfile *f)
+{
+    return f->path;
+}
+
+void outfile_finish(struct outfile *f)
+{
+    bool bad = fflush(f->stream) || ferror(f->stream);
+    if (!bad && f->temporary)
+        bad = fsync(fileno(f->stream)) != 0;
+    /* Standard output is closed too: some file systems report a full disk only then. */
+    if (fclose(f->stream) || bad)
+        die(EX_IOERR, "%s: not written: %s", f->path, strerror(errno));
+    if (f->temporary) {
+        if (rename(f->temporary, f->path))
+            die(EX_IOERR, "%s: not put in place: %s", f->path, strerror(errno));
+        unwatch(f->temporary);
+    }
+    free(f->temporary);
+    free(f->path);
+    free(f);
+}

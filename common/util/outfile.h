@@ -1,0 +1,20 @@
+/* Output files that appear whole or not at all: written beside their place, renamed when done. */
+#ifndef DUQ_UTIL_OUTFILE_H
+#define DUQ_UTIL_OUTFILE_H
+
+#include <stdio.h>
+
+struct outfile;
+
+/* path NULL or "-": standard output, nothing to rename. Otherwise opens a temporary file in the
+ * same folder; exit(), SIGINT, SIGTERM and SIGHUP before outfile_finish() remove it. Dies with
+ * EX_CANTCREAT when it cannot be made. A path that is not a regular file (/dev/null, a FIFO) is
+ * written in place. */
+struct outfile *outfile_open(const char *path);
+FILE *outfile_stream(struct outfile *f);
+/* The user's name for it, for messages. */
+const char *outfile_name(const struct outfile *f);
+/* Flushes, syncs, renames and frees; dies with EX_IOERR when anything was not written. */
+void outfile_finish(struct outfile *f);
+
+#endif

@@ -1,0 +1,56 @@
+#include "common/util/progress.h"
+
+#include "common/util/diag.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+    const char *unit;
+    unsigned long total;
+    double began, drawn;
+    int shown;
+} line;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void progress_start(const char *unit, unsigned long total)
+{
+    line.unit = unit;
+    line.total = total;
+    line.began = line.drawn = now();
+    line.shown = verbosity != QUIET && isatty(STDERR_FILENO);
+}
+
+void progress_update(unsigned long done)
+{
+    if (!line.shown)
+        return;
+    double t = now();
+    if (t - line.drawn < 0.1)
+        return;
+    line.drawn = t;
+    double rate = (double)done / (t - line.began);
+    fprintf(stderr, "\r\033[K%s: %lu", program_name, done);
+    if (line.total)
+        fprintf(stderr, "/%lu", line.total);
+    fprintf(stderr, " %s, %.3g/s", line.unit, rate);
+    if (line.total > done && rate > 0) {
+        unsigned long left = (unsigned long)((double)(line.total - done) / rate + 0.5);
+        fprintf(stderr, ", %lu:%02lu:%02lu left", left / 3600, left / 60 % 60, left % 60);
+    }
+    fflush(stderr);
+}
+
+void progress_end(void)
+{
+    if (line.shown)
+        fputs("\r\033[K", stderr);
+    line.shown = 0;
+}
