@@ -33,7 +33,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash pipelines/*.sh exam
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps demo test bench check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint demo test check bench check-oracle lint format install uninstall clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -56,13 +56,20 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
 deps:
-	./tests/deps
+	@./tests/deps
 
-test: all $(C_TESTS)
+deps-lint:
+	@./tests/deps lint
+
+# make again, for what deps installed changes the flags that this run has already worked out.
+test: deps
+	@$(MAKE) --no-print-directory check
+
+check: all $(C_TESTS)
 	BUILD='$(BUILD)' ./tests/run
 
 # clang-format settles layout; the others find what the compiler does not.
-lint:
+lint: deps-lint
 	clang-format --dry-run -Werror $(shell git ls-files '*.[ch]')
 	cppcheck --quiet --std=c11 --library=.cppcheck.cfg --error-exitcode=1 --inline-suppr -j 2 -I. \
 		--enable=warning,performance,portability --suppress=missingIncludeSystem --suppress=nullPointerRedundantCheck \
