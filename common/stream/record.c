@@ -8,20 +8,18 @@
 
 /* ---- reading fields ---- */
 
-/* The record's id as a C string; kept until the next record is read. */
+/* The record's id as a C string. */
 static const char *get_id(struct stream_reader *r, const msgpack_object *o)
 {
-    static struct buf copies[4]; /* several readers may be read in turn */
-    static unsigned turn;
     const msgpack_object *v = map_get(o, "id");
     if (!v || v->type != MSGPACK_OBJECT_STR)
         stream_bad_record(r, NULL, "field 'id' is missing or not a string");
     if (memchr(v->via.str.ptr, '\0', v->via.str.size))
         stream_bad_record(r, NULL, "field 'id' holds a NUL byte");
-    struct buf *b = &copies[turn++ % 4];
-    b->len = 0;
-    buf_add(b, v->via.str.ptr, v->via.str.size);
-    return buf_str(b);
+    char *id = stream_alloc(r, v->via.str.size + 1);
+    memcpy(id, v->via.str.ptr, v->via.str.size);
+    id[v->via.str.size] = '\0';
+    return id;
 }
 
 static int get_int(struct stream_reader *r, const char *id, const msgpack_object *o,
@@ -51,9 +49,17 @@ static double get_real(struct stream_reader *r, const char *id, const msgpack_ob
     const msgpack_object *v = map_get(o, key);
     if (!v || v->type == MSGPACK_OBJECT_NIL)
         return NAN;
-    if (v->type != MSGPACK_OBJECT_FLOAT64 && v->type != MSGPACK_OBJECT_FLOAT32)
+    switch (v->type) {
+    case MSGPACK_OBJECT_FLOAT32:
+    case MSGPACK_OBJECT_FLOAT64:
+        return v->via.f64;
+    case MSGPACK_OBJECT_POSITIVE_INTEGER:
+        return (double)v->via.u64;
+    case MSGPACK_OBJECT_NEGATIVE_INTEGER:
+        return (double)v->via.i64;
+    default:
         stream_bad_record(r, id, "field '%s' is not a number", key);
-    return v->via.f64;
+    }
 }
 
 static struct span get_text(struct stream_reader *r, const char *id, const msgpack_object *o)
@@ -65,30 +71,26 @@ static struct span get_text(struct stream_reader *r, const char *id, const msgpa
 }
 
 /* A bin field as an array of elements of the given size, copied to where they are aligned: a
- * reader's bytes are not. slot: each array of one record has its own. */
+ * reader's bytes are not. NULL when the field is nil or not there. */
 static const void *get_array(struct stream_reader *r, const char *id, const msgpack_object *o,
-                             const char *key, size_t element, int slot, size_t *count)
+                             const char *key, size_t element, size_t *count)
 {
-    static struct buf copies[4][3];
-    static unsigned turn[3];
     const msgpack_object *v = map_get(o, key);
     *count = 0;
     if (!v || v->type == MSGPACK_OBJECT_NIL)
         return NULL;
     if (v->type != MSGPACK_OBJECT_BIN || v->via.bin.size % element)
         stream_bad_record(r, id, "field '%s' is not an array of %zu-byte numbers", key, element);
-    struct buf *b = &copies[turn[slot]++ % 4][slot];
-    b->len = 0;
-    buf_reserve(b, v->via.bin.size + 1);
-    buf_add(b, v->via.bin.ptr, v->via.bin.size);
     *count = v->via.bin.size / element;
-    return b->data;
+    void *numbers = stream_alloc(r, v->via.bin.size);
+    memcpy(numbers, v->via.bin.ptr, v->via.bin.size);
+    return numbers;
 }
 
 static const void *need_array(struct stream_reader *r, const char *id, const msgpack_object *o,
                               const char *key, size_t element, size_t *count)
 {
-    const void *p = get_array(r, id, o, key, element, 0, count);
+    const void *p = get_array(r, id, o, key, element, count);
     if (!p || *count == 0)
         stream_bad_record(r, id, "field '%s' is missing or empty", key);
     size_t classes = json_array_size(json_object_get(stream_header(r), "classes"));
@@ -168,11 +170,11 @@ bool prediction_read(struct stream_reader *r, struct prediction *p)
     p->label = get_label(r, p->id, &o);
     p->probs = need_array(r, p->id, &o, "probs", sizeof *p->probs, &p->n_classes);
     size_t n;
-    p->alpha = get_array(r, p->id, &o, "alpha", sizeof *p->alpha, 1, &n);
+    p->alpha = get_array(r, p->id, &o, "alpha", sizeof *p->alpha, &n);
     if (p->alpha && n != p->n_classes)
         stream_bad_record(r, p->id, "field 'alpha' has %zu numbers for %zu classes", n,
                           p->n_classes);
-    p->members = get_array(r, p->id, &o, "members", sizeof *p->members, 2, &n);
+    p->members = get_array(r, p->id, &o, "members", sizeof *p->members, &n);
     if (n % p->n_classes)
         stream_bad_record(r, p->id, "field 'members' has %zu numbers for %zu classes", n,
                           p->n_classes);

@@ -14,29 +14,38 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-/* Records nest little; what nests deeper is not ours and would exhaust the stack. */
-enum { CHUNK = 1 << 16 };
+/* MAX_RECORD and MAX_DEPTH bound what a corrupted length can make the reader take up: no record of
+ * ours comes near them. */
+enum { CHUNK = 1 << 18, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, ZONE = 8192 };
 
 /* The keys in which concatenated headers must agree: they say what a record means. */
 static const char *const essential[] = {"schema",  "task",         "classes", "tokenizer",
                                         "model",   "class_tokens", "prompts", "head",
                                         "adapter", "weights"};
 
+/* Bytes with those before at already used up. */
+struct window {
+    struct buf bytes;
+    size_t at;
+};
+
 struct stream_reader {
+    char **paths;
+    int n_paths, opened;
     int fd;
     char *name, *schema;
     json_t *header;
-    ZSTD_DStream *zstd; /* NULL while the bytes are plain */
-    bool frame_open;    /* inside a zstd frame */
-    struct buf raw;     /* bytes from the file, not yet decoded */
-    size_t raw_at;
-    bool raw_end;
-    struct buf data; /* decoded bytes */
-    size_t at;
-    msgpack_unpacked object;
+    struct window raw;  /* zstd bytes, not yet decoded */
+    struct window data; /* plain or decoded bytes */
+    ZSTD_DCtx *zstd;
+    bool compressed; /* raw is where the file's bytes go, not data */
+    bool frame_open; /* inside a zstd frame */
+    msgpack_zone zone;
     XXH64_state_t *hash;
+    uint64_t header_sum;
     uint64_t count;  /* records of the present part */
-    uint64_t number; /* records of all parts */
+    uint64_t number; /* records of the present file */
+    int parts;       /* headers seen in the present file */
     bool inside;     /* between a header and its trailer */
 };
 
@@ -53,126 +62,296 @@ static void bad_stream(const struct stream_reader *r, const char *format, ...)
     die(EX_DATAERR, "%s: after record %" PRIu64 ": %s", r->name, r->number, text);
 }
 
+static _Noreturn void not_a_stream(const struct stream_reader *r)
+{
+    die(EX_DATAERR, "%s: not a duq stream (rec from-csv makes one of a CSV file)", r->name);
+}
+
 /* ---- bytes ---- */
 
-static bool fill_raw(struct stream_reader *r)
+static const char *rest(const struct window *w)
 {
-    if (r->raw_end)
-        return false;
-    if (r->raw_at == r->raw.len)
-        r->raw_at = r->raw.len = 0;
-    buf_reserve(&r->raw, CHUNK);
+    return w->bytes.data + w->at;
+}
+
+static size_t left(const struct window *w)
+{
+    return w->bytes.len - w->at;
+}
+
+static void drop_used(struct window *w)
+{
+    if (!w->at)
+        return;
+    memmove(w->bytes.data, w->bytes.data + w->at, left(w));
+    w->bytes.len -= w->at;
+    w->at = 0;
+}
+
+static void move_rest(struct window *to, struct window *from)
+{
+    to->bytes.len = to->at = 0;
+    buf_add(&to->bytes, rest(from), left(from));
+    from->bytes.len = from->at = 0;
+}
+
+/* Reads more of the file; false at its end. */
+static bool read_more(struct stream_reader *r, struct window *into)
+{
+    drop_used(into);
+    buf_reserve(&into->bytes, CHUNK);
     ssize_t n;
     do
-        n = read(r->fd, r->raw.data + r->raw.len, CHUNK);
+        n = read(r->fd, into->bytes.data + into->bytes.len, CHUNK);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        die(EX_IOERR, "%s: after record %" PRIu64 ": %s", r->name, r->number, strerror(errno));
-    if (n == 0)
-        r->raw_end = true;
-    r->raw.len += (size_t)n;
+        die_errno("%s: after record %" PRIu64, r->name, r->number);
+    into->bytes.len += (size_t)n;
     return n > 0;
 }
 
-static bool starts_zstd(const char *p, size_t len)
+/* Four bytes, unless the file ends before. */
+static void read_magic(struct stream_reader *r, struct window *w)
 {
-    return len >= 4 && !memcmp(p, "\x28\xb5\x2f\xfd", 4);
+    while (left(w) < 4 && read_more(r, w))
+        ;
 }
 
-/* At a boundary between plain streams, decoded bytes that begin a zstd frame go back to the raw
- * side. */
-static void push_back(struct stream_reader *r)
+/* A zstd frame or a skippable one, as pzstd puts in front. */
+static bool starts_zstd(const struct window *w)
 {
-    struct buf rest = {0};
-    buf_add(&rest, r->data.data + r->at, r->data.len - r->at);
-    buf_add(&rest, r->raw.data + r->raw_at, r->raw.len - r->raw_at);
-    buf_free(&r->raw);
-    r->raw = rest;
-    r->raw_at = 0;
-    r->at = r->data.len = 0;
+    const unsigned char *p = (const unsigned char *)rest(w);
+    return left(w) >= 4 && (!memcmp(p, "\x28\xb5\x2f\xfd", 4) ||
+                            ((p[0] & 0xf0) == 0x50 && !memcmp(p + 1, "\x2a\x4d\x18", 3)));
 }
 
-/* Decodes more bytes to the end of data; false at the end of the input. */
+/* Gets more decoded bytes; false at the end of the file. Between streams it may also return with
+ * none, for the encoding may change there. */
 static bool fill(struct stream_reader *r)
 {
-    if (r->at) {
-        memmove(r->data.data, r->data.data + r->at, r->data.len - r->at);
-        r->data.len -= r->at;
-        r->at = 0;
-    }
+    if (!r->compressed)
+        return read_more(r, &r->data);
+    drop_used(&r->data);
     for (;;) {
         if (!r->frame_open) {
-            while (r->raw.len - r->raw_at < 4 && fill_raw(r))
-                ;
-            if (r->raw_at == r->raw.len)
+            read_magic(r, &r->raw);
+            if (!left(&r->raw))
                 return false;
-            /* Between frames and streams alone may the encoding change. */
-            if (!r->inside && r->data.len == 0) {
-                bool zstd = starts_zstd(r->raw.data + r->raw_at, r->raw.len - r->raw_at);
-                if (zstd && !r->zstd && !(r->zstd = ZSTD_createDStream()))
-                    die(EX_OSERR, "out of memory");
-                if (!zstd) {
-                    ZSTD_freeDStream(r->zstd);
-                    r->zstd = NULL;
-                }
-            }
-            if (!r->zstd) {
-                buf_add(&r->data, r->raw.data + r->raw_at, r->raw.len - r->raw_at);
-                r->raw_at = r->raw.len;
-                return true;
-            }
+            if (!starts_zstd(&r->raw))
+                bad_stream(r, "the zstd data goes on with something else: the stream is corrupted");
             ZSTD_DCtx_reset(r->zstd, ZSTD_reset_session_only);
             r->frame_open = true;
         }
-        buf_reserve(&r->data, CHUNK);
-        ZSTD_inBuffer in = {r->raw.data, r->raw.len, r->raw_at};
-        ZSTD_outBuffer out = {r->data.data + r->data.len, CHUNK, 0};
-        size_t left = ZSTD_decompressStream(r->zstd, &out, &in);
-        if (ZSTD_isError(left))
-            bad_stream(r, "the zstd data is corrupted (%s)", ZSTD_getErrorName(left));
-        r->raw_at = in.pos;
-        r->data.len += out.pos;
-        if (left == 0)
-            r->frame_open = false;
-        if (out.pos)
+        buf_reserve(&r->data.bytes, CHUNK);
+        ZSTD_inBuffer in = {rest(&r->raw), left(&r->raw), 0};
+        ZSTD_outBuffer out = {r->data.bytes.data + r->data.bytes.len, CHUNK, 0};
+        size_t more = ZSTD_decompressStream(r->zstd, &out, &in);
+        if (ZSTD_isError(more))
+            bad_stream(r, "the zstd data is corrupted (%s)", ZSTD_getErrorName(more));
+        r->raw.at += in.pos;
+        r->data.bytes.len += out.pos;
+        r->frame_open = more != 0;
+        if (out.pos || (!r->frame_open && !r->inside))
             return true;
-        if (left && r->raw_at == r->raw.len && !fill_raw(r))
+        if (r->frame_open && !left(&r->raw) && !read_more(r, &r->raw))
             bad_stream(r, "the zstd data ends in the middle: the stream was cut off");
+    }
+}
+
+/* Opens the next of the paths; without any, standard input. */
+static void open_file(struct stream_reader *r)
+{
+    const char *path = r->n_paths ? r->paths[r->opened] : "-";
+    r->opened++;
+    r->number = 0;
+    r->parts = 0;
+    free(r->name);
+    if (!strcmp(path, "-")) {
+        r->name = xstrdup("standard input");
+        r->fd = STDIN_FILENO;
+        return;
+    }
+    r->name = xstrdup(path);
+    r->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (r->fd < 0)
+        die_errno("%s", path);
+}
+
+static bool next_file(struct stream_reader *r)
+{
+    if (!r->parts)
+        die(EX_DATAERR, "%s: empty, not even a header: did the program before it fail?", r->name);
+    if (r->opened >= r->n_paths)
+        return false;
+    if (r->fd != STDIN_FILENO)
+        close(r->fd);
+    open_file(r);
+    return true;
+}
+
+/* Between streams: sees to it that data holds the next one's first bytes, going from plain to zstd
+ * and back and from file to file; false at the end of the last. */
+static bool find_stream(struct stream_reader *r)
+{
+    for (;;) {
+        if (r->compressed && left(&r->data))
+            return true;
+        if (r->compressed && r->frame_open) {
+            fill(r);
+            continue;
+        }
+        struct window *w = r->compressed ? &r->raw : &r->data;
+        read_magic(r, w);
+        if (!left(w)) {
+            if (!next_file(r))
+                return false;
+        } else if (starts_zstd(w)) {
+            if (!r->zstd && !(r->zstd = ZSTD_createDCtx()))
+                die(EX_OSERR, "out of memory");
+            if (!r->compressed)
+                move_rest(&r->raw, &r->data);
+            r->compressed = true;
+            fill(r);
+        } else {
+            if (r->compressed)
+                move_rest(&r->data, &r->raw);
+            r->compressed = false;
+            return true;
+        }
     }
 }
 
 /* ---- objects ---- */
 
+/* How far the bytes of one object have been looked through: what is still to come at each level. */
+struct scan {
+    size_t pos;
+    unsigned depth;
+    uint64_t items[MAX_DEPTH];
+};
+
+enum found { WHOLE, MORE, CORRUPTED };
+
+static uint64_t big_endian(const unsigned char *p, unsigned width)
+{
+    uint64_t v = 0;
+    while (width--)
+        v = v << 8 | *p++;
+    return v;
+}
+
+/* Finds where the object that begins at p ends, without building it: so that nothing is allocated
+ * for what a damaged length only claims to be there. Goes on where it left off after MORE. */
+static enum found scan_object(const char *bytes, size_t have, struct scan *s)
+{
+    /* For the codes 0xc0 to 0xdf: the width of a length that follows, or of the value itself.
+     * Extension types (0xc7 to 0xc9, 0xd4 to 0xd8) and 0xc1 have no place in a stream. */
+    static const unsigned char length_width[32] = {
+        [0x04] = 1, [0x05] = 2, [0x06] = 4, [0x19] = 1, [0x1a] = 2,
+        [0x1b] = 4, [0x1c] = 2, [0x1d] = 4, [0x1e] = 2, [0x1f] = 4};
+    static const unsigned char value_width[32] = {
+        [0x0a] = 4, [0x0b] = 8, [0x0c] = 1, [0x0d] = 2, [0x0e] = 4,
+        [0x0f] = 8, [0x10] = 1, [0x11] = 2, [0x12] = 4, [0x13] = 8};
+    const unsigned char *p = (const unsigned char *)bytes;
+    while (s->depth) {
+        if (!s->items[s->depth - 1]) {
+            s->depth--;
+            continue;
+        }
+        if (s->pos >= have)
+            return MORE;
+        unsigned c = p[s->pos];
+        uint64_t head = 1, body = 0, items = 0;
+        if (c < 0x80 || c >= 0xe0) {
+            /* a small integer */
+        } else if (c < 0x90) {
+            items = 2 * (c & 15);
+        } else if (c < 0xa0) {
+            items = c & 15;
+        } else if (c < 0xc0) {
+            body = c & 31;
+        } else {
+            unsigned width = length_width[c - 0xc0];
+            if (c == 0xc1 || (c >= 0xc7 && c <= 0xc9) || (c >= 0xd4 && c <= 0xd8))
+                return CORRUPTED;
+            if (width > have - s->pos - 1)
+                return MORE;
+            head += width;
+            uint64_t length = big_endian(p + s->pos + 1, width);
+            if (c >= 0xde)
+                items = 2 * length;
+            else if (c >= 0xdc)
+                items = length;
+            else
+                body = length + value_width[c - 0xc0];
+        }
+        s->items[s->depth - 1]--;
+        if (s->pos + head + body + items > MAX_RECORD)
+            return CORRUPTED;
+        s->pos += head + body;
+        if (items) {
+            if (s->depth == MAX_DEPTH)
+                return CORRUPTED;
+            s->items[s->depth++] = items;
+        }
+    }
+    return s->pos <= have ? WHOLE : MORE;
+}
+
 /* Reads the next object of whatever kind; false at the end of the input. start, len: its bytes. */
 static bool next_object(struct stream_reader *r, const char **start, size_t *len)
 {
+    if (!r->inside && !find_stream(r))
+        return false;
+    struct scan s = {.depth = 1, .items = {1}};
     for (;;) {
-        if (!r->inside && r->at < r->data.len && !r->zstd &&
-            starts_zstd(r->data.data + r->at, r->data.len - r->at))
-            push_back(r);
-        size_t off = 0, have = r->data.len - r->at;
-        msgpack_unpack_return got =
-            have ? msgpack_unpack_next(&r->object, r->data.data + r->at, have, &off)
-                 : MSGPACK_UNPACK_CONTINUE;
-        switch (got) {
-        case MSGPACK_UNPACK_SUCCESS:
-        case MSGPACK_UNPACK_EXTRA_BYTES:
-            *start = r->data.data + r->at;
-            *len = off;
-            r->at += off;
+        switch (scan_object(rest(&r->data), left(&r->data), &s)) {
+        case WHOLE:
+            *start = rest(&r->data);
+            *len = s.pos;
+            r->data.at += s.pos;
             return true;
-        case MSGPACK_UNPACK_CONTINUE:
+        case CORRUPTED:
+            if (!r->parts)
+                not_a_stream(r);
+            bad_stream(r, "the bytes of the next are not msgpack: the stream is corrupted");
+        case MORE:
             if (fill(r))
                 continue;
-            if (have)
-                bad_stream(r, "the stream was cut off in the middle of a record; make it again");
-            return false;
-        case MSGPACK_UNPACK_NOMEM_ERROR:
-            die(EX_OSERR, "out of memory");
-        default:
-            bad_stream(r, "the bytes are not msgpack: the stream is corrupted or not a duq stream");
+            if (!r->parts)
+                not_a_stream(r);
+            if (left(&r->data))
+                bad_stream(r, "the stream was cut off in the middle of the next; make it again");
+            bad_stream(r, "the stream ends without its trailer: it was cut off; make it again");
         }
     }
+}
+
+/* The object's bytes as a tree whose strings point into them. */
+static msgpack_object unpack(struct stream_reader *r, const char *start, size_t len)
+{
+    msgpack_object o;
+    size_t off = 0;
+    msgpack_zone_clear(&r->zone);
+    switch (msgpack_unpack(start, len, &off, &r->zone, &o)) {
+    case MSGPACK_UNPACK_SUCCESS:
+    case MSGPACK_UNPACK_EXTRA_BYTES:
+        return o;
+    case MSGPACK_UNPACK_NOMEM_ERROR:
+        die(EX_OSERR, "out of memory");
+    default:
+        bad_stream(r, "the bytes of the next are not msgpack: the stream is corrupted");
+    }
+}
+
+/* Whether the object is a map and its first key is this one (of less than 32 bytes). */
+static bool first_key_is(const char *bytes, size_t len, const char *key)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    size_t n = strlen(key), head = *p == 0xde ? 3 : *p == 0xdf ? 5 : 1;
+    if ((head == 1 && (*p & 0xf0) != 0x80) || len < head + 1 + n)
+        return false;
+    return p[head] == (0xa0 | n) && !memcmp(p + head + 1, key, n);
 }
 
 const msgpack_object *map_get(const msgpack_object *map, const char *key)
@@ -189,22 +368,14 @@ const msgpack_object *map_get(const msgpack_object *map, const char *key)
     return NULL;
 }
 
-static bool first_key_is(const msgpack_object *map, const char *key)
-{
-    if (map->type != MSGPACK_OBJECT_MAP || map->via.map.size == 0)
-        return false;
-    const msgpack_object *k = &map->via.map.ptr[0].key;
-    return k->type == MSGPACK_OBJECT_STR && k->via.str.size == strlen(key) &&
-           !memcmp(k->via.str.ptr, key, k->via.str.size);
-}
-
 json_t *json_from_msgpack(const msgpack_object *o)
 {
     switch (o->type) {
     case MSGPACK_OBJECT_BOOLEAN:
         return json_boolean(o->via.boolean);
     case MSGPACK_OBJECT_POSITIVE_INTEGER:
-        return json_integer((json_int_t)o->via.u64);
+        return o->via.u64 <= INT64_MAX ? json_integer((json_int_t)o->via.u64)
+                                       : json_real((double)o->via.u64);
     case MSGPACK_OBJECT_NEGATIVE_INTEGER:
         return json_integer((json_int_t)o->via.i64);
     case MSGPACK_OBJECT_FLOAT32:
@@ -237,14 +408,14 @@ json_t *json_from_msgpack(const msgpack_object *o)
     }
 }
 
-/* Takes in a header object: the first one is kept, later ones are held against it. */
-static void take_header(struct stream_reader *r, const char *wanted)
+/* Takes in a header: the first one is kept, later ones are held against it. */
+static void take_header(struct stream_reader *r, const char *bytes, size_t len, const char *wanted)
 {
-    const msgpack_object *o = &r->object.data;
-    const msgpack_object *version = map_get(o, "duq");
+    msgpack_object o = unpack(r, bytes, len);
+    const msgpack_object *version = map_get(&o, "duq");
     if (version->type != MSGPACK_OBJECT_POSITIVE_INTEGER || version->via.u64 != STREAM_VERSION)
         bad_stream(r, "stream format version is not %d: made by another duq", STREAM_VERSION);
-    json_t *header = json_from_msgpack(o);
+    json_t *header = json_from_msgpack(&o);
     const char *schema = json_string_value(json_object_get(header, "schema"));
     if (!schema)
         bad_stream(r, "the header names no schema");
@@ -253,6 +424,8 @@ static void take_header(struct stream_reader *r, const char *wanted)
             wanted);
     r->inside = true;
     r->count = 0;
+    r->parts++;
+    r->header_sum = XXH64(bytes, len, 0);
     XXH64_reset(r->hash, 0);
     if (!r->header) {
         r->header = header;
@@ -269,45 +442,58 @@ static void take_header(struct stream_reader *r, const char *wanted)
     json_decref(header);
 }
 
-static void take_trailer(struct stream_reader *r)
+static bool is_sum(const msgpack_object *o, uint64_t sum)
 {
-    const msgpack_object *count = map_get(&r->object.data, "end");
-    const msgpack_object *sum = map_get(&r->object.data, "xxh64");
-    if (count->type != MSGPACK_OBJECT_POSITIVE_INTEGER || !sum || sum->type != MSGPACK_OBJECT_STR ||
-        sum->via.str.size != 16)
-        bad_stream(r, "the trailer is damaged");
+    char hex[17];
+    snprintf(hex, sizeof hex, "%016" PRIx64, sum);
+    return o->type == MSGPACK_OBJECT_STR && o->via.str.size == 16 &&
+           !memcmp(hex, o->via.str.ptr, 16);
+}
+
+static void take_trailer(struct stream_reader *r, const char *bytes, size_t len)
+{
+    msgpack_object o = unpack(r, bytes, len);
+    const msgpack_object *count = map_get(&o, "end");
+    const msgpack_object *sum = map_get(&o, "xxh64");
+    const msgpack_object *header = map_get(&o, "header");
+    if (o.via.map.size != 3 || count->type != MSGPACK_OBJECT_POSITIVE_INTEGER || !sum || !header)
+        bad_stream(r, "the trailer is corrupted");
     if (count->via.u64 != r->count)
         bad_stream(r, "the trailer counts %" PRIu64 " records where %" PRIu64 " were read",
                    count->via.u64, r->count);
-    char have[17];
-    snprintf(have, sizeof have, "%016" PRIx64, (uint64_t)XXH64_digest(r->hash));
-    if (memcmp(have, sum->via.str.ptr, 16))
-        bad_stream(r, "the checksum of the last %" PRIu64 " records is wrong: corrupted", r->count);
+    if (!is_sum(sum, XXH64_digest(r->hash)))
+        bad_stream(r,
+                   "the checksum of records %" PRIu64 " to %" PRIu64
+                   " is wrong: they are corrupted; make the stream again",
+                   r->number - r->count + 1, r->number);
+    if (!is_sum(header, r->header_sum))
+        bad_stream(r,
+                   "the checksum of the header is wrong: it is corrupted; make the stream again");
     r->inside = false;
 }
 
 struct stream_reader *stream_open(const char *path, const char *schema)
 {
+    char *paths[] = {(char *)path};
+    return stream_open_all(paths, path != NULL, schema);
+}
+
+struct stream_reader *stream_open_all(char *const *paths, int count, const char *schema)
+{
     struct stream_reader *r = xcalloc(1, sizeof *r);
-    if (!path || !strcmp(path, "-")) {
-        r->name = xstrdup("standard input");
-        r->fd = STDIN_FILENO;
-    } else {
-        r->name = xstrdup(path);
-        r->fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (r->fd < 0)
-            die_errno("%s", path);
-    }
-    if (!(r->hash = XXH64_createState()))
+    r->n_paths = count;
+    r->paths = xcalloc((size_t)count, sizeof *r->paths);
+    for (int i = 0; i < count; i++)
+        r->paths[i] = xstrdup(paths[i]);
+    open_file(r);
+    if (!(r->hash = XXH64_createState()) || !msgpack_zone_init(&r->zone, ZONE))
         die(EX_OSERR, "out of memory");
-    msgpack_unpacked_init(&r->object);
-    const char *start;
+    const char *bytes;
     size_t len;
-    if (!next_object(r, &start, &len))
-        die(EX_DATAERR, "%s: empty, not even a header: did the program before it fail?", r->name);
-    if (!first_key_is(&r->object.data, "duq"))
-        die(EX_DATAERR, "%s: not a duq stream (rec from-csv makes one of a CSV file)", r->name);
-    take_header(r, schema);
+    next_object(r, &bytes, &len); /* dies where there is nothing at all */
+    if (!first_key_is(bytes, len, "duq"))
+        not_a_stream(r);
+    take_header(r, bytes, len, schema);
     return r;
 }
 
@@ -331,35 +517,48 @@ uint64_t stream_record_number(const struct stream_reader *r)
     return r->number;
 }
 
-bool stream_next(struct stream_reader *r, msgpack_object *record)
+bool stream_next_bytes(struct stream_reader *r, const char **bytes, size_t *len)
 {
-    for (;;) {
-        const char *start;
-        size_t len;
-        if (!next_object(r, &start, &len)) {
-            if (r->inside)
-                bad_stream(r, "the stream ends without its trailer: it was cut off; make it again");
-            return false;
-        }
-        const msgpack_object *o = &r->object.data;
+    while (next_object(r, bytes, len)) {
         if (!r->inside) {
-            if (!first_key_is(o, "duq"))
-                bad_stream(r, "bytes after the trailer are not another stream");
-            take_header(r, r->schema);
-        } else if (first_key_is(o, "end")) {
-            take_trailer(r);
-        } else if (first_key_is(o, "duq")) {
+            if (!first_key_is(*bytes, *len, "duq")) {
+                if (!r->parts)
+                    not_a_stream(r);
+                bad_stream(r, "bytes after the trailer are not another stream: corrupted");
+            }
+            take_header(r, *bytes, *len, r->schema);
+        } else if (first_key_is(*bytes, *len, "end")) {
+            take_trailer(r, *bytes, *len);
+        } else if (first_key_is(*bytes, *len, "duq")) {
             bad_stream(r, "a new stream begins where the trailer is due: one was cut off");
-        } else if (o->type != MSGPACK_OBJECT_MAP) {
-            bad_stream(r, "record %" PRIu64 " is not a map: corrupted", r->number + 1);
         } else {
-            XXH64_update(r->hash, start, len);
+            XXH64_update(r->hash, *bytes, *len);
             r->count++;
             r->number++;
-            *record = *o;
             return true;
         }
     }
+    return false;
+}
+
+bool stream_next(struct stream_reader *r, msgpack_object *record)
+{
+    const char *bytes;
+    size_t len;
+    if (!stream_next_bytes(r, &bytes, &len))
+        return false;
+    *record = unpack(r, bytes, len);
+    if (record->type != MSGPACK_OBJECT_MAP)
+        stream_bad_record(r, NULL, "not a map: the stream is corrupted");
+    return true;
+}
+
+void *stream_alloc(struct stream_reader *r, size_t size)
+{
+    void *p = msgpack_zone_malloc(&r->zone, size ? size : 1);
+    if (!p)
+        die(EX_OSERR, "out of memory (%zu bytes asked for)", size);
+    return p;
 }
 
 void stream_bad_record(const struct stream_reader *r, const char *id, const char *format, ...)
@@ -380,12 +579,15 @@ void stream_close(struct stream_reader *r)
         return;
     if (r->fd != STDIN_FILENO)
         close(r->fd);
-    ZSTD_freeDStream(r->zstd);
+    ZSTD_freeDCtx(r->zstd);
     XXH64_freeState(r->hash);
-    msgpack_unpacked_destroy(&r->object);
+    msgpack_zone_destroy(&r->zone);
     json_decref(r->header);
-    buf_free(&r->raw);
-    buf_free(&r->data);
+    buf_free(&r->raw.bytes);
+    buf_free(&r->data.bytes);
+    for (int i = 0; i < r->n_paths; i++)
+        free(r->paths[i]);
+    free(r->paths);
     free(r->schema);
     free(r->name);
     free(r);
@@ -395,11 +597,13 @@ void stream_close(struct stream_reader *r)
 
 struct stream_writer {
     struct outfile *file;
-    ZSTD_CStream *zstd;
+    ZSTD_CCtx *zstd;
     struct buf packed; /* bytes waiting to be compressed or written */
     size_t committed;  /* how many of them belong to whole records */
+    char *coded;       /* [CHUNK] compressed bytes */
     msgpack_packer packer;
     XXH64_state_t *hash;
+    uint64_t header_sum;
     uint64_t count;
 };
 
@@ -486,37 +690,43 @@ static void write_out(struct stream_writer *w, const void *bytes, size_t len)
         die(EX_IOERR, "%s: not written: %s", outfile_name(w->file), strerror(errno));
 }
 
+/* Writes out the committed bytes; what a packer has begun stays. */
 static void drain(struct stream_writer *w, ZSTD_EndDirective how)
 {
     if (!w->zstd) {
-        write_out(w, w->packed.data, w->packed.len);
+        write_out(w, w->packed.data, w->committed);
     } else {
-        ZSTD_inBuffer in = {w->packed.data, w->packed.len, 0};
-        size_t left;
+        ZSTD_inBuffer in = {w->packed.data, w->committed, 0};
+        size_t more;
         do {
-            char bytes[CHUNK];
-            ZSTD_outBuffer out = {bytes, sizeof bytes, 0};
-            left = ZSTD_compressStream2(w->zstd, &out, &in, how);
-            if (ZSTD_isError(left))
-                die(EX_SOFTWARE, "zstd: %s", ZSTD_getErrorName(left));
-            write_out(w, bytes, out.pos);
-        } while (in.pos < in.size || (how != ZSTD_e_continue && left));
+            ZSTD_outBuffer out = {w->coded, CHUNK, 0};
+            more = ZSTD_compressStream2(w->zstd, &out, &in, how);
+            if (ZSTD_isError(more))
+                die(EX_SOFTWARE, "zstd: %s", ZSTD_getErrorName(more));
+            write_out(w, w->coded, out.pos);
+        } while (in.pos < in.size || (how != ZSTD_e_continue && more));
     }
-    w->packed.len = w->committed = 0;
+    w->packed.len -= w->committed;
+    memmove(w->packed.data, w->packed.data + w->committed, w->packed.len);
+    w->committed = 0;
 }
 
 struct stream_writer *stream_create(const char *path, bool compress, json_t *header)
 {
     struct stream_writer *w = xcalloc(1, sizeof *w);
     w->file = outfile_open(path);
-    if (compress && !(w->zstd = ZSTD_createCStream()))
-        die(EX_OSERR, "out of memory");
+    if (compress) {
+        if (!(w->zstd = ZSTD_createCCtx()))
+            die(EX_OSERR, "out of memory");
+        w->coded = xmalloc(CHUNK);
+    }
     if (!(w->hash = XXH64_createState()))
         die(EX_OSERR, "out of memory");
     XXH64_reset(w->hash, 0);
     msgpack_packer_init(&w->packer, &w->packed, append);
     pack_json(&w->packer, header);
     w->committed = w->packed.len;
+    w->header_sum = XXH64(w->packed.data, w->packed.len, 0);
     json_decref(header);
     return w;
 }
@@ -553,19 +763,27 @@ uint64_t stream_written(const struct stream_writer *w)
     return w->count;
 }
 
+static void pack_sum(msgpack_packer *p, const char *key, uint64_t sum)
+{
+    char hex[17];
+    snprintf(hex, sizeof hex, "%016" PRIx64, sum);
+    msgpack_pack_str_with_body(p, key, strlen(key));
+    msgpack_pack_str_with_body(p, hex, 16);
+}
+
 void stream_finish(struct stream_writer *w)
 {
-    char sum[17];
-    snprintf(sum, sizeof sum, "%016" PRIx64, (uint64_t)XXH64_digest(w->hash));
-    msgpack_pack_map(&w->packer, 2);
+    msgpack_pack_map(&w->packer, 3);
     msgpack_pack_str_with_body(&w->packer, "end", 3);
     msgpack_pack_uint64(&w->packer, w->count);
-    msgpack_pack_str_with_body(&w->packer, "xxh64", 5);
-    msgpack_pack_str_with_body(&w->packer, sum, 16);
+    pack_sum(&w->packer, "xxh64", XXH64_digest(w->hash));
+    pack_sum(&w->packer, "header", w->header_sum);
+    w->committed = w->packed.len;
     drain(w, ZSTD_e_end);
     outfile_finish(w->file);
-    ZSTD_freeCStream(w->zstd);
+    ZSTD_freeCCtx(w->zstd);
     XXH64_freeState(w->hash);
     buf_free(&w->packed);
+    free(w->coded);
     free(w);
 }

@@ -3,9 +3,10 @@
  * On the wire (man/duq-stream.5 has the whole of it):
  *   header   map, first key "duq" (format version 1), then "schema" (record type) and what the
  *            programs that made the stream say of it: "task", "classes", "model", "made" ...
- *   record   map, of the header's schema
- *   trailer  map, first key "end" (record count), then "xxh64" (of the records' bytes, 16 hex
- * digits) Streams concatenate, plain and compressed ones in any order. */
+ *   record   map, of the header's schema (schemas/NAME.json)
+ *   trailer  map, first key "end" (record count), then "xxh64" (of the records' bytes) and "header"
+ *            (XXH64 of the header's bytes), each 16 hex digits
+ * Streams concatenate, plain and compressed ones in any order. */
 #ifndef DUQ_STREAM_H
 #define DUQ_STREAM_H
 
@@ -25,19 +26,26 @@ struct stream_reader;
  * Reads up to the first header. Dies: EX_NOINPUT when it cannot be opened, EX_DATAERR when it is
  * not a stream, is of another schema or another format version. */
 struct stream_reader *stream_open(const char *path, const char *schema);
+/* As stream_open(), for a program's operands: the files are read in order as one stream; none at
+ * all is standard input. */
+struct stream_reader *stream_open_all(char *const *paths, int count, const char *schema);
 
 /* The first header as a JSON object; borrowed, lives as long as the reader. */
 const json_t *stream_header(const struct stream_reader *r);
 const char *stream_schema(const struct stream_reader *r);
-/* The user's name for the input, for messages ("standard input"). */
+/* The user's name for the file now being read, for messages ("standard input"). */
 const char *stream_name(const struct stream_reader *r);
 
 /* The next record, across concatenated streams; false at the end. The object and what it points to
  * live until the next call. Dies with EX_DATAERR, naming the record, at a cut or corrupted stream
  * and at a header that disagrees with the first in schema, model, tokenizer, task or classes. */
 bool stream_next(struct stream_reader *r, msgpack_object *record);
+/* As stream_next(), but the record's bytes as they are, known to be one whole msgpack object. */
+bool stream_next_bytes(struct stream_reader *r, const char **bytes, size_t *len);
+/* Memory, 8-byte aligned, that lives as long as the record last returned by stream_next(). */
+void *stream_alloc(struct stream_reader *r, size_t size);
 
-/* Number of the record last returned, counted from 1 over all concatenated streams. */
+/* Number of the record last returned, counted from 1 in its file (over concatenated streams). */
 uint64_t stream_record_number(const struct stream_reader *r);
 
 /* Dies with EX_DATAERR: "FILE: record N (id ID): MESSAGE". id may be NULL. */
