@@ -1,0 +1,263 @@
+/* prompt-expand: texts and a task file to prompts, one per text and instruction. */
+#include "common/stream/record.h"
+#include "common/text/prompt.h"
+#include "common/text/task.h"
+#include "common/util/diag.h"
+#include "common/util/options.h"
+#include "common/util/outfile.h"
+#include "common/util/progress.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct program program = {
+    "prompt-expand",
+    "usage: prompt-expand --task TASK (--shots FILE | --zero-shot) [-o FILE] [FILE ...]\n"
+    "Turns a stream of texts into a stream of prompts, one per text and instruction.\n"
+    "\n"
+    "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp val.mp >prompts.mp\n"
+    "  prompt-expand --task pipelines/sst2/task.json --instruction best:weights.mp \\\n"
+    "      --zero-shot train.mp >student.mp\n"
+    "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp --show val.mp | less\n"
+    "\n"
+    "      --task FILE           the task file (duq-task(5))\n"
+    "      --shots FILE          labelled examples; each instruction takes its own from the front\n"
+    "      --zero-shot           prompts without worked examples\n"
+    "      --instruction N       only instruction N, counted from 0 as in the records\n"
+    "      --instruction best:FILE  only the one with the highest weight in FILE (bpe-fit's)\n"
+    "      --show[=ID]           print the prompts of the first text (of text ID), for people\n"
+    "  -o, --output FILE         write here; ends in .zst: compressed\n"
+    "  -z, --compress            zstd output\n"
+    "  -q, --quiet / -v, --verbose / -h, --help / --version\n"};
+
+enum { TASK = OPTION_OWN, SHOTS, ZERO_SHOT, INSTRUCTION, SHOW };
+
+struct settings {
+    struct common_options common;
+    const char *task, *shots, *instruction;
+    bool zero_shot, show;
+    const char *show_id; /* NULL: the first text */
+};
+
+/* What is the same for all texts. */
+struct layout {
+    struct task *task;
+    struct shots *shots; /* NULL: zero-shot */
+    struct buf *before;  /* by instruction */
+    size_t first, past;  /* the instructions asked for */
+};
+
+static struct settings read_options(int argc, char **argv)
+{
+    static const struct option table[] = {{"task", required_argument, NULL, TASK},
+                                          {"shots", required_argument, NULL, SHOTS},
+                                          {"zero-shot", no_argument, NULL, ZERO_SHOT},
+                                          {"instruction", required_argument, NULL, INSTRUCTION},
+                                          {"show", optional_argument, NULL, SHOW},
+                                          COMMON_LONG};
+    struct settings s = {0};
+    int c;
+    while ((c = next_option(argc, argv, COMMON_SHORT, table, &s.common)) != -1) {
+        switch (c) {
+        case TASK:
+            s.task = optarg;
+            break;
+        case SHOTS:
+            s.shots = optarg;
+            break;
+        case ZERO_SHOT:
+            s.zero_shot = true;
+            break;
+        case INSTRUCTION:
+            s.instruction = optarg;
+            break;
+        case SHOW:
+            s.show = true;
+            s.show_id = optarg;
+            break;
+        default:
+            usage_error("unexpected option");
+        }
+    }
+    if (!s.task)
+        usage_error("--task FILE is missing: the classes and instructions come from there");
+    if (s.shots && s.zero_shot)
+        usage_error("--shots and --zero-shot exclude each other");
+    if (s.show && s.common.compress)
+        usage_error("--show prints plain text, which is not compressed");
+    return s;
+}
+
+static bool is_stdin(const char *path)
+{
+    return path && !strcmp(path, "-");
+}
+
+/* One input can be read by one reader only. */
+static void check_stdin(const struct settings *s, int n_files, char **files)
+{
+    int readers = n_files == 0;
+    for (int i = 0; i < n_files; i++)
+        readers += is_stdin(files[i]);
+    readers += is_stdin(s->shots);
+    readers += s->instruction && !strcmp(s->instruction, "best:-");
+    if (readers > 1)
+        usage_error("standard input can be only one of the texts, --shots and best:FILE");
+}
+
+static void choose_instructions(struct layout *l, const char *choice)
+{
+    l->past = l->task->n_instructions;
+    if (!choice)
+        return;
+    if (!strncmp(choice, "best:", 5))
+        l->first = best_instruction(choice + 5, l->task);
+    else
+        l->first =
+            (size_t)option_long("--instruction", choice, 0, (long)l->task->n_instructions - 1);
+    l->past = l->first + 1;
+}
+
+static struct layout lay_out(const struct settings *s, struct task *task)
+{
+    if (task->shots && !s->shots && !s->zero_shot)
+        usage_error("%s asks for %zu shots per instruction: give %zu labelled examples with "
+                    "--shots FILE, or ask for --zero-shot",
+                    s->task, task->shots, task->shots * task->n_instructions);
+    if (!task->shots && s->shots)
+        usage_error("%s has \"shots\": 0, so --shots has nothing to give to", s->task);
+    struct layout l = {.task = task};
+    choose_instructions(&l, s->instruction);
+    if (s->shots)
+        l.shots = shots_read(s->shots, task);
+    l.before = xcalloc(task->n_instructions, sizeof *l.before);
+    for (size_t i = l.first; i < l.past; i++)
+        prompt_before(&l.before[i], task, i, l.shots);
+    return l;
+}
+
+static void check_example(const struct layout *l, const struct stream_reader *r,
+                          const struct example *e)
+{
+    size_t n = l->task->n_classes, end = utf8_end(e->text);
+    if (e->label != NO_LABEL && (size_t)e->label >= n)
+        stream_bad_record(r, e->id, "label %d, but %s has %zu classes (0 to %zu)", e->label,
+                          l->task->file, n, n - 1);
+    if (end < e->text.len)
+        stream_bad_record(r, e->id, "the text is not UTF-8 at byte %zu", end);
+}
+
+/* The prompt of one instruction, in a buffer that is used again. */
+static struct span one_prompt(const struct layout *l, size_t instruction, const struct buf *text)
+{
+    static struct buf out;
+    out.len = 0;
+    buf_add(&out, l->before[instruction].data, l->before[instruction].len);
+    buf_add(&out, text->data, text->len);
+    buf_add(&out, l->task->after_text.data, l->task->after_text.len);
+    return (struct span){out.data, out.len};
+}
+
+static void show(const struct layout *l, const char *output, const char *id, const struct buf *text)
+{
+    struct outfile *file = outfile_open(output);
+    FILE *f = outfile_stream(file);
+    for (size_t i = l->first; i < l->past; i++) {
+        if (l->past - l->first > 1)
+            fprintf(f, "%s==> text %s, instruction %zu <==\n", i > l->first ? "\n" : "", id, i);
+        struct span prompt = one_prompt(l, i, text);
+        fwrite(prompt.data, 1, prompt.len, f);
+        putc('\n', f);
+    }
+    outfile_finish(file);
+}
+
+static struct stream_writer *create(const struct settings *s, const struct task *task,
+                                    const struct stream_reader *r, int argc, char **argv)
+{
+    json_t *header = stream_header_from(stream_header(r), "prompt", argc, argv);
+    json_object_set_new(header, "task", json_string(task->name));
+    json_object_set(header, "classes", json_object_get(task->json, "classes"));
+    json_object_set_new(header, "prompts", json_integer((json_int_t)task->n_instructions));
+    return stream_create(s->common.output, s->common.compress, header);
+}
+
+/* All prompts of one text. */
+static void expand(const struct layout *l, const struct example *e, const struct buf *text,
+                   struct stream_writer *w)
+{
+    for (size_t i = l->first; i < l->past; i++)
+        prompt_write(w, &(struct prompt){.id = e->id,
+                                         .prompt = (int)i,
+                                         .text = one_prompt(l, i, text),
+                                         .label = e->label});
+}
+
+struct tally {
+    unsigned long read, leaks; /* leaks: texts that are shots too */
+    char *first_leak;
+    bool shown;
+};
+
+/* All texts; under --show up to the one to be shown. w is NULL under --show. */
+static void expand_all(const struct settings *s, const struct layout *l, struct stream_reader *r,
+                       struct stream_writer *w, struct tally *n)
+{
+    struct buf text = {0};
+    struct example e;
+    while (!n->shown && example_read(r, &e)) {
+        check_example(l, r, &e);
+        progress_update(++n->read);
+        if (s->show_id && strcmp(s->show_id, e.id))
+            continue;
+        if (l->shots && shots_hold(l->shots, e.id) && n->leaks++ == 0)
+            n->first_leak = xstrdup(e.id);
+        text.len = 0;
+        limit_words(&text, e.text, l->task->word_limit);
+        if (w)
+            expand(l, &e, &text, w);
+        else
+            show(l, s->common.output, e.id, &text);
+        n->shown = !w;
+    }
+    buf_free(&text);
+}
+
+static void free_layout(struct layout *l)
+{
+    for (size_t i = 0; i < l->task->n_instructions; i++)
+        buf_free(&l->before[i]);
+    free(l->before);
+    shots_free(l->shots);
+    task_free(l->task);
+}
+
+int main(int argc, char **argv)
+{
+    program_start(&program, argc, argv);
+    struct settings s = read_options(argc, argv);
+    check_stdin(&s, argc - optind, argv + optind);
+    struct layout l = lay_out(&s, task_read(s.task));
+    struct stream_reader *r = stream_open_all(argv + optind, argc - optind, "example");
+    task_check_classes(l.task, r);
+    struct stream_writer *w = s.show ? NULL : create(&s, l.task, r, argc, argv);
+    struct tally n = {0};
+    progress_start("texts", 0);
+    expand_all(&s, &l, r, w, &n);
+    progress_end();
+    if (n.leaks)
+        warn("%s: %lu of the texts are shots too (the first: id %s): prompts hold their answers; "
+             "keep shots and texts apart",
+             s.shots, n.leaks, n.first_leak);
+    if (s.show_id && !n.shown)
+        die(EX_DATAERR, "no text has the id '%s'", s.show_id);
+    unsigned long written = w ? stream_written(w) : 0;
+    if (w)
+        stream_finish(w);
+    closing_count(n.read, written, 0);
+    stream_close(r);
+    free(n.first_leak);
+    free_layout(&l);
+    return EX_OK;
+}

@@ -1,0 +1,142 @@
+#include "common/text/task.h"
+
+#include "common/util/diag.h"
+#include "common/util/json.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const known_keys[] = {"name",    "classes", "instructions",
+                                         "content", "shots",   "word_limit"};
+static const char placeholder[] = "{text}";
+
+static void check_keys(const char *file, const json_t *task)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)task, key, value)
+    {
+        size_t i = 0, n = sizeof known_keys / sizeof *known_keys;
+        while (i < n && strcmp(key, known_keys[i]))
+            i++;
+        if (i == n)
+            die(EX_DATAERR,
+                "%s: key '%s' is not one of a task file's (name, classes, instructions, content, "
+                "shots, word_limit)",
+                file, key);
+    }
+}
+
+static const char *text_of(const char *file, const json_t *task, const char *key)
+{
+    const char *s = json_string_value(json_object_get(task, key));
+    if (!s)
+        die(EX_DATAERR, "%s: key '%s' is missing or not a string", file, key);
+    if (!*s)
+        die(EX_DATAERR, "%s: key '%s' is empty", file, key);
+    return s;
+}
+
+/* A list of different, non-empty strings. */
+static const char **list_of(const char *file, const json_t *task, const char *key, size_t least,
+                            size_t *count)
+{
+    const json_t *list = json_object_get(task, key);
+    if (!json_is_array(list))
+        die(EX_DATAERR, "%s: key '%s' is missing or not a list", file, key);
+    size_t n = json_array_size(list);
+    if (n < least)
+        die(EX_DATAERR, "%s: key '%s' has %zu entries, at least %zu are needed", file, key, n,
+            least);
+    const char **strings = xcalloc(n, sizeof *strings);
+    for (size_t i = 0; i < n; i++) {
+        const char *s = json_string_value(json_array_get(list, i));
+        if (!s)
+            die(EX_DATAERR, "%s: key '%s', entry %zu is not a string", file, key, i);
+        if (!*s)
+            die(EX_DATAERR, "%s: key '%s', entry %zu is empty", file, key, i);
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(strings[j], s))
+                die(EX_DATAERR, "%s: key '%s', entries %zu and %zu are the same", file, key, j, i);
+        strings[i] = s;
+    }
+    *count = n;
+    return strings;
+}
+
+/* A whole number up to INT32_MAX. JSON Schema counts 5.0 as one, hence the reals. */
+static size_t number_of(const char *file, const char *key, const json_t *value, int least)
+{
+    double v = json_is_number(value) ? json_number_value(value) : NAN;
+    if (!(v >= least && v <= INT32_MAX && v == floor(v)))
+        die(EX_DATAERR, "%s: key '%s' is missing or not a whole number of %d or more", file, key,
+            least);
+    return (size_t)v;
+}
+
+/* A class name stands in a line of its own and ends a shot: blanks at its ends and line breaks
+ * would change the layout without being seen. */
+static void check_class(const char *file, const char *name)
+{
+    static const char blanks[] = " \t\r\n";
+    if (strpbrk(name, "\r\n") || strchr(blanks, name[0]) || strchr(blanks, name[strlen(name) - 1]))
+        die(EX_DATAERR, "%s: key 'classes': '%s' begins or ends with a blank or holds a line break",
+            file, name);
+}
+
+static void split_content(const char *file, const char *content, struct task *t)
+{
+    const char *at = strstr(content, placeholder);
+    if (!at)
+        die(EX_DATAERR, "%s: key 'content' does not say where the text goes: put %s there", file,
+            placeholder);
+    const char *rest = at + strlen(placeholder);
+    if (strstr(rest, placeholder))
+        die(EX_DATAERR, "%s: key 'content' holds %s more than once", file, placeholder);
+    t->before_text = (struct span){content, (size_t)(at - content)};
+    t->after_text = (struct span){rest, strlen(rest)};
+}
+
+struct task *task_read(const char *path)
+{
+    struct task *t = xcalloc(1, sizeof *t);
+    t->json = json_read_file(path);
+    t->file = path;
+    if (!json_is_object(t->json))
+        die(EX_DATAERR, "%s: not a task file: a JSON object is wanted", path);
+    check_keys(path, t->json);
+    t->name = text_of(path, t->json, "name");
+    t->classes = list_of(path, t->json, "classes", 2, &t->n_classes);
+    for (size_t i = 0; i < t->n_classes; i++)
+        check_class(path, t->classes[i]);
+    t->instructions = list_of(path, t->json, "instructions", 1, &t->n_instructions);
+    split_content(path, text_of(path, t->json, "content"), t);
+    t->shots = number_of(path, "shots", json_object_get(t->json, "shots"), 0);
+    const json_t *limit = json_object_get(t->json, "word_limit");
+    if (limit && !json_is_null(limit))
+        t->word_limit = number_of(path, "word_limit", limit, 1);
+    return t;
+}
+
+void task_free(struct task *t)
+{
+    free(t->classes);
+    free(t->instructions);
+    json_decref(t->json);
+    free(t);
+}
+
+void task_check_classes(const struct task *t, const struct stream_reader *r)
+{
+    const json_t *theirs = json_object_get(stream_header(r), "classes");
+    const json_t *ours = json_object_get(t->json, "classes");
+    if (!theirs || json_equal(theirs, ours))
+        return;
+    char *their_text = json_dumps(theirs, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *our_text = json_dumps(ours, JSON_COMPACT);
+    die(EX_DATAERR, "%s: the header names the classes %s, %s names %s: make the two agree",
+        stream_name(r), their_text, t->file, our_text);
+}

@@ -1,0 +1,33 @@
+/* The task file: the classes, the instructions and the layout of a classification task's prompts.
+ * man/duq-task.5 describes it, schemas/task.json defines it. */
+#ifndef DUQ_TEXT_TASK_H
+#define DUQ_TEXT_TASK_H
+
+#include "common/stream/record.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* Strings are NUL-terminated UTF-8 and live as long as the task. */
+struct task {
+    json_t *json; /* the file's contents, owner of the strings */
+    const char *file;
+    const char *name;
+    const char **classes;
+    size_t n_classes; /* 2 or more */
+    const char **instructions;
+    size_t n_instructions;               /* 1 or more */
+    struct span before_text, after_text; /* the content template on both sides of {text} */
+    size_t shots;                        /* worked examples in a few-shot prompt; 0 is zero-shot */
+    size_t word_limit;                   /* words of a text that are kept; 0 is all */
+};
+
+/* Reads and checks a task file. Dies, naming the file and the key: EX_NOINPUT, or EX_DATAERR at
+ * whatever schemas/task.json does not allow. */
+struct task *task_read(const char *path);
+void task_free(struct task *t);
+
+/* Dies with EX_DATAERR when a stream's header names a task's classes and these are others. */
+void task_check_classes(const struct task *t, const struct stream_reader *r);
+
+#endif

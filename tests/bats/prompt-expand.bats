@@ -1,0 +1,252 @@
+# prompt-expand: expected prompts written out, streams byte for byte against tests/oracle/prompts.py,
+# and what it says to bad input.
+
+setup() {
+    data=$BATS_TEST_DIRNAME/../data/prompt
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+# A stream's records must be exactly those of a file; the header before them may vary.
+trailer=53
+has_records() { # STREAM RECORDS
+    tail -c $(($(stat -c %s "$2") + trailer)) "$1" | head -c -$trailer | cmp - "$2"
+}
+
+expand() {
+    prompt-expand --task "$data/task.json" "$@"
+}
+
+@test "a zero-shot prompt is the instruction, the numbered classes, a blank line and the content" {
+    cat >task.json <<'END'
+{"name": "t", "classes": ["negative", "positive"], "instructions": ["Judge this review:"],
+ "content": "review: {text}\nthe review is ", "shots": 0}
+END
+    prompt-expand --task task.json --show "$data/texts.mp" >shown
+    printf '%s\n' 'Judge this review:' '1. negative' '2. positive' '' 'review: plain' \
+        'the review is ' | cmp - shown
+}
+
+@test "a few-shot prompt repeats the block for each shot and numbers the text last" {
+    expand --shots "$data/shots.mp" --instruction 0 --show=t1 "$data/texts.mp" >shown
+    cat >expected <<'END'
+EXAMPLE 1:
+Rate this:
+1. bad
+2. so-so
+3. good {sic}
+
+text {0}: dull
+%s the text is bad
+
+EXAMPLE 2:
+Rate this:
+1. bad
+2. so-so
+3. good {sic}
+
+text {0}: one two three four five six
+%s the text is good {sic}
+
+EXAMPLE 3:
+Rate this:
+1. bad
+2. so-so
+3. good {sic}
+
+text {0}: braces {text} {} {0} and %d
+END
+    printf '%s\n' '%s the text is ' >>expected
+    cmp expected shown
+}
+
+@test "each instruction has shots of its own" {
+    expand --shots "$data/shots.mp" --show "$data/texts.mp" >shown
+    [ "$(grep -c '^==> text t0, instruction' shown)" = 3 ]
+    grep '^text {0}: ' shown | diff - <(printf 'text {0}: %s\n' dull 'one two three four five six' \
+        plain '' 'a shot' plain '{text} {0} %s' $'drei\u3000W\u00f6rter\u00a0nur' plain)
+}
+
+@test "few-shot records are the oracle's byte for byte" {
+    expand --shots "$data/shots.mp" "$data/texts.mp" >prompts.mp
+    has_records prompts.mp "$data/few-shot.records"
+}
+
+@test "zero-shot records are the oracle's byte for byte, from standard input too" {
+    expand --zero-shot "$data/texts.mp" >prompts.mp
+    has_records prompts.mp "$data/zero-shot.records"
+    zstd -q <"$data/texts.mp" | expand --zero-shot >from-stdin.mp
+    has_records from-stdin.mp "$data/zero-shot.records"
+}
+
+@test "one instruction keeps its number, and the best one is the one with the highest weight" {
+    expand --zero-shot --instruction 1 "$data/texts.mp" >one.mp
+    has_records one.mp "$data/zero-shot-1.records"
+    expand --zero-shot --instruction best:"$data/weights.mp" "$data/texts.mp" >best.mp
+    has_records best.mp "$data/zero-shot-1.records"
+}
+
+@test "several files are read in order" {
+    expand --zero-shot "$data/texts.mp" "$data/texts.mp" >twice.mp
+    cat "$data/zero-shot.records" "$data/zero-shot.records" >twice.records
+    has_records twice.mp twice.records
+    cat "$data/texts.mp" "$data/texts.mp" | expand --zero-shot >joined.mp
+    has_records joined.mp twice.records
+}
+
+@test "the header names the task, its classes and the number of prompts" {
+    expand --zero-shot "$data/texts.mp" >prompts.mp
+    LC_ALL=C grep -qa 'task.tiny' prompts.mp
+    LC_ALL=C grep -qa 'classes..bad.so-so.good {sic}' prompts.mp
+    LC_ALL=C grep -qaP 'prompts\x03' prompts.mp
+}
+
+@test "an output file appears whole, and compressed when its name says so" {
+    expand --zero-shot -o prompts.mp.zst "$data/texts.mp"
+    zstd -qdc prompts.mp.zst >plain.mp
+    has_records plain.mp "$data/zero-shot.records"
+    [ "$(ls)" = "$(printf 'plain.mp\nprompts.mp.zst')" ]
+}
+
+@test "every verdict on a task file is the schema's, and names the key" {
+    n=0
+    while IFS= read -r case; do
+        jq -c .task <<<"$case" >case.json
+        what=$(jq -r .what <<<"$case") key=$(jq -r .key <<<"$case")
+        run prompt-expand --task case.json --zero-shot --show "$data/texts.mp"
+        if [ "$key" = null ]; then
+            [ "$status" = 0 ] || { echo "$what: $output"; false; }
+        else
+            [ "$status" = 65 ] && [[ $output == "prompt-expand: case.json: "*"$key"* ]] ||
+                { echo "$what: $status $output"; false; }
+        fi
+        n=$((n + 1))
+    done <"$data/verdicts.jsonl"
+    [ $n -gt 40 ]
+}
+
+@test "what is not JSON, and a key given twice, are errors with their place" {
+    echo '{"name": "t",' >bad.json
+    run prompt-expand --task bad.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == "prompt-expand: bad.json: line 2"* ]]
+    jq -c . "$data/task.json" | sed 's/"shots":2/"shots":2,"shots":3/' >twice.json
+    run prompt-expand --task twice.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *twice.json*"duplicate object key"* ]]
+    run prompt-expand --task none.json --zero-shot "$data/texts.mp"
+    [ "$status" = 66 ]
+}
+
+@test "a task with shots wants --shots or --zero-shot, and not both" {
+    run expand "$data/texts.mp"
+    [ "$status" = 64 ]
+    [[ $output == *"asks for 2 shots per instruction: give 6 labelled examples"*"--zero-shot"* ]]
+    run expand --zero-shot --shots "$data/shots.mp" "$data/texts.mp"
+    [ "$status" = 64 ]
+    jq '.shots = 0' "$data/task.json" >none.json
+    run prompt-expand --task none.json --shots "$data/shots.mp" "$data/texts.mp"
+    [ "$status" = 64 ]
+    run prompt-expand --zero-shot "$data/texts.mp"
+    [ "$status" = 64 ]
+    [[ $output == *"--task FILE is missing"* ]]
+}
+
+@test "too few shots are counted" {
+    jq '.shots = 3' "$data/task.json" >more.json
+    run prompt-expand --task more.json --shots "$data/shots.mp" "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"record 7 (id s6): a shot needs a label"* ]]
+    jq '.shots = 3' "$data/task.json" >more.json
+    run prompt-expand --task more.json --shots "$data/labelled.mp" "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"9 shots are needed (3 for each of the 3 instructions), 6 were found" ]]
+}
+
+@test "labels and classes that the task does not have are errors" {
+    jq '.classes = ["bad", "good"]' "$data/task.json" >two.json
+    run prompt-expand --task two.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"texts.mp: record 4 (id t3): label 2, but two.json has 2 classes (0 to 1)" ]]
+    run prompt-expand --task two.json --shots "$data/shots.mp" "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *'shots.mp: the header names the classes ["bad","so-so","good {sic}"], two.json names ["bad","good"]'* ]]
+}
+
+@test "text that is not UTF-8 is an error, in texts and in shots" {
+    sed 's/naïve/na\xefve_/' "$data/texts.mp" >latin.mp
+    run expand --zero-shot latin.mp
+    [ "$status" = 65 ]
+    [[ $output == *"latin.mp: record 6 (id t5): the text is not UTF-8 at byte 7" ]]
+    sed 's/dull/du\xfcl/' "$data/shots.mp" >latin.mp
+    run expand --shots latin.mp "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"latin.mp: record 1 (id s0): the text is not UTF-8 at byte 2" ]]
+}
+
+@test "texts that are shots too are warned of" {
+    expand --shots "$data/shots.mp" "$data/labelled.mp" >prompts.mp 2>said
+    grep -q "6 of the texts are shots too (the first: id s0)" said
+    expand -q --shots "$data/shots.mp" "$data/labelled.mp" >prompts.mp 2>said
+    [ ! -s said ]
+}
+
+@test "an instruction that is not there is an error" {
+    run expand --zero-shot --instruction 3 "$data/texts.mp"
+    [ "$status" = 64 ]
+    [[ $output == *"'3' is not a whole number from 0 to 2"* ]]
+    jq '.instructions = ["one", "two"]' "$data/task.json" >two.json
+    run prompt-expand --task two.json --zero-shot --instruction best:"$data/weights.mp" "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"weights.mp: record 3: prompt 2, but two.json has 2 instructions (0 to 1)" ]]
+}
+
+@test "weights of another task are refused" {
+    jq '.name = "other"' "$data/task.json" >other.json
+    run prompt-expand --task other.json --zero-shot --instruction best:"$data/weights.mp" "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"weights.mp: holds the weights of task 'tiny', other.json is task 'other'"* ]]
+}
+
+@test "an id that is not there cannot be shown" {
+    run expand --zero-shot --show=t99 "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == "prompt-expand: no text has the id 't99'" ]]
+    run expand --zero-shot --show -z "$data/texts.mp"
+    [ "$status" = 64 ]
+}
+
+@test "standard input serves one purpose" {
+    run expand --shots - <"$data/texts.mp"
+    [ "$status" = 64 ]
+    [[ $output == *"standard input can be only one of"* ]]
+}
+
+@test "a cut stream of texts or shots is not taken for a whole one" {
+    head -c 300 "$data/texts.mp" >cut.mp
+    run expand --zero-shot -o prompts.mp cut.mp
+    [ "$status" = 65 ]
+    [ ! -e prompts.mp ]
+    head -c 350 "$data/shots.mp" >cut.mp
+    run expand --shots cut.mp -o prompts.mp "$data/texts.mp"
+    [ "$status" = 65 ]
+    [ ! -e prompts.mp ]
+}
+
+@test "prompts are the wrong input, and no texts at all is an error" {
+    expand --zero-shot "$data/texts.mp" >prompts.mp
+    run expand --zero-shot prompts.mp
+    [ "$status" = 65 ]
+    [[ $output == *"holds 'prompt' records, 'example' records are wanted here" ]]
+    run expand --zero-shot "$data/empty.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"holds no records"* ]]
+}
+
+@test "--help shows a command line and --version a version" {
+    run prompt-expand --help
+    [ "$status" = 0 ]
+    [[ $output == *"prompt-expand --task pipelines/sst2/task.json"* ]]
+    run prompt-expand --version
+    [ "$status" = 0 ]
+    [[ $output == "prompt-expand (duq) "* ]]
+}
