@@ -1,0 +1,199 @@
+/* bpe-fit: scores to the weights of a Bayesian prompt ensemble, and to its predictions. */
+#include "common/uq/dirichlet.h"
+#include "common/uq/ensemble.h"
+#include "common/uq/prompt_weights.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+#include "common/util/options.h"
+#include "common/util/progress.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct program program = {
+    "bpe-fit",
+    "usage: bpe-fit [--objective paper|published] [-o FILE] [FILE ...]\n"
+    "       bpe-fit --apply WEIGHTS [-o FILE] [FILE ...]\n"
+    "Fits the weights of a prompt ensemble to the scores of labelled validation texts; with\n"
+    "--apply, turns scores into the ensemble's predictions.\n"
+    "\n"
+    "  lm-score --model $M val.tokens.mp | bpe-fit >weights.mp\n"
+    "  lm-score --model $M test.tokens.mp | bpe-fit --apply weights.mp >teacher.test.mp\n"
+    "\n"
+    "      --objective NAME      'paper' (-sum w log w, the default) or 'published' (-sum w exp "
+    "w)\n"
+    "      --entropy-weight X    weight of that term (0.1)\n"
+    "      --tolerance X         how far below the optimum, at most (1e-8)\n"
+    "      --uniform             equal weights, nothing fitted: labels are not needed\n"
+    "      --apply FILE          weights made by bpe-fit\n"
+    "  -o, --output FILE         write here; ends in .zst: compressed\n"
+    "  -z, --compress            zstd output\n"
+    "  -q, --quiet / -v, --verbose / -h, --help / --version\n"};
+
+enum { OBJECTIVE = OPTION_OWN, ENTROPY_WEIGHT, TOLERANCE, UNIFORM, APPLY };
+
+struct settings {
+    struct common_options common;
+    enum objective objective;
+    double entropy_weight, tolerance;
+    bool uniform, fit_options;
+    const char *apply; /* NULL: fit */
+};
+
+static enum objective parse_objective(const char *name)
+{
+    if (!strcmp(name, "paper"))
+        return OBJECTIVE_PAPER;
+    if (!strcmp(name, "published"))
+        return OBJECTIVE_PUBLISHED;
+    usage_error("--objective: '%s' is neither 'paper' nor 'published'", name);
+}
+
+static struct settings read_options(int argc, char **argv)
+{
+    static const struct option table[] = {
+        {"objective", required_argument, NULL, OBJECTIVE},
+        {"entropy-weight", required_argument, NULL, ENTROPY_WEIGHT},
+        {"tolerance", required_argument, NULL, TOLERANCE},
+        {"uniform", no_argument, NULL, UNIFORM},
+        {"apply", required_argument, NULL, APPLY},
+        COMMON_LONG};
+    struct settings s = {.entropy_weight = 0.1, .tolerance = 1e-8};
+    int c;
+    while ((c = next_option(argc, argv, COMMON_SHORT, table, &s.common)) != -1) {
+        switch (c) {
+        case OBJECTIVE:
+            s.objective = parse_objective(optarg);
+            break;
+        case ENTROPY_WEIGHT:
+            s.entropy_weight = option_double("--entropy-weight", optarg, 0, 1e6);
+            break;
+        case TOLERANCE:
+            s.tolerance = option_double("--tolerance", optarg, 1e-14, 1);
+            break;
+        case UNIFORM:
+            s.uniform = true;
+            break;
+        case APPLY:
+            s.apply = optarg;
+            break;
+        }
+        s.fit_options = s.fit_options || c != APPLY;
+    }
+    if (s.apply && s.fit_options)
+        usage_error("--apply takes weights that are fitted already: fitting options have no place");
+    return s;
+}
+
+static void warn_not_number(unsigned long n)
+{
+    if (n)
+        warn("%lu records have scores that are not numbers; taken as uniform", n);
+}
+
+/* ---- fitting ---- */
+
+static json_t *describe_fit(const struct settings *s, const struct label_probabilities *l,
+                            const struct weight_fit *fit)
+{
+    json_t *trace = json_array();
+    for (size_t i = 0; i < fit->n_trace; i++)
+        json_array_append_new(trace, json_pack("{s:i, s:f, s:f}", "iteration", (int)i, "objective",
+                                               fit->trace[i].objective, "gap", fit->trace[i].gap));
+    return json_pack("{s:s, s:f, s:I, s:f, s:f, s:I, s:o}", "objective",
+                     s->objective == OBJECTIVE_PAPER ? "paper" : "published", "entropy_weight",
+                     s->entropy_weight, "texts", (json_int_t)l->n_texts, "optimum", fit->optimum,
+                     "gap", fit->gap, "iterations", (json_int_t)fit->n_trace - 1, "trace", trace);
+}
+
+static void write_weights(const struct settings *s, json_t *header, const double *weights, size_t n)
+{
+    struct stream_writer *w = stream_create(s->common.output, s->common.compress, header);
+    for (size_t i = 0; i < n; i++)
+        weight_write(w, &(struct weight){(int)i, weights ? weights[i] : 1 / (double)n});
+    stream_finish(w);
+}
+
+static void fit(const struct settings *s, struct stream_reader *r, int argc, char **argv)
+{
+    struct label_probabilities l = label_probabilities_read(r, !s->uniform);
+    closing_count(l.records, l.n_prompts, 0);
+    json_t *header = stream_header_from(stream_header(r), "weights", argc, argv);
+    if (s->uniform) {
+        json_object_set_new(header, "fit", json_pack("{s:s}", "objective", "uniform"));
+        write_weights(s, header, NULL, l.n_prompts);
+    } else {
+        warn_not_number(l.not_number);
+        struct weight_fit f = fit_prompt_weights(l.p, l.n_texts, l.n_prompts, s->objective,
+                                                 s->entropy_weight, s->tolerance);
+        if (f.gap > s->tolerance)
+            die(EX_SOFTWARE,
+                "%s: the optimum was reached to %.3g only; ask for no more with --tolerance",
+                stream_name(r), f.gap);
+        inform("%zu texts, %zu prompts: optimum %.9g, gap %.2g after %zu iterations", l.n_texts,
+               l.n_prompts, f.optimum, f.gap, f.n_trace - 1);
+        json_object_set_new(header, "fit", describe_fit(s, &l, &f));
+        write_weights(s, header, f.weights, l.n_prompts);
+        weight_fit_free(&f);
+    }
+    label_probabilities_free(&l);
+}
+
+/* ---- predictions ---- */
+
+static json_t *prediction_header(const struct stream_reader *r, const struct prompt_weights *w,
+                                 int argc, char **argv)
+{
+    json_t *header = stream_header_from(stream_header(r), "prediction", argc, argv);
+    json_object_set_new(header, "head", json_string("ensemble"));
+    json_t *weights = json_array();
+    for (size_t i = 0; i < w->count; i++)
+        json_array_append_new(weights, json_real(w->values[i]));
+    json_object_set_new(header, "weights", weights);
+    return header;
+}
+
+static void apply(const struct settings *s, struct stream_reader *r, int argc, char **argv)
+{
+    struct prompt_weights weights = prompt_weights_read(s->apply, r);
+    struct stream_writer *w = stream_create(s->common.output, s->common.compress,
+                                            prediction_header(r, &weights, argc, argv));
+    struct ensemble *e = ensemble_open(r, &weights);
+    struct ensemble_text t;
+    double *probs = NULL;
+    progress_start("texts", 0);
+    while (ensemble_next(e, &t)) {
+        probs = xreallocarray(probs, t.n_classes, sizeof *probs);
+        struct uncertainty u =
+            ensemble_uncertainty(t.members, weights.values, weights.count, t.n_classes, probs);
+        prediction_write(w, &(struct prediction){.id = t.id,
+                                                 .label = t.label,
+                                                 .probs = probs,
+                                                 .n_classes = t.n_classes,
+                                                 .members = t.members,
+                                                 .n_members = weights.count,
+                                                 .total = u.total,
+                                                 .aleatoric = u.aleatoric,
+                                                 .epistemic = u.epistemic});
+        progress_update(stream_written(w));
+    }
+    progress_end();
+    warn_not_number(ensemble_not_number(e));
+    closing_count(ensemble_records(e), stream_written(w), 0);
+    stream_finish(w);
+    free(probs);
+    ensemble_close(e);
+    prompt_weights_free(&weights);
+}
+
+int main(int argc, char **argv)
+{
+    program_start(&program, argc, argv);
+    struct settings s = read_options(argc, argv);
+    struct stream_reader *r = stream_open_all(argv + optind, argc - optind, "scores");
+    if (s.apply)
+        apply(&s, r, argc, argv);
+    else
+        fit(&s, r, argc, argv);
+    stream_close(r);
+}
