@@ -1,0 +1,57 @@
+#include "common/model/optimizer.h"
+
+#include <math.h>
+
+void adamw_step(const struct adamw *o, struct parameter *parameters, size_t count, double rate,
+                unsigned long step)
+{
+    double correction1 = 1 - pow(o->beta1, (double)step);
+    float root_correction2 = (float)sqrt(1 - pow(o->beta2, (double)step));
+    float beta2 = (float)o->beta2, rest1 = (float)(1 - o->beta1), rest2 = (float)(1 - o->beta2);
+    float epsilon = (float)o->epsilon;
+    for (size_t p = 0; p < count; p++) {
+        struct parameter *x = &parameters[p];
+        double own_rate = rate * x->rate_scale;
+        float keep = (float)(1 - own_rate * o->weight_decay);
+        float size = (float)(own_rate / correction1);
+#pragma omp parallel for simd schedule(static)
+        for (size_t i = 0; i < x->n; i++) {
+            float g = x->gradient[i];
+            float m = x->m[i] + rest1 * (g - x->m[i]);
+            float v = x->v[i] * beta2 + rest2 * g * g;
+            x->m[i] = m;
+            x->v[i] = v;
+            x->value[i] = x->value[i] * keep - size * (m / (sqrtf(v) / root_correction2 + epsilon));
+        }
+    }
+}
+
+double gradient_norm(const struct parameter *parameters, size_t count)
+{
+    double sum = 0;
+    for (size_t p = 0; p < count; p++)
+        for (size_t i = 0; i < parameters[p].n; i++)
+            sum += (double)parameters[p].gradient[i] * (double)parameters[p].gradient[i];
+    return sqrt(sum);
+}
+
+void clip_gradients(struct parameter *parameters, size_t count, double norm, double limit)
+{
+    float factor = (float)(limit / (norm + 1e-6));
+    if (!(factor < 1))
+        return;
+    for (size_t p = 0; p < count; p++)
+        for (size_t i = 0; i < parameters[p].n; i++)
+            parameters[p].gradient[i] *= factor;
+}
+
+double schedule_factor(const struct schedule *s, unsigned long step)
+{
+    if (step < s->warmup)
+        return (double)step / (double)s->warmup;
+    if (s->kind == SCHEDULE_CONSTANT)
+        return 1;
+    unsigned long span = s->total > s->warmup ? s->total - s->warmup : 1;
+    double done = (double)(step - s->warmup) / (double)span;
+    return fmax(0, 0.5 * (1 + cos(3.14159265358979323846 * done)));
+}

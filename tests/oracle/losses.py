@@ -1,0 +1,49 @@
+"""Writes tests/data/lora/losses.tsv: the training losses and their gradients, by PyTorch in double precision.
+
+Columns: loss, mode, alpha0, beta, s, classes, members; then logits, probs of the members (row-major), their weights;
+then the loss, its gradient by the logits and by s. The Dirichlet loss is torch.distributions' log density; softmax
+is torch's kl_div on the mixture, labels is torch's cross_entropy with the most likely class as the label.
+"""
+import sys
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(11)
+path = sys.argv[1] if len(sys.argv) > 1 else "tests/data/lora/losses.tsv"
+FLOOR = 1e-8
+
+with open(path, "w") as f:
+    for i in range(60):
+        kind, mode = [("softmax", "standard"), ("labels", "standard"), ("dirichlet", "standard"), ("dirichlet", "fixed"),
+                      ("dirichlet", "learned")][i % 5]
+        n, m = [2, 3, 5, 10][i % 4], [1, 4, 9][i % 3]
+        logits = (torch.randn(n) * (1 + 9 * (i % 2))).requires_grad_()
+        members = torch.softmax(torch.randn(m, n) * 3, 1)
+        weights = torch.softmax(torch.randn(m), 0)
+        s = torch.tensor(2.302585092994046 + 0.3 * (i % 3)).requires_grad_()
+        alpha0, beta = 10.0 + i % 7, 1.0 - 0.25 * (i % 3)
+        mixture = weights @ members
+        if kind == "softmax":
+            loss = F.kl_div(F.log_softmax(logits, 0)[None], mixture[None], reduction="batchmean")
+        elif kind == "labels":
+            loss = F.cross_entropy(logits[None], mixture.argmax()[None])
+        else:
+            # The floored members no longer sum to one exactly; the density formula is evaluated there all the same.
+            alpha = 1 + F.softplus(logits, threshold=300)  # by default linear from 20 on, off by 2e-9
+            if mode == "fixed":
+                alpha = alpha * (alpha0 / alpha.sum())
+            floored = members + FLOOR
+            direct = -(torch.lgamma(alpha.sum()) - torch.lgamma(alpha).sum()
+                       + (weights[:, None] * (alpha - 1) * floored.log()).sum())
+            density = -(weights * torch.distributions.Dirichlet(alpha, validate_args=False).log_prob(floored)).sum()
+            assert abs(direct - density) < 1e-9 * max(1, abs(direct)), (direct, density)
+            loss = density
+            if mode == "learned":
+                loss = loss + beta * (alpha.sum() - s.exp()) ** 2
+        loss.backward()
+        numbers = [logits, members.flatten(), weights, loss[None], logits.grad,
+                   (s.grad if s.grad is not None else torch.zeros(()))[None]]
+        print(kind, mode, alpha0, beta, s.item(), n, m,
+              *(repr(v) for t in numbers for v in t.detach().tolist()), sep="\t", file=f)
