@@ -68,9 +68,13 @@ test: deps
 check: all $(C_TESTS)
 	BUILD='$(BUILD)' ./tests/run
 
-# clang-format settles layout; the others find what the compiler does not.
+# clang-format settles layout, in the version that Debian 12 has (others differ in places); the rest
+# find what the compiler does not.
 lint: deps-lint
-	clang-format --dry-run -Werror $(shell git ls-files '*.[ch]')
+	@case $$(clang-format --version) in \
+	*'version 14.'*) set -x; clang-format --dry-run -Werror $(shell git ls-files '*.[ch]') ;; \
+	*) echo 'lint: clang-format is not version 14: layout is not checked' ;; \
+	esac
 	cppcheck --quiet --std=c11 --library=.cppcheck.cfg --error-exitcode=1 --inline-suppr -j 2 -I. \
 		--enable=warning,performance,portability --suppress=missingIncludeSystem \
 		--suppress=nullPointerRedundantCheck --suppress=nullPointerArithmeticRedundantCheck \
