@@ -45,6 +45,8 @@ static double log_sum_exp(const double *x, size_t n)
         top = fmax(top, x[c]);
     for (size_t c = 0; c < n; c++)
         sum += exp(x[c] - top);
+    /* n is never 0, so the sum is at least the top's own exp(0). */
+    /* cppcheck-suppress invalidFunctionArg */
     return top + log(sum);
 }
 
