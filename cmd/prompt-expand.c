@@ -206,12 +206,13 @@ static void expand_all(const struct settings *s, const struct layout *l, struct 
 {
     struct buf text = {0};
     struct example e;
+    size_t shot;
     while (!n->shown && example_read(r, &e)) {
         check_example(l, r, &e);
         progress_update(++n->read);
         if (s->show_id && strcmp(s->show_id, e.id))
             continue;
-        if (l->shots && shots_hold(l->shots, e.id) && n->leaks++ == 0)
+        if (l->shots && id_index_find(l->shots->ids, e.id, &shot) && n->leaks++ == 0)
             n->first_leak = xstrdup(e.id);
         text.len = 0;
         limit_words(&text, e.text, l->task->word_limit);

@@ -73,7 +73,7 @@ struct shots *shots_read(const char *path, const struct task *t)
 {
     size_t needed = t->n_instructions * t->shots;
     struct shots *s = xcalloc(1, sizeof *s);
-    s->ids = xcalloc(needed, sizeof *s->ids);
+    s->ids = id_index_new();
     s->texts = xcalloc(needed, sizeof *s->texts);
     s->labels = xcalloc(needed, sizeof *s->labels);
     struct stream_reader *r = stream_open(path, "example");
@@ -92,8 +92,11 @@ struct shots *shots_read(const char *path, const struct task *t)
         size_t end = utf8_end(e.text);
         if (end < e.text.len)
             stream_bad_record(r, e.id, "the text is not UTF-8 at byte %zu", end);
+        bool added;
+        id_index_add(s->ids, e.id, &added);
+        if (!added)
+            stream_bad_record(r, e.id, "another shot has the same id");
         limit_words(&s->texts[s->count], e.text, t->word_limit);
-        s->ids[s->count] = xstrdup(e.id);
         s->labels[s->count] = e.label;
         s->count++;
     }
@@ -108,23 +111,13 @@ struct shots *shots_read(const char *path, const struct task *t)
     return s;
 }
 
-bool shots_hold(const struct shots *s, const char *id)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (!strcmp(s->ids[i], id))
-            return true;
-    return false;
-}
-
 void shots_free(struct shots *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->count; i++) {
-        free(s->ids[i]);
+    for (size_t i = 0; i < s->count; i++)
         buf_free(&s->texts[i]);
-    }
-    free(s->ids);
+    id_index_free(s->ids);
     free(s->texts);
     free(s->labels);
     free(s);

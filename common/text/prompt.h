@@ -12,6 +12,7 @@
 #ifndef DUQ_TEXT_PROMPT_H
 #define DUQ_TEXT_PROMPT_H
 
+#include "common/stream/id_index.h"
 #include "common/text/task.h"
 #include "common/util/mem.h"
 
@@ -19,16 +20,16 @@
 
 /* Labelled examples: instruction j of a task with k shots has examples j*k up to (j+1)*k. */
 struct shots {
-    char **ids;
+    struct id_index *ids;
     struct buf *texts; /* cut to the task's word limit */
     int *labels;
     size_t count;
 };
 
 /* Reads the instructions * shots examples that a task needs, the first of the stream, in order.
- * Dies with EX_DATAERR at too few of them, at one without a label and at text that is not UTF-8. */
+ * Dies with EX_DATAERR at too few of them, at one without a label, at text that is not UTF-8 and at
+ * an id that comes twice. */
 struct shots *shots_read(const char *path, const struct task *t);
-bool shots_hold(const struct shots *s, const char *id);
 void shots_free(struct shots *s);
 
 /* Appends all that stands before the text in an instruction's prompts; shots NULL is zero-shot. */

@@ -162,6 +162,14 @@ END
     [[ $output == *"9 shots are needed (3 for each of the 3 instructions), 6 were found" ]]
 }
 
+@test "a shot that comes twice is an error" {
+    cat "$data/labelled.mp" "$data/labelled.mp" >doubled.mp
+    jq '.shots = 3' "$data/task.json" >more.json
+    run prompt-expand --task more.json --shots doubled.mp "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"doubled.mp: record 7 (id s0): another shot has the same id" ]]
+}
+
 @test "labels and classes that the task does not have are errors" {
     jq '.classes = ["bad", "good"]' "$data/task.json" >two.json
     run prompt-expand --task two.json --zero-shot "$data/texts.mp"
