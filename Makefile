@@ -27,7 +27,8 @@ LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldnnl -lm
 
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
-LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
+SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
 SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash pipelines/*.sh examples/*.sh)
 
@@ -39,6 +40,21 @@ all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The schemas as C arrays, so that the programs carry them.
+$(BUILD)/obj/schemas.c: $(SCHEMAS) Makefile
+	@mkdir -p $(@D)
+	{ echo '#include "common/stream/schema.h"'; \
+	  echo 'const struct schema_text schema_texts[] = {'; \
+	  for file in $(SCHEMAS); do \
+	    printf '{"%s", (const char[]){' "$$(basename $$file .json)"; \
+	    od -An -v -tx1 $$file | sed 's/\([0-9a-f][0-9a-f]\)/0x\1,/g'; \
+	    echo '0}},'; \
+	  done; \
+	  echo '{0, 0}};'; } >$@
+
+$(BUILD)/obj/schemas.o: $(BUILD)/obj/schemas.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libduq.a: $(LIB_OBJECTS)

@@ -1,0 +1,373 @@
+#include "common/stream/import.h"
+
+#include "common/stream/id_index.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+#include "common/util/options.h"
+#include "common/util/utf8.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- templates ---- */
+
+/* Literal text, or a column. */
+struct piece {
+    char *literal; /* NULL for a column */
+    size_t column;
+};
+
+struct template
+{
+    struct piece *pieces;
+    size_t count;
+};
+
+static struct piece *add_piece(struct template *t)
+{
+    t->pieces = xreallocarray(t->pieces, t->count + 1, sizeof *t->pieces);
+    t->pieces[t->count] = (struct piece){0};
+    return &t->pieces[t->count++];
+}
+
+static void add_literal(struct template *t, struct buf *text)
+{
+    if (text->len)
+        add_piece(t)->literal = xstrdup(buf_str(text));
+    text->len = 0;
+}
+
+/* option: its name, for messages. */
+static struct template parse_template(struct rows *rows, const char *option, const char *spec)
+{
+    struct template t = {0};
+    if (!strpbrk(spec, "{}")) {
+        add_piece(&t)->column = rows_column(rows, spec);
+        return t;
+    }
+    struct buf text = {0};
+    for (const char *p = spec; *p; p++) {
+        if ((*p == '{' || *p == '}') && p[1] == *p) {
+            buf_addc(&text, *p++);
+        } else if (*p == '{') {
+            const char *end = strchr(p, '}');
+            if (!end || end == p + 1)
+                usage_error("%s '%s': a '{' without a column and '}' (write {{ for a brace)",
+                            option, spec);
+            add_literal(&t, &text);
+            char *name = strndup(p + 1, (size_t)(end - p - 1));
+            if (!name)
+                die(EX_OSERR, "out of memory");
+            add_piece(&t)->column = rows_column(rows, name);
+            free(name);
+            p = end;
+        } else if (*p == '}') {
+            usage_error("%s '%s': a '}' without its '{' (write }} for a brace)", option, spec);
+        } else {
+            buf_addc(&text, *p);
+        }
+    }
+    add_literal(&t, &text);
+    buf_free(&text);
+    return t;
+}
+
+/* false where a column's value is null. */
+static bool fill_template(const struct template *t, const struct span *fields, struct buf *out)
+{
+    out->len = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct piece *p = &t->pieces[i];
+        if (p->literal) {
+            buf_add(out, p->literal, strlen(p->literal));
+        } else {
+            if (!fields[p->column].data)
+                return false;
+            buf_add(out, fields[p->column].data, fields[p->column].len);
+        }
+    }
+    buf_str(out);
+    return true;
+}
+
+static void free_template(struct template *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        free(t->pieces[i].literal);
+    free(t->pieces);
+}
+
+/* ---- labels ---- */
+
+/* Splits "a,b,c"; the parts are the caller's. */
+static char **split_list(const char *option, const char *list, size_t *count)
+{
+    char **parts = NULL;
+    *count = 0;
+    for (const char *p = list;; p++) {
+        size_t n = strcspn(p, ",");
+        if (!n)
+            usage_error("%s '%s': an empty name", option, list);
+        parts = xreallocarray(parts, *count + 1, sizeof *parts);
+        if (!(parts[(*count)++] = strndup(p, n)))
+            die(EX_OSERR, "out of memory");
+        p += n;
+        if (!*p)
+            return parts;
+    }
+}
+
+static void free_list(char **parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(parts[i]);
+    free(parts);
+}
+
+struct import {
+    struct rows *rows;
+    struct template id, text;
+    bool has_id, has_label;
+    size_t label;
+    char **classes;
+    size_t n_classes;
+    struct id_index *labels; /* raw labels */
+    long *class_of_label;    /* by their number there */
+    bool mapped;             /* labels is all there is: no plain numbers */
+    bool skip_bad;
+    struct id_index *ids;
+    uint64_t *row_of_id; /* by its number there */
+    size_t cap_ids;
+    struct buf id_text, text_text;
+    struct buf problem;
+    uint64_t skipped;
+};
+
+static void map_label(struct import *im, const char *option, const char *raw, long class)
+{
+    bool added;
+    size_t n = id_index_add(im->labels, raw, &added);
+    if (!added)
+        usage_error("%s: '%s' is given twice", option, raw);
+    im->class_of_label = xreallocarray(im->class_of_label, n + 1, sizeof *im->class_of_label);
+    im->class_of_label[n] = class;
+}
+
+static void map_labels(struct import *im, const struct import_options *o)
+{
+    size_t n;
+    char **parts;
+    if (o->labels && o->label_map)
+        usage_error("--labels and --label-map say the same in two ways: give one");
+    if ((o->labels || o->label_map) && !o->label)
+        usage_error("%s needs --label COLUMN", o->labels ? "--labels" : "--label-map");
+    im->labels = id_index_new();
+    im->mapped = o->labels || o->label_map;
+    if (o->classes)
+        im->classes = split_list("--classes", o->classes, &im->n_classes);
+    if (o->labels) {
+        parts = split_list("--labels", o->labels, &n);
+        if (o->classes && n != im->n_classes)
+            usage_error("--labels has %zu for %zu --classes", n, im->n_classes);
+        for (size_t i = 0; i < n; i++)
+            map_label(im, "--labels", parts[i], (long)i);
+        free_list(parts, n);
+    } else if (o->label_map) {
+        parts = split_list("--label-map", o->label_map, &n);
+        for (size_t i = 0; i < n; i++) {
+            char *equals = strrchr(parts[i], '=');
+            if (!equals)
+                usage_error("--label-map: '%s' is not LABEL=CLASS", parts[i]);
+            *equals = '\0';
+            map_label(im, "--label-map", parts[i],
+                      option_long("--label-map", equals + 1, 0,
+                                  im->n_classes ? (long)im->n_classes - 1 : INT32_MAX));
+        }
+        free_list(parts, n);
+    } else {
+        for (size_t i = 0; i < im->n_classes; i++)
+            map_label(im, "--classes", im->classes[i], (long)i);
+    }
+}
+
+/* The class of a raw label, -1 when it has none. */
+static long class_of(const struct import *im, struct span raw)
+{
+    char text[256]; /* longer ones are nobody's label */
+    size_t n;
+    if (raw.len < sizeof text && !memchr(raw.data, '\0', raw.len)) {
+        memcpy(text, raw.data, raw.len);
+        text[raw.len] = '\0';
+        if (id_index_find(im->labels, text, &n))
+            return im->class_of_label[n];
+    }
+    if (im->mapped || !raw.len || raw.len > 9)
+        return -1;
+    long v = 0;
+    for (size_t i = 0; i < raw.len; i++) {
+        if (raw.data[i] < '0' || raw.data[i] > '9')
+            return -1;
+        v = 10 * v + (raw.data[i] - '0');
+    }
+    return im->n_classes && v >= (long)im->n_classes ? -1 : v;
+}
+
+/* ---- examples ---- */
+
+struct import *import_new(struct rows *rows, const struct import_options *o)
+{
+    struct import *im = xcalloc(1, sizeof *im);
+    im->rows = rows;
+    im->skip_bad = o->skip_bad;
+    map_labels(im, o);
+    im->text = parse_template(rows, "--text", o->text);
+    if ((im->has_id = o->id != NULL)) {
+        im->id = parse_template(rows, "--id", o->id);
+        im->ids = id_index_new();
+    }
+    if ((im->has_label = o->label != NULL))
+        im->label = rows_column(rows, o->label);
+    return im;
+}
+
+json_t *import_classes(const struct import *im)
+{
+    if (!im->n_classes)
+        return NULL;
+    json_t *list = json_array();
+    for (size_t i = 0; i < im->n_classes; i++)
+        if (json_array_append_new(list, json_string(im->classes[i])))
+            usage_error("--classes: '%s' is not UTF-8", im->classes[i]);
+    return list;
+}
+
+static bool bad_row(struct import *im, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* false, for its caller to return. */
+static bool bad_row(struct import *im, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    im->problem.len = 0;
+    buf_addf(&im->problem, "%s", text);
+    return false;
+}
+
+static bool take_text(struct import *im, const struct span *fields)
+{
+    if (!fill_template(&im->text, fields, &im->text_text))
+        return bad_row(im, "it has no text");
+    size_t bad = utf8_invalid_at(im->text_text.data, im->text_text.len);
+    if (bad < im->text_text.len)
+        return bad_row(im, "the text is not UTF-8 (byte %zu of it): convert the file with iconv",
+                       bad + 1);
+    return true;
+}
+
+static bool take_label(struct import *im, const struct span *fields, int *label)
+{
+    *label = NO_LABEL;
+    if (!im->has_label || !fields[im->label].data)
+        return true;
+    struct span raw = fields[im->label];
+    long class = class_of(im, raw);
+    if (class < 0 && im->mapped)
+        return bad_row(im, "label '%.*s' is not among those given", (int)raw.len, raw.data);
+    if (class < 0 && im->n_classes)
+        return bad_row(im,
+                       "label '%.*s' is neither a class name nor a number from 0 to %zu (--labels "
+                       "or --label-map tells what it stands for)",
+                       (int)raw.len, raw.data, im->n_classes - 1);
+    if (class < 0)
+        return bad_row(im,
+                       "label '%.*s' is not a class number (--labels or --label-map tells what it "
+                       "stands for)",
+                       (int)raw.len, raw.data);
+    *label = (int)class;
+    return true;
+}
+
+/* Last of all, so that only rows in use take an id. */
+static bool take_id(struct import *im, const struct span *fields)
+{
+    if (!im->has_id) {
+        im->id_text.len = 0;
+        buf_addf(&im->id_text, "%" PRIu64, rows_number(im->rows));
+        return true;
+    }
+    if (!fill_template(&im->id, fields, &im->id_text) || !im->id_text.len)
+        return bad_row(im, "it has no id");
+    if (utf8_invalid_at(im->id_text.data, im->id_text.len) < im->id_text.len)
+        return bad_row(im, "the id is not UTF-8");
+    if (memchr(im->id_text.data, '\0', im->id_text.len))
+        return bad_row(im, "the id holds a NUL byte");
+    bool added;
+    size_t n = id_index_add(im->ids, im->id_text.data, &added);
+    if (added) {
+        if (n == im->cap_ids) {
+            im->cap_ids = im->cap_ids ? 2 * im->cap_ids : 1024;
+            im->row_of_id = xreallocarray(im->row_of_id, im->cap_ids, sizeof *im->row_of_id);
+        }
+        im->row_of_id[n] = rows_number(im->rows);
+        return true;
+    }
+    char *place = rows_place(im->rows, im->row_of_id[n]);
+    bad_row(im, "id '%s' is that of %s too", im->id_text.data, place);
+    free(place);
+    return false;
+}
+
+static void report(struct import *im, const char *problem)
+{
+    char *place = rows_place(im->rows, rows_number(im->rows));
+    if (!im->skip_bad)
+        die(EX_DATAERR, "%s: %s (--skip-bad passes over such rows)", place, problem);
+    inform("%s: passed over: %s", place, problem);
+    im->skipped++;
+    free(place);
+}
+
+bool import_next(struct import *im, struct example *e)
+{
+    const struct span *fields;
+    enum row_found found;
+    while ((found = rows_next(im->rows, &fields)) != ROW_END) {
+        if (found == ROW_BAD) {
+            report(im, rows_problem(im->rows));
+        } else if (!take_text(im, fields) || !take_label(im, fields, &e->label) ||
+                   !take_id(im, fields)) {
+            report(im, im->problem.data);
+        } else {
+            e->id = im->id_text.data;
+            e->text = (struct span){im->text_text.data, im->text_text.len};
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t import_skipped(const struct import *im)
+{
+    return im->skipped;
+}
+
+void import_free(struct import *im)
+{
+    free_template(&im->id);
+    free_template(&im->text);
+    free_list(im->classes, im->n_classes);
+    id_index_free(im->labels);
+    id_index_free(im->ids);
+    free(im->class_of_label);
+    free(im->row_of_id);
+    buf_free(&im->id_text);
+    buf_free(&im->text_text);
+    buf_free(&im->problem);
+    free(im);
+}

@@ -1,0 +1,524 @@
+#include "common/stream/rows.h"
+
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <csv.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 1 << 18 };
+
+struct cell {
+    size_t at, len; /* in the cells' bytes */
+};
+
+struct parsed_row {
+    size_t first, count; /* cells */
+    bool bad;
+};
+
+/* A file and the number of the row before its first. */
+struct origin {
+    char *name;
+    uint64_t before;
+};
+
+struct rows {
+    enum row_format format;
+    char delimiter;
+    bool header;
+    char **paths;
+    int n_paths;
+    FILE *file;
+    struct origin *origins;
+    size_t n_origins;
+    uint64_t number;
+    struct buf problem;
+
+    char **names; /* of the columns; NULL without a header */
+    size_t width; /* number of columns, 0 while not known */
+    struct span *fields;
+    bool held; /* the first row of a file without a header was read ahead, to learn the width */
+    enum row_found held_row;
+
+    /* CSV: what libcsv has made of the last chunk */
+    struct csv_parser parser;
+    char *chunk;
+    size_t chunk_at, chunk_len;
+    bool skip_line; /* after an error: the rest of the line is passed over */
+    bool at_end;
+    struct buf bytes;
+    struct cell *cells;
+    size_t n_cells, cap_cells;
+    size_t begun; /* the first cell of the row that is not complete */
+    struct parsed_row *parsed;
+    size_t n_parsed, cap_parsed, next_parsed;
+
+    /* TSV and JSON lines */
+    char *line;
+    size_t line_cap;
+    uint64_t lines; /* read of this file */
+    json_t *object;
+    struct buf numbers; /* JSON numbers as text */
+};
+
+/* ---- files ---- */
+
+static const char *name_of(const struct rows *r)
+{
+    return r->origins[r->n_origins - 1].name;
+}
+
+static size_t byte_order_mark(const char *p, size_t len)
+{
+    return len >= 3 && !memcmp(p, "\xef\xbb\xbf", 3) ? 3 : 0;
+}
+
+static int is_no_space(unsigned char c)
+{
+    (void)c;
+    return 0;
+}
+
+/* libcsv as RFC 4180 has it: spaces belong to the field, stray quotes are errors. */
+static void start_parser(struct rows *r)
+{
+    if (csv_init(&r->parser, CSV_STRICT | CSV_STRICT_FINI))
+        die(EX_OSERR, "out of memory");
+    csv_set_delim(&r->parser, (unsigned char)r->delimiter);
+    csv_set_space_func(&r->parser, is_no_space);
+}
+
+static bool open_next(struct rows *r)
+{
+    if (r->n_origins && r->n_origins >= (size_t)r->n_paths)
+        return false;
+    const char *path = r->n_paths ? r->paths[r->n_origins] : "-";
+    if (r->file && r->file != stdin)
+        fclose(r->file);
+    r->file = strcmp(path, "-") ? fopen(path, "rbe") : stdin;
+    if (!r->file)
+        die_errno("%s", path);
+    r->origins = xreallocarray(r->origins, r->n_origins + 1, sizeof *r->origins);
+    r->origins[r->n_origins++] =
+        (struct origin){xstrdup(r->file == stdin ? "standard input" : path), r->number};
+    r->at_end = false;
+    r->lines = 0;
+    return true;
+}
+
+/* ---- CSV ---- */
+
+static void on_field(void *bytes, size_t len, void *data)
+{
+    struct rows *r = data;
+    if (r->n_cells == r->cap_cells) {
+        r->cap_cells = r->cap_cells ? 2 * r->cap_cells : 1024;
+        r->cells = xreallocarray(r->cells, r->cap_cells, sizeof *r->cells);
+    }
+    r->cells[r->n_cells++] = (struct cell){r->bytes.len, len};
+    buf_add(&r->bytes, bytes, len);
+}
+
+static void add_row(struct rows *r, bool bad)
+{
+    if (r->n_parsed == r->cap_parsed) {
+        r->cap_parsed = r->cap_parsed ? 2 * r->cap_parsed : 1024;
+        r->parsed = xreallocarray(r->parsed, r->cap_parsed, sizeof *r->parsed);
+    }
+    if (bad)
+        r->n_cells = r->begun;
+    r->parsed[r->n_parsed++] = (struct parsed_row){r->begun, r->n_cells - r->begun, bad};
+    r->begun = r->n_cells;
+}
+
+static void on_row(int end, void *data)
+{
+    (void)end;
+    add_row(data, false);
+}
+
+/* Lets go of the rows handed out; the cells of one not complete move to the front. */
+static void drop_parsed(struct rows *r)
+{
+    size_t kept = r->n_cells - r->begun;
+    size_t from = kept ? r->cells[r->begun].at : r->bytes.len;
+    for (size_t i = 0; i < kept; i++)
+        r->cells[i] = (struct cell){r->cells[r->begun + i].at - from, r->cells[r->begun + i].len};
+    if (r->bytes.len > from)
+        memmove(r->bytes.data, r->bytes.data + from, r->bytes.len - from);
+    r->bytes.len -= from;
+    r->n_cells = kept;
+    r->begun = r->n_parsed = r->next_parsed = 0;
+}
+
+static void parse_chunk(struct rows *r)
+{
+    const char *p = r->chunk + r->chunk_at;
+    size_t len = r->chunk_len - r->chunk_at;
+    if (r->skip_line) {
+        const char *end = memchr(p, '\n', len);
+        r->skip_line = !end;
+        r->chunk_at = end ? (size_t)(end + 1 - r->chunk) : r->chunk_len;
+        return;
+    }
+    size_t done = csv_parse(&r->parser, p, len, on_field, on_row, r);
+    r->chunk_at += done;
+    if (done == len)
+        return;
+    if (csv_error(&r->parser) != CSV_EPARSE)
+        die(EX_OSERR, "%s: %s", name_of(r), csv_strerror(csv_error(&r->parser)));
+    add_row(r, true);
+    csv_free(&r->parser);
+    start_parser(r);
+    r->skip_line = true;
+}
+
+static void end_csv(struct rows *r)
+{
+    if (!r->skip_line && csv_fini(&r->parser, on_field, on_row, r))
+        die(EX_DATAERR, "%s: row %" PRIu64 ": a quote opened in it is never closed", name_of(r),
+            r->number - r->origins[r->n_origins - 1].before + r->n_parsed + 1);
+    csv_free(&r->parser);
+    start_parser(r);
+    r->skip_line = false;
+    r->at_end = true;
+}
+
+/* Parses on until there is a row; false at the end of the file. */
+static bool parse_rows(struct rows *r)
+{
+    drop_parsed(r);
+    while (!r->n_parsed && !r->at_end) {
+        if (r->chunk_at < r->chunk_len) {
+            parse_chunk(r);
+            continue;
+        }
+        bool first = r->chunk_len == 0;
+        r->chunk_len = fread(r->chunk, 1, CHUNK, r->file);
+        if (ferror(r->file))
+            die_errno("%s", name_of(r));
+        r->chunk_at = first ? byte_order_mark(r->chunk, r->chunk_len) : 0;
+        if (!r->chunk_len)
+            end_csv(r);
+    }
+    return r->n_parsed > 0;
+}
+
+static void set_fields(struct rows *r, size_t count)
+{
+    if (r->width)
+        return;
+    r->width = count;
+    r->fields = xreallocarray(r->fields, count, sizeof *r->fields);
+}
+
+static enum row_found ragged(struct rows *r, size_t count)
+{
+    buf_addf(&r->problem, "%zu columns where %zu are due", count, r->width);
+    return ROW_BAD;
+}
+
+static enum row_found next_csv(struct rows *r)
+{
+    if (r->next_parsed == r->n_parsed && !parse_rows(r))
+        return ROW_END;
+    const struct parsed_row *row = &r->parsed[r->next_parsed++];
+    if (row->bad) {
+        buf_addf(&r->problem, "a quote inside an unquoted field, or text after a closing quote");
+        return ROW_BAD;
+    }
+    set_fields(r, row->count);
+    if (row->count != r->width)
+        return ragged(r, row->count);
+    for (size_t i = 0; i < r->width; i++) {
+        const struct cell *c = &r->cells[row->first + i];
+        r->fields[i] = (struct span){r->bytes.data + c->at, c->len};
+    }
+    return ROW_GOOD;
+}
+
+/* ---- lines ---- */
+
+/* The next line that is not empty, its end taken off; false at the end of the file. */
+static bool next_line(struct rows *r, struct span *line)
+{
+    ssize_t n;
+    while ((n = getline(&r->line, &r->line_cap, r->file)) > 0) {
+        size_t start = r->lines++ ? 0 : byte_order_mark(r->line, (size_t)n);
+        *line = (struct span){r->line + start, (size_t)n - start};
+        if (line->len && line->data[line->len - 1] == '\n')
+            line->len--;
+        if (line->len && line->data[line->len - 1] == '\r')
+            line->len--;
+        if (line->len)
+            return true;
+    }
+    if (ferror(r->file))
+        die_errno("%s", name_of(r));
+    return false;
+}
+
+static enum row_found next_tsv(struct rows *r)
+{
+    struct span line;
+    if (!next_line(r, &line))
+        return ROW_END;
+    size_t count = 1;
+    for (const char *p = line.data; (p = memchr(p, '\t', line.len - (size_t)(p - line.data))); p++)
+        count++;
+    set_fields(r, count);
+    if (count != r->width)
+        return ragged(r, count);
+    const char *p = line.data, *end = line.data + line.len;
+    for (size_t i = 0; i < count; i++) {
+        const char *tab = memchr(p, '\t', (size_t)(end - p));
+        if (!tab)
+            tab = end;
+        r->fields[i] = (struct span){p, (size_t)(tab - p)};
+        p = tab + 1;
+    }
+    return ROW_GOOD;
+}
+
+/* A JSON value as a field's text; numbers are written out behind each other in one buffer, whose
+ * place is settled when all are there: until then data is NULL and len the offset. */
+static bool json_field(struct rows *r, const json_t *value, struct span *field, bool *number)
+{
+    *number = false;
+    switch (value ? json_typeof(value) : JSON_NULL) {
+    case JSON_NULL:
+        *field = (struct span){NULL, 0};
+        return true;
+    case JSON_STRING:
+        *field = (struct span){json_string_value(value), json_string_length(value)};
+        return true;
+    case JSON_TRUE:
+        *field = (struct span){"true", 4};
+        return true;
+    case JSON_FALSE:
+        *field = (struct span){"false", 5};
+        return true;
+    case JSON_INTEGER:
+    case JSON_REAL: {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+        if (!text)
+            die(EX_OSERR, "out of memory");
+        *number = true;
+        *field = (struct span){NULL, r->numbers.len};
+        buf_add(&r->numbers, text, strlen(text) + 1);
+        free(text);
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
+static enum row_found next_json(struct rows *r)
+{
+    struct span line;
+    if (!next_line(r, &line))
+        return ROW_END;
+    r->number = r->origins[r->n_origins - 1].before + r->lines - 1;
+    json_decref(r->object);
+    json_error_t error;
+    r->object = json_loadb(line.data, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (!json_is_object(r->object)) {
+        buf_addf(&r->problem, "%s", r->object ? "not a JSON object" : error.text);
+        return ROW_BAD;
+    }
+    r->numbers.len = 0;
+    bool number[r->width + 1];
+    for (size_t i = 0; i < r->width; i++)
+        if (!json_field(r, json_object_get(r->object, r->names[i]), &r->fields[i], &number[i])) {
+            buf_addf(&r->problem, "the value of '%s' is a list or an object", r->names[i]);
+            return ROW_BAD;
+        }
+    for (size_t i = 0; i < r->width; i++)
+        if (number[i]) {
+            const char *text = r->numbers.data + r->fields[i].len;
+            r->fields[i] = (struct span){text, strlen(text)};
+        }
+    return ROW_GOOD;
+}
+
+/* ---- rows ---- */
+
+static enum row_found next_in_file(struct rows *r)
+{
+    switch (r->format) {
+    case ROWS_CSV:
+        return next_csv(r);
+    case ROWS_TSV:
+        return next_tsv(r);
+    default:
+        return next_json(r);
+    }
+}
+
+static void take_names(struct rows *r)
+{
+    r->names = xcalloc(r->width, sizeof *r->names);
+    for (size_t i = 0; i < r->width; i++) {
+        r->names[i] = strndup(r->fields[i].data ? r->fields[i].data : "", r->fields[i].len);
+        if (!r->names[i])
+            die(EX_OSERR, "out of memory");
+    }
+}
+
+static void same_names(struct rows *r)
+{
+    for (size_t i = 0; i < r->width; i++)
+        if (strlen(r->names[i]) != r->fields[i].len ||
+            memcmp(r->names[i], r->fields[i].data, r->fields[i].len))
+            die(EX_DATAERR, "%s: column %zu is named '%.*s', in %s it is '%s'", name_of(r), i + 1,
+                (int)r->fields[i].len, r->fields[i].data, r->origins[0].name, r->names[i]);
+}
+
+/* Opens the next file and reads its header; false when there is none left. */
+static bool start_file(struct rows *r)
+{
+    if (!open_next(r))
+        return false;
+    if (r->format == ROWS_JSONL || !r->header)
+        return true;
+    switch (next_in_file(r)) {
+    case ROW_END:
+        die(EX_DATAERR, "%s: empty, not even a header", name_of(r));
+    case ROW_BAD:
+        die(EX_DATAERR, "%s: the header: %s", name_of(r), buf_str(&r->problem));
+    case ROW_GOOD:
+        if (r->names)
+            same_names(r);
+        else
+            take_names(r);
+    }
+    return true;
+}
+
+struct rows *rows_open(enum row_format format, char *const *paths, int count, char delimiter,
+                       bool header)
+{
+    struct rows *r = xcalloc(1, sizeof *r);
+    r->format = format;
+    r->delimiter = delimiter;
+    r->header = header;
+    r->n_paths = count;
+    r->paths = xcalloc((size_t)count, sizeof *r->paths);
+    for (int i = 0; i < count; i++)
+        r->paths[i] = xstrdup(paths[i]);
+    if (format == ROWS_CSV) {
+        r->chunk = xmalloc(CHUNK);
+        start_parser(r);
+    }
+    start_file(r);
+    if (format != ROWS_JSONL && !header) {
+        const struct span *fields;
+        r->held_row = rows_next(r, &fields);
+        r->held = true;
+    }
+    return r;
+}
+
+static _Noreturn void no_column(const struct rows *r, const char *spec)
+{
+    struct buf there = {0};
+    for (size_t i = 0; r->names && i < r->width; i++)
+        buf_addf(&there, "%s%s", i ? ", " : "", r->names[i]);
+    if (r->names)
+        die(EX_DATAERR, "%s: no column '%s'; there are: %s", name_of(r), spec, buf_str(&there));
+    die(EX_DATAERR, "%s: no column '%s'; there are %zu, picked by number", name_of(r), spec,
+        r->width);
+}
+
+size_t rows_column(struct rows *r, const char *spec)
+{
+    size_t found = r->width;
+    for (size_t i = 0; r->names && i < r->width; i++) {
+        if (strcmp(r->names[i], spec))
+            continue;
+        if (found < r->width)
+            die(EX_DATAERR, "%s: columns %zu and %zu are both named '%s': pick one by its number",
+                name_of(r), found + 1, i + 1, spec);
+        found = i;
+    }
+    if (found < r->width)
+        return found;
+    if (r->format == ROWS_JSONL) {
+        r->names = xreallocarray(r->names, r->width + 1, sizeof *r->names);
+        r->fields = xreallocarray(r->fields, r->width + 1, sizeof *r->fields);
+        r->names[r->width] = xstrdup(spec);
+        return r->width++;
+    }
+    char *end;
+    errno = 0;
+    unsigned long n = strtoul(spec, &end, 10);
+    if (errno || *end || *spec < '0' || *spec > '9' || n < 1 || n > r->width)
+        no_column(r, spec);
+    return n - 1;
+}
+
+enum row_found rows_next(struct rows *r, const struct span **fields)
+{
+    enum row_found found;
+    if (r->held) {
+        r->held = false;
+        found = r->held_row;
+    } else {
+        r->problem.len = 0;
+        while ((found = next_in_file(r)) == ROW_END && start_file(r))
+            ;
+        r->number += found != ROW_END;
+    }
+    *fields = r->fields;
+    return found;
+}
+
+const char *rows_problem(const struct rows *r)
+{
+    return r->problem.data; /* buf_addf() has ended it with a NUL */
+}
+
+uint64_t rows_number(const struct rows *r)
+{
+    return r->number;
+}
+
+char *rows_place(const struct rows *r, uint64_t number)
+{
+    size_t i = r->n_origins - 1;
+    while (i && r->origins[i].before >= number)
+        i--;
+    return xasprintf("%s: row %" PRIu64, r->origins[i].name, number - r->origins[i].before);
+}
+
+void rows_close(struct rows *r)
+{
+    if (r->file != stdin)
+        fclose(r->file);
+    for (int i = 0; i < r->n_paths; i++)
+        free(r->paths[i]);
+    for (size_t i = 0; i < r->n_origins; i++)
+        free(r->origins[i].name);
+    for (size_t i = 0; r->names && i < r->width; i++)
+        free(r->names[i]);
+    if (r->format == ROWS_CSV)
+        csv_free(&r->parser);
+    json_decref(r->object);
+    buf_free(&r->problem);
+    buf_free(&r->bytes);
+    buf_free(&r->numbers);
+    free(r->paths);
+    free(r->origins);
+    free(r->names);
+    free(r->fields);
+    free(r->chunk);
+    free(r->cells);
+    free(r->parsed);
+    free(r->line);
+    free(r);
+}
