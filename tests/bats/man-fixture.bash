@@ -17,7 +17,6 @@ make_fixture() { # FOLDER
     ln -s examples/model model
     cp examples/sst2/task.json task.json
     make_tables && make_examples || return 1
-    M=model T=task.json
     built prompt-expand tok lm-score bpe-fit || return 0
     make_teacher || return 1
     built lora-train || return 0
@@ -35,7 +34,7 @@ make_tables() {
 }
 
 make_examples() {
-    local columns=(--id idx --text sentence --label label --classes negative,positive)
+    local columns=(--id idx --text sentence --label label --classes "negative,positive")
     rec from-csv "${columns[@]}" -o all.mp train.csv &&
         rec from-csv "${columns[@]}" -o test.mp test.csv &&
         rec head -n 20 -o train.mp all.mp &&
@@ -47,9 +46,9 @@ make_examples() {
 make_teacher() {
     local set
     for set in val test train ood; do
-        prompt-expand --task $T --shots shots.mp -o $set.prompts.mp $set.mp &&
-            tok --model $M -o $set.tokens.mp $set.prompts.mp &&
-            lm-score --model $M -o $set.scores.mp $set.tokens.mp || return 1
+        prompt-expand --task task.json --shots shots.mp -o $set.prompts.mp $set.mp &&
+            tok --model model -o $set.tokens.mp $set.prompts.mp &&
+            lm-score --model model -o $set.scores.mp $set.tokens.mp || return 1
     done
     bpe-fit -o weights.mp val.scores.mp || return 1
     for set in test train ood; do
@@ -60,15 +59,27 @@ make_teacher() {
 make_students() {
     local set head
     for set in train test ood; do
-        prompt-expand --task $T --instruction best:weights.mp --zero-shot $set.mp |
-            tok --model $M -o $set.student.mp || return 1
+        prompt-expand --task task.json --instruction best:weights.mp --zero-shot $set.mp |
+            tok --model model -o $set.student.mp || return 1
     done
     for head in softmax dirichlet; do
-        lora-train --model $M --teacher teacher.train.mp --loss $head -o $head.lora train.student.mp ||
+        lora-train --model model --teacher teacher.train.mp --loss $head -o $head.lora train.student.mp ||
             return 1
         for set in test ood; do
-            lm-score --model $M --adapter $head.lora --head $head -o $head.$set.mp $set.student.mp ||
+            lm-score --model model --adapter $head.lora --head $head -o $head.$set.mp $set.student.mp ||
                 return 1
         done
+    done
+}
+
+# For a trap on ERR: ends the script, but not where a program was only cut short by a reader that
+# had enough (SIGPIPE).
+stop_on_failure() { # PIPESTATUS...
+    local command=$BASH_COMMAND status
+    for status; do
+        if [ "$status" -ne 0 ] && [ "$status" -ne 141 ]; then
+            echo "FAILED ($*): $command" >&2
+            exit 1
+        fi
     done
 }
