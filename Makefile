@@ -69,6 +69,10 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
+# Kernels: vector code from plain loops. -Wno-psabi: vectors never cross a file's border.
+$(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -ffp-contract=fast \
+	-fno-math-errno -fno-trapping-math -Wno-psabi
+
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
 deps:

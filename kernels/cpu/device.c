@@ -1,0 +1,80 @@
+/* The CPU as a device: its memory is the program's own, its operations are done when they return.
+ */
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+#include "kernels/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdlib.h>
+
+static void *cpu_alloc(struct device *d, size_t bytes)
+{
+    (void)d;
+    return xaligned(bytes);
+}
+
+static void cpu_release(struct device *d, void *p)
+{
+    (void)d;
+    free(p);
+}
+
+static void cpu_copy(struct device *d, void *to, const void *from, size_t bytes)
+{
+    (void)d;
+    memcpy(to, from, bytes);
+}
+
+static const void *cpu_import(struct device *d, const void *host, size_t bytes)
+{
+    (void)d;
+    (void)bytes;
+    return host;
+}
+
+static void cpu_close(struct device *d)
+{
+    free(d);
+}
+
+bool cpu_has_bf16(void)
+{
+#ifdef __x86_64__
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+struct device *cpu_device_open(enum dtype compute, int threads)
+{
+#ifdef __x86_64__
+    if (compute == BF16 && !__builtin_cpu_supports("avx512bw"))
+        die(EX_UNAVAILABLE, "this processor has no AVX-512, which bf16 needs; use --compute f32");
+#endif
+    if (threads)
+        omp_set_num_threads(threads);
+    struct device *d = xcalloc(1, sizeof *d);
+    *d = (struct device){
+        .name = "cpu",
+        .compute = compute,
+        .close = cpu_close,
+        .alloc = cpu_alloc,
+        .release = cpu_release,
+        .upload = cpu_copy,
+        .download = cpu_copy,
+        .import = cpu_import,
+        .weight_create = cpu_weight_create,
+        .weight_free = cpu_weight_free,
+        .matmul = cpu_matmul,
+        .embed = cpu_embed,
+        .gather = cpu_gather,
+        .rmsnorm = cpu_rmsnorm,
+        .rope = cpu_rope,
+        .attention = cpu_attention,
+        .swiglu = cpu_swiglu,
+        .class_logits = cpu_class_logits,
+    };
+    matmul_open(d);
+    return d;
+}

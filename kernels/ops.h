@@ -1,0 +1,106 @@
+/* The only door between the engine and a device: memory, weights, and the operations a transformer
+ * is made of. kernels/cpu/ implements it; a device is the table of its functions.
+ *
+ * Conventions
+ *   Matrices are row-major and dense: x[rows, width] has row r at x + r * width.
+ *   "device" pointers come from alloc() or import() and may be offset, never read by the engine.
+ *   Activations are f32, except inputs of weight products: those have the device's compute type
+ *   (f32, or bf16 with f32 accumulation), which the producing operation rounds to.
+ *   Operations are queued in order; download() waits for them.
+ *
+ * Promise: a row of any result depends on that row's inputs alone, to the last bit: not on how many
+ * rows are processed with it, nor on the number of threads. So a text's score does not depend on
+ * its neighbours in a batch. (On the CPU this rests on oneDNN's packed products on AVX-512, for
+ * which tests/c/test_ops.c shows it.) */
+#ifndef DUQ_OPS_H
+#define DUQ_OPS_H
+
+#include "common/util/dtype.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A matrix of the model, [out, in], made ready for products; the implementation's own. */
+struct weight;
+
+/* One sequence's place in a packed batch. Its own keys follow the prefix: own key j stands at
+ * position prefix + j. Its queries are those of its last `queries` own positions. */
+struct attention_span {
+    int32_t query_row, queries; /* rows in q and out */
+    int32_t key_row, keys;      /* rows in k and v */
+    int32_t prefix_row, prefix; /* rows in prefix_k and prefix_v; prefix may be 0 */
+};
+
+/* out = softmax(scale q k^T) v, causal, for sequences packed back to back; heads / kv_heads query
+ * heads share one key head. All pointers are the device's. */
+struct attention {
+    const float *q;                        /* [., heads * head_dim], rotated */
+    const float *k, *v;                    /* [., kv_heads * head_dim], k rotated */
+    const float *prefix_k, *prefix_v;      /* the same, shared prefixes; may be NULL */
+    const struct attention_span *spans;    /* [n_spans] */
+    const struct attention_span *spans_at; /* the same on the host, for sizing launches */
+    int n_spans;
+    int heads, kv_heads, head_dim;
+    int window;  /* a query sees its own and the window - 1 positions before; 0: all */
+    float scale; /* usually 1 / sqrt(head_dim) */
+    void *out;   /* [., heads * head_dim], compute type */
+    float *lse;  /* [., heads]: log of the softmax's denominator, or NULL */
+};
+
+struct device {
+    const char *name;
+    enum dtype compute; /* F32 or BF16 */
+    void *state;
+
+    void (*close)(struct device *);
+
+    /* ---- memory ---- */
+    void *(*alloc)(struct device *, size_t bytes); /* contents not set */
+    void (*release)(struct device *, void *);      /* NULL is allowed */
+    void (*upload)(struct device *, void *to, const void *from, size_t bytes);
+    void (*download)(struct device *, void *to, const void *from, size_t bytes);
+    /* Constant host memory that outlives the device, where the device can read it: the same
+     * pointer on a CPU, a copy elsewhere. */
+    const void *(*import)(struct device *, const void *host, size_t bytes);
+
+    /* ---- weights ----
+     * data: host memory [out, in] of type `stored` that outlives the weight. */
+    struct weight *(*weight_create)(struct device *, const void *data, enum dtype stored, int out,
+                                    int in);
+    void (*weight_free)(struct device *, struct weight *);
+    /* y[rows, out] = x[rows, in] W^T + bias; added to y when accumulate. x has the compute type;
+     * bias is f32 [out] or NULL. */
+    void (*matmul)(struct device *, const struct weight *, const void *x, const float *bias,
+                   float *y, int rows, bool accumulate);
+
+    /* ---- rows ---- */
+    /* out[i] = table[ids[i]], table [., width] imported, of type `stored`. */
+    void (*embed)(struct device *, const void *table, enum dtype stored, int width,
+                  const int32_t *ids, int n, float *out);
+    /* to[i] = from[rows[i]] */
+    void (*gather)(struct device *, const float *from, const int32_t *rows, int n, int width,
+                   float *to);
+    /* out = gain * x / sqrt(mean(x^2) + eps), rounded to out_type (Zhang & Sennrich 2019). */
+    void (*rmsnorm)(struct device *, const float *x, const float *gain, float eps, int rows,
+                    int width, void *out, enum dtype out_type);
+    /* Rotates pairs (x[i], x[i + head_dim/2]) of every head of row r by the angle of
+     * positions[r], in place; cosine and sine are tables [position, head_dim/2] (Su et al. 2021, in
+     * the half-split layout of Hugging Face checkpoints). */
+    void (*rope)(struct device *, float *x, int rows, int heads, int head_dim,
+                 const int32_t *positions, const float *cosine, const float *sine);
+    void (*attention)(struct device *, const struct attention *);
+    /* out[i] = silu(gate[i]) * up[i], in the compute type (Shazeer 2020). */
+    void (*swiglu)(struct device *, const float *gate, const float *up, size_t n, void *out);
+    /* logits[rows, classes] = h[rows, width] w^T, all f32: the few rows of the output matrix that
+     * are asked for. */
+    void (*class_logits)(struct device *, const float *h, int rows, const float *w, int classes,
+                         int width, float *logits);
+};
+
+/* threads: 0 for all of them. Dies (EX_UNAVAILABLE) when the processor cannot do `compute`. */
+struct device *cpu_device_open(enum dtype compute, int threads);
+/* Whether the processor multiplies bf16 natively, so that computing in it pays. */
+bool cpu_has_bf16(void);
+
+#endif
