@@ -1,0 +1,268 @@
+/* lm-score: token ids to the logits of each class's first token at the last position. */
+#include "common/model/score.h"
+#include "common/stream/record.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+#include "common/util/options.h"
+#include "common/util/progress.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const struct program program = {
+    "lm-score",
+    "usage: lm-score --model DIR [OPTION]... [FILE]...\n"
+    "\n"
+    "Reads tokens, writes scores: for each record the logits of the classes' first\n"
+    "tokens after its last token, by the model in the Hugging Face folder DIR\n"
+    "(Mistral, Llama or Qwen2; config.json and safetensors).\n"
+    "\n"
+    "  tok --model DIR prompts.mp | lm-score --model DIR >scores.mp\n"
+    "\n"
+    "  --model DIR         the model's folder\n"
+    "  --compute TYPE      auto (default), f32 or bf16: what products take in\n"
+    "  --batch-tokens N    tokens of one pass (2048)\n"
+    "  --no-share          compute common prefixes again for every record\n"
+    "  --threads N         processor threads (all)\n"
+    "  --device NAME       auto (default) or cpu\n"
+    "  -o FILE             write there (zstd if it ends in .zst) instead of standard output\n"
+    "  -z                  compress the output with zstd\n"
+    "  -q, -v              quiet; say what is done and how fast\n"
+    "  --help, --version\n"};
+
+/* Records are scored a window at a time: the more of them, the more prefixes are shared. */
+enum { WINDOW_RECORDS = 16384, WINDOW_TOKENS = 16 << 20 };
+
+struct entry {
+    char *id;
+    int prompt, label;
+    size_t first; /* of its tokens in the window's */
+    int n;
+};
+
+struct window {
+    struct entry *entries;
+    int n, cap;
+    int32_t *tokens;
+    size_t n_tokens, cap_tokens;
+};
+
+static unsigned long scored; /* records of earlier windows */
+
+static void show_progress(int done)
+{
+    progress_update(scored + (unsigned long)done);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Dies at a record that the model cannot take. */
+static void check_record(struct stream_reader *in, const struct tokens *t, const struct model *m)
+{
+    const struct config *c = m->config;
+    if (t->n_tokens > (size_t)c->max_positions)
+        stream_bad_record(in, t->id, "%zu tokens, but the model takes %d; shorten the text",
+                          t->n_tokens, c->max_positions);
+    for (size_t i = 0; i < t->n_tokens; i++)
+        if (t->tokens[i] < 0 || t->tokens[i] >= c->vocab)
+            stream_bad_record(
+                in, t->id,
+                "token %d is not in the model's vocabulary of %d; was the stream made "
+                "by another model's tokenizer?",
+                (int)t->tokens[i], c->vocab);
+}
+
+static void add_record(struct window *w, const struct tokens *t)
+{
+    if (w->n == w->cap) {
+        w->cap = w->cap ? 2 * w->cap : 1024;
+        w->entries = xreallocarray(w->entries, (size_t)w->cap, sizeof *w->entries);
+    }
+    if (w->n_tokens + t->n_tokens > w->cap_tokens) {
+        w->cap_tokens = 2 * (w->n_tokens + t->n_tokens);
+        w->tokens = xreallocarray(w->tokens, w->cap_tokens, sizeof *w->tokens);
+    }
+    w->entries[w->n++] = (struct entry){.id = xstrdup(t->id),
+                                        .prompt = t->prompt,
+                                        .label = t->label,
+                                        .first = w->n_tokens,
+                                        .n = (int)t->n_tokens};
+    memcpy(w->tokens + w->n_tokens, t->tokens, t->n_tokens * sizeof *w->tokens);
+    w->n_tokens += t->n_tokens;
+}
+
+/* Scores and writes what the window holds, in the order it came, and empties it. */
+static void score_window(struct window *w, struct scorer *scorer, int n_classes,
+                         struct stream_writer *out)
+{
+    size_t classes = (size_t)n_classes;
+    struct sequence *s = xreallocarray(NULL, (size_t)w->n + 1, sizeof *s);
+    float *logits = xreallocarray(NULL, (size_t)w->n * classes + 1, sizeof *logits);
+    for (int i = 0; i < w->n; i++)
+        s[i] = (struct sequence){w->tokens + w->entries[i].first, w->entries[i].n};
+    scorer_run(scorer, s, w->n, logits, show_progress);
+    for (int i = 0; i < w->n; i++) {
+        struct entry *e = &w->entries[i];
+        for (size_t c = 0; c < classes; c++)
+            if (!isfinite(logits[(size_t)i * classes + c]))
+                die(EX_DATAERR,
+                    "record %lu (id %s): the model gives a logit that is not a finite number; are "
+                    "its weights whole? With --compute bf16, try f32",
+                    scored + (unsigned long)i + 1, e->id);
+        scores_write(out, &(struct scores){.id = e->id,
+                                           .prompt = e->prompt,
+                                           .logits = logits + (size_t)i * classes,
+                                           .n_classes = classes,
+                                           .label = e->label});
+        free(e->id);
+    }
+    stream_flush(out);
+    scored += (unsigned long)w->n;
+    w->n = 0;
+    w->n_tokens = 0;
+    free(s);
+    free(logits);
+}
+
+/* The header's "class_tokens": one token for each class. */
+static int32_t *read_class_tokens(const struct stream_reader *in, int *count)
+{
+    const json_t *list = json_object_get(stream_header(in), "class_tokens");
+    size_t n = json_array_size(list);
+    if (n == 0)
+        die(EX_DATAERR, "%s: the header has no 'class_tokens'; make the stream with tok",
+            stream_name(in));
+    int32_t *tokens = xreallocarray(NULL, n, sizeof *tokens);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX)
+            die(EX_DATAERR, "%s: 'class_tokens' in the header holds something that is no token",
+                stream_name(in));
+        tokens[i] = (int32_t)json_integer_value(v);
+    }
+    *count = (int)n;
+    return tokens;
+}
+
+static enum dtype choose_compute(const char *name, const struct model *m)
+{
+    if (!strcmp(name, "f32"))
+        return F32;
+    if (!strcmp(name, "bf16"))
+        return BF16;
+    if (strcmp(name, "auto") != 0)
+        usage_error("--compute: '%s' is none of auto, f32, bf16", name);
+    return model_stored_type(m) == BF16 && cpu_has_bf16() ? BF16 : F32;
+}
+
+static void report(const struct scorer *scorer, const struct model *m, double seconds)
+{
+    struct score_counts n = scorer_counts(scorer);
+    double products = model_products(m) * (double)n.computed + n.attention_products;
+    inform("%lu tokens in %lu records; %lu computed (%.1f %%) in %lu passes, %lu shared prefixes",
+           n.tokens, n.sequences, n.computed, 100.0 * (double)n.computed / (double)n.tokens,
+           n.passes, n.prefixes);
+    inform("%.1f s: %.1f records/s, %.0f tokens/s as read, %.0f computed, %.0f GFLOP/s", seconds,
+           (double)n.sequences / seconds, (double)n.tokens / seconds, (double)n.computed / seconds,
+           2e-9 * products / seconds);
+}
+
+int main(int argc, char **argv)
+{
+    enum { MODEL = OPTION_OWN, COMPUTE, BATCH_TOKENS, NO_SHARE, THREADS, DEVICE };
+    static const struct option table[] = {{"model", required_argument, NULL, MODEL},
+                                          {"compute", required_argument, NULL, COMPUTE},
+                                          {"batch-tokens", required_argument, NULL, BATCH_TOKENS},
+                                          {"no-share", no_argument, NULL, NO_SHARE},
+                                          {"threads", required_argument, NULL, THREADS},
+                                          {"device", required_argument, NULL, DEVICE},
+                                          COMMON_LONG};
+    struct common_options common = {0};
+    struct score_options options = {.batch_tokens = 2048, .share = true};
+    const char *folder = NULL, *compute_name = "auto", *device_name = "auto";
+    int threads = 0;
+    program_start(&program, argc, argv);
+    for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
+        switch (c) {
+        case MODEL:
+            folder = optarg;
+            break;
+        case COMPUTE:
+            compute_name = optarg;
+            break;
+        case BATCH_TOKENS:
+            options.batch_tokens = (int)option_long("--batch-tokens", optarg, 1, 1 << 20);
+            break;
+        case NO_SHARE:
+            options.share = false;
+            break;
+        case THREADS:
+            threads = (int)option_long("--threads", optarg, 1, 4096);
+            break;
+        case DEVICE:
+            device_name = optarg;
+            break;
+        }
+    if (!folder)
+        usage_error("--model DIR is needed");
+    if (!strcmp(device_name, "cuda"))
+        die(EX_UNAVAILABLE, "--device cuda: this build has no CUDA; use --device cpu");
+    if (strcmp(device_name, "auto") != 0 && strcmp(device_name, "cpu") != 0)
+        usage_error("--device: '%s' is neither auto nor cpu", device_name);
+
+    struct model *model = model_open(folder);
+    enum dtype compute = choose_compute(compute_name, model);
+    struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
+    int n_classes;
+    int32_t *class_tokens = read_class_tokens(in, &n_classes);
+
+    struct device *device = cpu_device_open(compute, threads);
+    double began = now();
+    model_load(model, device);
+    model_set_classes(model, class_tokens, n_classes);
+    inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s (%d threads); "
+           "loaded in %.1f s",
+           folder, model->config->architecture, 1e-9 * model_products(model),
+           dtype_name(model_stored_type(model)), dtype_name(compute), device->name,
+           omp_get_max_threads(), now() - began);
+
+    json_t *header = stream_header_from(stream_header(in), "scores", argc, argv);
+    json_object_set_new(header, "model", json_string(model->digest));
+    json_object_set_new(header, "compute", json_string(compute == F32 ? "f32" : "bf16"));
+    struct stream_writer *out = stream_create(common.output, common.compress, header);
+
+    struct scorer *scorer = scorer_open(model, options);
+    struct window window = {0};
+    began = now();
+    progress_start("records", 0);
+    struct tokens t;
+    while (tokens_read(in, &t)) {
+        check_record(in, &t, model);
+        add_record(&window, &t);
+        if (window.n == WINDOW_RECORDS || window.n_tokens >= WINDOW_TOKENS)
+            score_window(&window, scorer, n_classes, out);
+    }
+    if (window.n)
+        score_window(&window, scorer, n_classes, out);
+    progress_end();
+    stream_finish(out);
+    stream_close(in);
+    if (scored)
+        report(scorer, model, now() - began);
+    scorer_close(scorer);
+    model_close(model);
+    device->close(device);
+    free(class_tokens);
+    free(window.entries);
+    free(window.tokens);
+    closing_count(scored, scored, 0);
+    return EX_OK;
+}

@@ -1,0 +1,254 @@
+#include "common/model/config.h"
+
+#include "common/util/diag.h"
+#include "common/util/json.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The file being read, for messages. */
+struct source {
+    char *path;
+    json_t *root;
+};
+
+static bool given(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return v && !json_is_null(v);
+}
+
+static int get_int(const struct source *s, const char *key, int fallback)
+{
+    const json_t *v = json_object_get(s->root, key);
+    if (!given(s->root, key) && fallback >= 0)
+        return fallback;
+    if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 1 << 28)
+        die(EX_DATAERR, "%s: '%s' is missing or not a positive whole number", s->path, key);
+    return (int)json_integer_value(v);
+}
+
+static bool get_bool(const struct source *s, const char *key)
+{
+    const json_t *v = json_object_get(s->root, key);
+    if (given(s->root, key) && !json_is_boolean(v))
+        die(EX_DATAERR, "%s: '%s' is not true or false", s->path, key);
+    return json_is_true(v);
+}
+
+/* A positive number of object o; fallback when it is absent and fallback > 0. */
+static double get_real(const struct source *s, const json_t *o, const char *key, double fallback)
+{
+    const json_t *v = json_object_get(o, key);
+    if (!given(o, key) && fallback > 0)
+        return fallback;
+    if (!json_is_number(v) || !(json_number_value(v) > 0))
+        die(EX_DATAERR, "%s: '%s' is missing or not a positive number", s->path, key);
+    return json_number_value(v);
+}
+
+/* ---- rotary positions ---- */
+
+/* Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between blended. */
+static void scale_llama3(const struct source *s, const json_t *rope, int half, double *frequency)
+{
+    double factor = get_real(s, rope, "factor", 0), low = get_real(s, rope, "low_freq_factor", 0);
+    double high = get_real(s, rope, "high_freq_factor", 0);
+    double context = get_real(s, rope, "original_max_position_embeddings", 0);
+    if (high <= low)
+        die(EX_DATAERR, "%s: 'high_freq_factor' is not above 'low_freq_factor'", s->path);
+    for (int i = 0; i < half; i++) {
+        double turns = context * frequency[i] / (2 * M_PI);
+        double keep = (turns - low) / (high - low);
+        keep = keep < 0 ? 0 : keep > 1 ? 1 : keep;
+        frequency[i] *= keep + (1 - keep) / factor;
+    }
+}
+
+/* YaRN (Peng et al. 2023, section 3.2): dimensions that turn less than beta_slow times in the
+ * original context are stretched by `factor`, more than beta_fast times kept, a ramp between.
+ * Returns the magnitude of cosines and sines. */
+static double scale_yarn(const struct source *s, const json_t *rope, double theta, int half,
+                         double *frequency)
+{
+    double factor = get_real(s, rope, "factor", 0);
+    double fast = get_real(s, rope, "beta_fast", 32), slow = get_real(s, rope, "beta_slow", 1);
+    double context = get_real(s, rope, "original_max_position_embeddings",
+                              get_int(s, "max_position_embeddings", -1));
+    int dim = 2 * half;
+    double low = dim * log(context / (fast * 2 * M_PI)) / (2 * log(theta));
+    double high = dim * log(context / (slow * 2 * M_PI)) / (2 * log(theta));
+    if (!json_is_false(json_object_get(rope, "truncate"))) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    low = fmax(low, 0);
+    high = fmin(high, dim - 1);
+    if (low == high)
+        high += 0.001;
+    for (int i = 0; i < half; i++) {
+        double ramp = fmin(fmax((i - low) / (high - low), 0), 1);
+        frequency[i] *= ramp / factor + (1 - ramp);
+    }
+    if (given(rope, "attention_factor"))
+        return get_real(s, rope, "attention_factor", 0);
+    double m = 1, all = 0;
+    if (given(rope, "mscale") && given(rope, "mscale_all_dim")) {
+        m = get_real(s, rope, "mscale", 0);
+        all = get_real(s, rope, "mscale_all_dim", 0);
+    }
+    double log_factor = factor > 1 ? log(factor) : 0;
+    return (0.1 * m * log_factor + 1) / (0.1 * all * log_factor + 1);
+}
+
+/* The scaling is in "rope_parameters" (transformers 5) or "rope_scaling" and "rope_theta". */
+static void read_rope(const struct source *s, struct config *c)
+{
+    const json_t *rope = json_object_get(s->root, "rope_parameters");
+    if (!json_is_object(rope))
+        rope = json_object_get(s->root, "rope_scaling");
+    double theta = get_real(s, given(rope, "rope_theta") ? rope : s->root, "rope_theta", 10000);
+    if (get_real(s, given(rope, "partial_rotary_factor") ? rope : s->root, "partial_rotary_factor",
+                 1) != 1)
+        die(EX_DATAERR, "%s: partial rotary positions are not supported", s->path);
+    const char *type = "default";
+    if (given(rope, "rope_type"))
+        type = json_string_value(json_object_get(rope, "rope_type"));
+    else if (given(rope, "type"))
+        type = json_string_value(json_object_get(rope, "type"));
+
+    int half = c->head_dim / 2;
+    double *frequency = xcalloc((size_t)half, sizeof *frequency);
+    for (int i = 0; i < half; i++)
+        frequency[i] = pow(theta, -2.0 * i / c->head_dim);
+    double magnitude = 1;
+    if (type && !strcmp(type, "linear")) {
+        double factor = get_real(s, rope, "factor", 0);
+        for (int i = 0; i < half; i++)
+            frequency[i] /= factor;
+    } else if (type && !strcmp(type, "llama3")) {
+        scale_llama3(s, rope, half, frequency);
+    } else if (type && !strcmp(type, "yarn")) {
+        magnitude = scale_yarn(s, rope, theta, half, frequency);
+    } else if (!type || strcmp(type, "default") != 0) {
+        die(EX_DATAERR,
+            "%s: RoPE scaling '%s' is not supported (default, linear, llama3, yarn are)", s->path,
+            type ? type : "?");
+    }
+    c->rope_magnitude = (float)magnitude;
+    c->frequency = xcalloc((size_t)half, sizeof *c->frequency);
+    for (int i = 0; i < half; i++)
+        c->frequency[i] = (float)frequency[i];
+    free(frequency);
+}
+
+/* ---- architectures ---- */
+
+/* Defaults are those of transformers' configuration classes. */
+static void read_windows(const struct source *s, struct config *c)
+{
+    c->window = xcalloc((size_t)c->layers, sizeof *c->window);
+    int window = 0, first = 0;
+    if (!strcmp(c->architecture, "MistralForCausalLM")) {
+        const json_t *v = json_object_get(s->root, "sliding_window");
+        window = json_is_null(v) ? 0 : get_int(s, "sliding_window", 4096);
+    } else if (!strcmp(c->architecture, "Qwen2ForCausalLM") && get_bool(s, "use_sliding_window")) {
+        const json_t *v = json_object_get(s->root, "sliding_window");
+        window = json_is_null(v) ? 0 : get_int(s, "sliding_window", 4096);
+        const json_t *layers = json_object_get(s->root, "max_window_layers");
+        first = json_is_integer(layers) ? (int)json_integer_value(layers) : 28;
+    }
+    const json_t *types = json_object_get(s->root, "layer_types");
+    bool listed = json_is_array(types) && !strcmp(c->architecture, "Qwen2ForCausalLM");
+    if (listed && json_array_size(types) != (size_t)c->layers)
+        die(EX_DATAERR, "%s: 'layer_types' does not name every layer", s->path);
+    for (int i = 0; i < c->layers; i++) {
+        const char *type = listed ? json_string_value(json_array_get(types, (size_t)i)) : NULL;
+        if (listed && (!type || (strcmp(type, "full_attention") != 0 &&
+                                 strcmp(type, "sliding_attention") != 0)))
+            die(EX_DATAERR, "%s: layer type '%s' is not supported", s->path, type ? type : "?");
+        bool slides = listed ? !strcmp(type, "sliding_attention") : i >= first;
+        c->window[i] = slides ? window : 0;
+    }
+}
+
+static char *read_architecture(const struct source *s)
+{
+    static const char *known[] = {"MistralForCausalLM", "LlamaForCausalLM", "Qwen2ForCausalLM"};
+    const char *name =
+        json_string_value(json_array_get(json_object_get(s->root, "architectures"), 0));
+    if (!name)
+        die(EX_DATAERR, "%s: 'architectures' is missing", s->path);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i]))
+            return xstrdup(name);
+    die(EX_DATAERR, "%s: architecture %s is not supported (%s, %s and %s are)", s->path, name,
+        known[0], known[1], known[2]);
+}
+
+struct config *config_read(const char *folder)
+{
+    struct source s = {.path = xasprintf("%s/config.json", folder)};
+    s.root = json_read_file(s.path);
+    struct config *c = xcalloc(1, sizeof *c);
+    c->folder = xstrdup(folder);
+    c->architecture = read_architecture(&s);
+    if (given(s.root, "quantization_config"))
+        die(EX_DATAERR, "%s: the model is quantised, which is not supported: use its bf16 folder",
+            s.path);
+    const char *activation = json_string_value(json_object_get(s.root, "hidden_act"));
+    if (activation && strcmp(activation, "silu") != 0)
+        die(EX_DATAERR, "%s: activation '%s' is not supported (silu is)", s.path, activation);
+    bool mistral = !strcmp(c->architecture, "MistralForCausalLM");
+    bool llama = !strcmp(c->architecture, "LlamaForCausalLM");
+    c->vocab = get_int(&s, "vocab_size", -1);
+    c->width = get_int(&s, "hidden_size", -1);
+    c->layers = get_int(&s, "num_hidden_layers", -1);
+    c->intermediate = get_int(&s, "intermediate_size", -1);
+    c->heads = get_int(&s, "num_attention_heads", -1);
+    bool kv_null = json_is_null(json_object_get(s.root, "num_key_value_heads"));
+    c->kv_heads = get_int(&s, "num_key_value_heads", mistral && !kv_null ? 8 : c->heads);
+    c->head_dim = get_int(&s, "head_dim", c->width / c->heads);
+    c->max_positions = get_int(&s, "max_position_embeddings", -1);
+    c->norm_eps = (float)get_real(&s, s.root, "rms_norm_eps", 1e-6);
+    c->tied = get_bool(&s, "tie_word_embeddings");
+    c->qkv_bias = llama ? get_bool(&s, "attention_bias") : !mistral;
+    c->o_bias = llama && c->qkv_bias;
+    c->mlp_bias = llama && get_bool(&s, "mlp_bias");
+    if (c->heads % c->kv_heads)
+        die(EX_DATAERR, "%s: %d attention heads cannot share %d key heads evenly", s.path, c->heads,
+            c->kv_heads);
+    if (c->head_dim < 2 || c->head_dim % 2)
+        die(EX_DATAERR, "%s: head size %d is not even", s.path, c->head_dim);
+    read_windows(&s, c);
+    read_rope(&s, c);
+    json_decref(s.root);
+    free(s.path);
+    return c;
+}
+
+void config_free(struct config *c)
+{
+    free(c->folder);
+    free(c->architecture);
+    free(c->window);
+    free(c->frequency);
+    free(c);
+}
+
+json_t *config_json(const struct config *c)
+{
+    json_t *windows = json_array(), *frequencies = json_array();
+    for (int i = 0; i < c->layers; i++)
+        json_array_append_new(windows, json_integer(c->window[i]));
+    for (int i = 0; i < c->head_dim / 2; i++)
+        json_array_append_new(frequencies, json_real(c->frequency[i]));
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:b, s:o, s:o, s:f}",
+                     "architecture", c->architecture, "vocab", c->vocab, "width", c->width,
+                     "layers", c->layers, "intermediate", c->intermediate, "heads", c->heads,
+                     "kv_heads", c->kv_heads, "head_dim", c->head_dim, "norm_eps",
+                     (double)c->norm_eps, "tied", c->tied, "window", windows, "frequency",
+                     frequencies, "rope_magnitude", (double)c->rope_magnitude);
+}

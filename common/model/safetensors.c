@@ -1,0 +1,342 @@
+#include "common/model/safetensors.h"
+
+#include "common/util/diag.h"
+#include "common/util/json.h"
+#include "common/util/mem.h"
+#include "common/util/outfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_HEADER = 100 << 20 }; /* as the reference implementation has it */
+
+struct mapped_file {
+    char *path;
+    void *base;
+    size_t size;
+    json_t *header; /* owns the tensors' names */
+};
+
+struct safetensors {
+    struct mapped_file *files;
+    size_t n_files;
+    struct tensor *tensors;
+    size_t n_tensors;
+};
+
+/* ---- reading ---- */
+
+static struct mapped_file map_file(const char *path)
+{
+    struct mapped_file f = {.path = xstrdup(path)};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st))
+        die_errno("%s", path);
+    if (!S_ISREG(st.st_mode) || st.st_size < 8)
+        die(EX_DATAERR, "%s: not a safetensors file (shorter than its own length field)", path);
+    f.size = (size_t)st.st_size;
+    f.base = mmap(NULL, f.size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (f.base == MAP_FAILED)
+        die_errno("%s: cannot be mapped", path);
+    close(fd);
+    return f;
+}
+
+/* The size of a dtype in the format, 0 for one unknown to us. */
+static size_t element_bytes(const char *dtype)
+{
+    static const struct {
+        const char *name;
+        size_t bytes;
+    } known[] = {{"F64", 8}, {"I64", 8}, {"U64", 8},  {"F32", 4},     {"I32", 4},
+                 {"U32", 4}, {"F16", 2}, {"I16", 2},  {"BF16", 2},    {"U16", 2},
+                 {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(dtype, known[i].name))
+            return known[i].bytes;
+    return 0;
+}
+
+/* A non-negative integer that fits; -1 otherwise. */
+static int64_t whole(const json_t *v)
+{
+    return json_is_integer(v) && json_integer_value(v) >= 0 ? json_integer_value(v) : -1;
+}
+
+static struct tensor read_entry(const struct mapped_file *f, const char *name, const json_t *entry,
+                                size_t data_start)
+{
+    struct tensor t = {.name = name, .file = f->path};
+    t.dtype_name = json_string_value(json_object_get(entry, "dtype"));
+    const json_t *shape = json_object_get(entry, "shape");
+    const json_t *range = json_object_get(entry, "data_offsets");
+    if (!t.dtype_name || !json_is_array(shape) || json_array_size(range) != 2)
+        die(EX_DATAERR, "%s: tensor %s: dtype, shape or data_offsets is missing", f->path, name);
+    if (json_array_size(shape) > TENSOR_MAX_DIMS)
+        die(EX_DATAERR, "%s: tensor %s: more than %d dimensions", f->path, name, TENSOR_MAX_DIMS);
+    t.n_dims = (int)json_array_size(shape);
+    size_t bytes = element_bytes(t.dtype_name);
+    bool sized = bytes != 0;
+    for (int i = 0; i < t.n_dims; i++) {
+        t.shape[i] = whole(json_array_get(shape, (size_t)i));
+        if (t.shape[i] < 0 || __builtin_mul_overflow(bytes, (size_t)t.shape[i], &bytes))
+            die(EX_DATAERR, "%s: tensor %s: impossible shape", f->path, name);
+    }
+    int64_t begin = whole(json_array_get(range, 0)), end = whole(json_array_get(range, 1));
+    size_t available = f->size - data_start;
+    if (begin < 0 || end < begin || (size_t)end > available)
+        die(EX_DATAERR, "%s: tensor %s: its bytes lie outside the file; is the download complete?",
+            f->path, name);
+    t.bytes = (size_t)(end - begin);
+    if (sized && t.bytes != bytes)
+        die(EX_DATAERR, "%s: tensor %s: %zu bytes for a shape that takes %zu", f->path, name,
+            t.bytes, bytes);
+    t.data = (const char *)f->base + data_start + begin;
+    for (enum dtype d = F32; d <= F16; d++)
+        if (!strcmp(t.dtype_name, dtype_name(d))) {
+            t.dtype = d;
+            t.readable = true;
+        }
+    return t;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct tensor *x = a, *y = b;
+    if (x->data != y->data)
+        return x->data < y->data ? -1 : 1;
+    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
+}
+
+static void add_file(struct safetensors *s, const char *path)
+{
+    struct mapped_file f = map_file(path);
+    uint64_t length = 0;
+    for (int i = 7; i >= 0; i--)
+        length = length << 8 | ((const unsigned char *)f.base)[i];
+    if (length > f.size - 8 || length > MAX_HEADER)
+        die(EX_DATAERR, "%s: not a safetensors file, or cut off (header of %llu bytes)", path,
+            (unsigned long long)length);
+    json_error_t error;
+    f.header = json_loadb((const char *)f.base + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(f.header))
+        die(EX_DATAERR, "%s: not a safetensors file: its header is not a JSON object (%s)", path,
+            f.header ? "another value" : error.text);
+
+    size_t first = s->n_tensors;
+    s->tensors =
+        xreallocarray(s->tensors, first + json_object_size(f.header) + 1, sizeof *s->tensors);
+    const char *name;
+    json_t *entry;
+    json_object_foreach(f.header, name, entry)
+    {
+        if (strcmp(name, "__metadata__") != 0)
+            s->tensors[s->n_tensors++] = read_entry(&f, name, entry, 8 + (size_t)length);
+    }
+    qsort(s->tensors + first, s->n_tensors - first, sizeof *s->tensors, by_place);
+    for (size_t i = first; i + 1 < s->n_tensors; i++)
+        if ((const char *)s->tensors[i].data + s->tensors[i].bytes >
+            (const char *)s->tensors[i + 1].data)
+            die(EX_DATAERR, "%s: tensors %s and %s overlap", path, s->tensors[i].name,
+                s->tensors[i + 1].name);
+    s->files = xreallocarray(s->files, s->n_files + 1, sizeof *s->files);
+    s->files[s->n_files++] = f;
+}
+
+static void index_names(struct safetensors *s)
+{
+    if (s->n_tensors)
+        qsort(s->tensors, s->n_tensors, sizeof *s->tensors, by_name);
+    for (size_t i = 0; i + 1 < s->n_tensors; i++)
+        if (!strcmp(s->tensors[i].name, s->tensors[i + 1].name))
+            die(EX_DATAERR, "%s: tensor %s is also in %s", s->tensors[i].file, s->tensors[i].name,
+                s->tensors[i + 1].file);
+}
+
+struct safetensors *safetensors_open_file(const char *path)
+{
+    struct safetensors *s = xcalloc(1, sizeof *s);
+    add_file(s, path);
+    index_names(s);
+    return s;
+}
+
+static bool exists(const char *folder, const char *name)
+{
+    char *path = xasprintf("%s/%s", folder, name);
+    bool there = access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+static void add_shards(struct safetensors *s, const char *folder)
+{
+    char *path = xasprintf("%s/model.safetensors.index.json", folder);
+    json_t *index = json_read_file(path), *map = json_object_get(index, "weight_map"), *value;
+    if (!json_is_object(map) || json_object_size(map) == 0)
+        die(EX_DATAERR, "%s: has no weight_map", path);
+    const char *name;
+    json_t *seen = json_object();
+    json_object_foreach(map, name, value)
+    {
+        const char *file = json_string_value(value);
+        if (!file || strchr(file, '/'))
+            die(EX_DATAERR, "%s: tensor %s: its file is not a plain file name", path, name);
+        if (json_object_get(seen, file))
+            continue;
+        json_object_set_new(seen, file, json_true());
+        char *shard = xasprintf("%s/%s", folder, file);
+        add_file(s, shard);
+        free(shard);
+    }
+    json_decref(seen);
+    index_names(s);
+    json_object_foreach(map, name, value)
+    {
+        if (!safetensors_find(s, name))
+            die(EX_DATAERR, "%s: tensor %s is not in %s", path, name, json_string_value(value));
+    }
+    json_decref(index);
+    free(path);
+}
+
+struct safetensors *safetensors_open_folder(const char *folder)
+{
+    struct safetensors *s = xcalloc(1, sizeof *s);
+    if (exists(folder, "model.safetensors.index.json")) {
+        add_shards(s, folder);
+    } else if (exists(folder, "model.safetensors")) {
+        char *path = xasprintf("%s/model.safetensors", folder);
+        add_file(s, path);
+        index_names(s);
+        free(path);
+    } else if (exists(folder, "pytorch_model.bin") ||
+               exists(folder, "pytorch_model.bin.index.json")) {
+        die(EX_DATAERR,
+            "%s: its weights are PyTorch pickles (.bin), which can run code when read; convert "
+            "them: "
+            "python3 -c \"from transformers import AutoModelForCausalLM as M; "
+            "M.from_pretrained('%s').save_pretrained('NEW-FOLDER')\"",
+            folder, folder);
+    } else {
+        die(EX_NOINPUT, "%s: no model.safetensors and no model.safetensors.index.json in it",
+            folder);
+    }
+    return s;
+}
+
+size_t safetensors_count(const struct safetensors *s)
+{
+    return s->n_tensors;
+}
+
+const struct tensor *safetensors_at(const struct safetensors *s, size_t i)
+{
+    return &s->tensors[i];
+}
+
+const struct tensor *safetensors_find(const struct safetensors *s, const char *name)
+{
+    struct tensor key = {.name = name};
+    return s->n_tensors ? bsearch(&key, s->tensors, s->n_tensors, sizeof key, by_name) : NULL;
+}
+
+const struct tensor *safetensors_need(const struct safetensors *s, const char *name, int64_t rows,
+                                      int64_t columns)
+{
+    const struct tensor *t = safetensors_find(s, name);
+    if (!t)
+        die(EX_DATAERR, "%s: tensor %s is missing", s->files[0].path, name);
+    if (t->n_dims != (columns ? 2 : 1) || t->shape[0] != rows ||
+        (columns && t->shape[1] != columns)) {
+        struct buf shape = {0};
+        for (int i = 0; i < t->n_dims; i++)
+            buf_addf(&shape, "%s%lld", i ? "," : "", (long long)t->shape[i]);
+        if (columns)
+            die(EX_DATAERR, "%s: tensor %s has the shape [%s], config.json asks for [%lld,%lld]",
+                t->file, name, buf_str(&shape), (long long)rows, (long long)columns);
+        die(EX_DATAERR, "%s: tensor %s has the shape [%s], config.json asks for [%lld]", t->file,
+            name, buf_str(&shape), (long long)rows);
+    }
+    if (!t->readable)
+        die(EX_DATAERR,
+            "%s: tensor %s is stored as %s; only F32, BF16 and F16 are read: use the model's "
+            "unquantised folder",
+            t->file, name, t->dtype_name);
+    return t;
+}
+
+void safetensors_forget(const struct tensor *t)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)t->data + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)t->data + t->bytes) & ~(page - 1);
+    if (end > begin)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+void safetensors_close(struct safetensors *s)
+{
+    for (size_t i = 0; i < s->n_files; i++) {
+        munmap(s->files[i].base, s->files[i].size);
+        json_decref(s->files[i].header);
+        free(s->files[i].path);
+    }
+    free(s->files);
+    free(s->tensors);
+    free(s);
+}
+
+/* ---- writing ---- */
+
+void safetensors_write(const char *path, const struct tensor *tensors, size_t n,
+                       const json_t *metadata)
+{
+    json_t *header = json_object();
+    if (metadata)
+        json_object_set_new(header, "__metadata__", json_deep_copy(metadata));
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct tensor *t = &tensors[i];
+        json_t *shape = json_array();
+        size_t bytes = dtype_size(t->dtype);
+        for (int k = 0; k < t->n_dims; k++) {
+            json_array_append_new(shape, json_integer(t->shape[k]));
+            bytes *= (size_t)t->shape[k];
+        }
+        json_object_set_new(header, t->name,
+                            json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(t->dtype), "shape",
+                                      shape, "data_offsets", (json_int_t)at,
+                                      (json_int_t)(at + bytes)));
+        at += bytes;
+    }
+    char *text = json_dumps(header, JSON_COMPACT);
+    size_t length = strlen(text), padding = -length % 8; /* the data starts aligned */
+    unsigned char prefix[8];
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (unsigned char)((uint64_t)(length + padding) >> 8 * i);
+
+    struct outfile *out = outfile_open(path);
+    FILE *f = outfile_stream(out);
+    fwrite(prefix, 1, sizeof prefix, f);
+    fprintf(f, "%s%*s", text, (int)padding, "");
+    for (size_t i = 0; i < n; i++) {
+        size_t bytes = dtype_size(tensors[i].dtype);
+        for (int k = 0; k < tensors[i].n_dims; k++)
+            bytes *= (size_t)tensors[i].shape[k];
+        fwrite(tensors[i].data, 1, bytes, f);
+    }
+    outfile_finish(out);
+    free(text);
+    json_decref(header);
+}

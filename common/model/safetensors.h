@@ -1,0 +1,56 @@
+/* Safetensors files: tensors mapped where they lie, and written.
+ *
+ * A file is the length of its header (u64, little-endian), the header (JSON: name to dtype, shape
+ * and byte range), then the bytes. https://github.com/huggingface/safetensors */
+#ifndef DUQ_MODEL_SAFETENSORS_H
+#define DUQ_MODEL_SAFETENSORS_H
+
+#include "common/util/dtype.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { TENSOR_MAX_DIMS = 8 };
+
+struct tensor {
+    const char *name;
+    const char *file;       /* for messages */
+    const char *dtype_name; /* as the header spells it */
+    bool readable;          /* whether its type is one of enum dtype */
+    enum dtype dtype;       /* if readable */
+    int n_dims;
+    int64_t shape[TENSOR_MAX_DIMS];
+    const void *data; /* mapped; need not be aligned */
+    size_t bytes;
+};
+
+struct safetensors;
+
+/* One file. Dies: EX_NOINPUT when missing, EX_DATAERR when it is not a well-formed safetensors file
+ * (byte ranges outside the file or overlapping, sizes that do not match shapes ...). */
+struct safetensors *safetensors_open_file(const char *path);
+
+/* A model folder: model.safetensors, or the shards that model.safetensors.index.json lists. Dies as
+ * above, and when a tensor in the index is in none of the shards. */
+struct safetensors *safetensors_open_folder(const char *folder);
+
+size_t safetensors_count(const struct safetensors *s);
+/* Sorted by name. */
+const struct tensor *safetensors_at(const struct safetensors *s, size_t i);
+/* NULL when there is none of that name. */
+const struct tensor *safetensors_find(const struct safetensors *s, const char *name);
+/* Dies, naming it, when it is missing, of another shape or of a type that is not read (quantised).
+ * columns 0: a vector of `rows` elements. */
+const struct tensor *safetensors_need(const struct safetensors *s, const char *name, int64_t rows,
+                                      int64_t columns);
+/* Lets the system take back the memory of a tensor that was copied; it is read anew if used. */
+void safetensors_forget(const struct tensor *t);
+void safetensors_close(struct safetensors *s);
+
+/* Writes n tensors (name, dtype, shape and data set) beside path, then renames. metadata: string to
+ * string, or NULL; borrowed. */
+void safetensors_write(const char *path, const struct tensor *tensors, size_t n,
+                       const json_t *metadata);
+
+#endif

@@ -1,0 +1,30 @@
+/* Scoring many sequences: groups that share prefixes, batches, passes. */
+#ifndef DUQ_MODEL_SCORE_H
+#define DUQ_MODEL_SCORE_H
+
+#include "common/model/forward.h"
+
+struct score_options {
+    int batch_tokens; /* tokens of one pass; a longer sequence is a pass of its own */
+    bool share;       /* compute common prefixes once */
+};
+
+/* What was done, summed over calls. */
+struct score_counts {
+    unsigned long sequences, tokens; /* as they came */
+    unsigned long computed;          /* tokens that passed through the model */
+    unsigned long prefixes, passes;
+    double attention_products; /* query-key pairs times head_dim, both products, over all layers */
+};
+
+struct scorer;
+
+struct scorer *scorer_open(struct model *m, struct score_options options);
+/* logits [n, n_classes], in the order of s. progress (may be NULL) hears how many of this call's
+ * sequences are done. */
+void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,
+                void (*progress)(int done));
+struct score_counts scorer_counts(const struct scorer *r);
+void scorer_close(struct scorer *r);
+
+#endif

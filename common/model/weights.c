@@ -1,0 +1,232 @@
+#include "common/model/weights.h"
+
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+/* ---- the tensors an architecture has ---- */
+
+static const struct tensor *layer_tensor(const struct model *m, int layer, const char *name,
+                                         int64_t rows, int64_t columns)
+{
+    char *full = xasprintf("model.layers.%d.%s", layer, name);
+    const struct tensor *t = safetensors_need(m->tensors, full, rows, columns);
+    free(full);
+    return t;
+}
+
+/* Calls visit for every matrix and vector of a layer, with where model_load() puts it. */
+static void each_layer_tensor(struct model *m, int i, struct layer *l,
+                              void (*matrix)(struct model *, const struct tensor *,
+                                             struct weight **),
+                              void (*vector)(struct model *, const struct tensor *, float **))
+{
+    const struct config *c = m->config;
+    int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const struct {
+        const char *name;
+        int out, in;
+        bool bias;
+        struct weight **weight;
+        float **bias_to;
+    } products[] = {
+        {"self_attn.q_proj", q, c->width, c->qkv_bias, &l->q, &l->q_bias},
+        {"self_attn.k_proj", kv, c->width, c->qkv_bias, &l->k, &l->k_bias},
+        {"self_attn.v_proj", kv, c->width, c->qkv_bias, &l->v, &l->v_bias},
+        {"self_attn.o_proj", c->width, q, c->o_bias, &l->o, &l->o_bias},
+        {"mlp.gate_proj", c->intermediate, c->width, c->mlp_bias, &l->gate, &l->gate_bias},
+        {"mlp.up_proj", c->intermediate, c->width, c->mlp_bias, &l->up, &l->up_bias},
+        {"mlp.down_proj", c->width, c->intermediate, c->mlp_bias, &l->down, &l->down_bias},
+    };
+    for (size_t p = 0; p < sizeof products / sizeof *products; p++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.weight", products[p].name);
+        matrix(m, layer_tensor(m, i, name, products[p].out, products[p].in), products[p].weight);
+        snprintf(name, sizeof name, "%s.bias", products[p].name);
+        if (products[p].bias)
+            vector(m, layer_tensor(m, i, name, products[p].out, 0), products[p].bias_to);
+    }
+    vector(m, layer_tensor(m, i, "input_layernorm.weight", c->width, 0), &l->attention_norm);
+    vector(m, layer_tensor(m, i, "post_attention_layernorm.weight", c->width, 0), &l->mlp_norm);
+}
+
+static void check_matrix(struct model *m, const struct tensor *t, struct weight **to)
+{
+    (void)m;
+    (void)t;
+    (void)to;
+}
+
+static void check_vector(struct model *m, const struct tensor *t, float **to)
+{
+    (void)m;
+    (void)t;
+    (void)to;
+}
+
+static const struct tensor *embedding_tensor(const struct model *m)
+{
+    return safetensors_need(m->tensors, "model.embed_tokens.weight", m->config->vocab,
+                            m->config->width);
+}
+
+static const struct tensor *output_tensor(const struct model *m)
+{
+    return m->config->tied
+               ? embedding_tensor(m)
+               : safetensors_need(m->tensors, "lm_head.weight", m->config->vocab, m->config->width);
+}
+
+static const struct tensor *norm_tensor(const struct model *m)
+{
+    return safetensors_need(m->tensors, "model.norm.weight", m->config->width, 0);
+}
+
+/* ---- opening ---- */
+
+static void digest_model(struct model *m)
+{
+    enum { WHOLE = 64 << 10, PIECES = 16, PIECE = WHOLE / PIECES };
+    XXH64_state_t *state = XXH64_createState();
+    XXH64_reset(state, 0);
+    json_t *config = config_json(m->config);
+    char *text = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
+    XXH64_update(state, text, strlen(text));
+    free(text);
+    json_decref(config);
+    for (size_t i = 0; i < safetensors_count(m->tensors); i++) {
+        const struct tensor *t = safetensors_at(m->tensors, i);
+        struct buf line = {0};
+        buf_addf(&line, "%s %s [", t->name, t->dtype_name);
+        for (int k = 0; k < t->n_dims; k++)
+            buf_addf(&line, "%s%lld", k ? "," : "", (long long)t->shape[k]);
+        buf_addf(&line, "]\n");
+        XXH64_update(state, line.data, line.len);
+        buf_free(&line);
+        if (t->bytes <= WHOLE)
+            XXH64_update(state, t->data, t->bytes);
+        else
+            for (size_t p = 0; p < PIECES; p++)
+                XXH64_update(state, (const char *)t->data + (t->bytes - PIECE) / (PIECES - 1) * p,
+                             PIECE);
+    }
+    snprintf(m->digest, sizeof m->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(state));
+    XXH64_freeState(state);
+}
+
+struct model *model_open(const char *folder)
+{
+    struct model *m = xcalloc(1, sizeof *m);
+    m->config = config_read(folder);
+    m->tensors = safetensors_open_folder(folder);
+    struct layer nowhere;
+    embedding_tensor(m);
+    for (int i = 0; i < m->config->layers; i++)
+        each_layer_tensor(m, i, &nowhere, check_matrix, check_vector);
+    norm_tensor(m);
+    output_tensor(m);
+    digest_model(m);
+    return m;
+}
+
+enum dtype model_stored_type(const struct model *m)
+{
+    size_t bytes[3] = {0};
+    for (size_t i = 0; i < safetensors_count(m->tensors); i++) {
+        const struct tensor *t = safetensors_at(m->tensors, i);
+        if (t->readable)
+            bytes[t->dtype] += t->bytes;
+    }
+    enum dtype most = F32;
+    for (enum dtype d = F32; d <= F16; d++)
+        if (bytes[d] > bytes[most])
+            most = d;
+    return most;
+}
+
+double model_products(const struct model *m)
+{
+    const struct config *c = m->config;
+    double attention = 2.0 * c->head_dim * (c->heads + c->kv_heads), mlp = 3.0 * c->intermediate;
+    return (double)c->layers * c->width * (attention + mlp);
+}
+
+/* ---- loading ---- */
+
+static void load_matrix(struct model *m, const struct tensor *t, struct weight **to)
+{
+    *to =
+        m->device->weight_create(m->device, t->data, t->dtype, (int)t->shape[0], (int)t->shape[1]);
+    safetensors_forget(t);
+}
+
+static void load_vector(struct model *m, const struct tensor *t, float **to)
+{
+    size_t n = (size_t)t->shape[0];
+    float *values = xreallocarray(NULL, n, sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        values[i] = dtype_load(t->dtype, t->data, i);
+    *to = m->device->alloc(m->device, n * sizeof *values);
+    m->device->upload(m->device, *to, values, n * sizeof *values);
+    free(values);
+}
+
+void model_load(struct model *m, struct device *device)
+{
+    m->device = device;
+    const struct tensor *embedding = embedding_tensor(m);
+    m->embedding = device->import(device, embedding->data, embedding->bytes);
+    m->embedding_type = embedding->dtype;
+    m->layers = xcalloc((size_t)m->config->layers, sizeof *m->layers);
+    for (int i = 0; i < m->config->layers; i++)
+        each_layer_tensor(m, i, &m->layers[i], load_matrix, load_vector);
+    load_vector(m, norm_tensor(m), &m->norm);
+}
+
+void model_set_classes(struct model *m, const int32_t *tokens, int n)
+{
+    const struct tensor *output = output_tensor(m);
+    size_t width = (size_t)m->config->width;
+    float *rows = xreallocarray(NULL, (size_t)n * width, sizeof *rows);
+    for (int c = 0; c < n; c++) {
+        if (tokens[c] < 0 || tokens[c] >= m->config->vocab)
+            die(EX_DATAERR,
+                "class token %d is not in %s's vocabulary of %d; was the stream made by another "
+                "model's tokenizer?",
+                (int)tokens[c], m->config->folder, m->config->vocab);
+        for (size_t i = 0; i < width; i++)
+            rows[(size_t)c * width + i] =
+                dtype_load(output->dtype, output->data, (size_t)tokens[c] * width + i);
+    }
+    m->n_classes = n;
+    m->device->release(m->device, m->class_rows);
+    m->class_rows = m->device->alloc(m->device, (size_t)n * width * sizeof *rows);
+    m->device->upload(m->device, m->class_rows, rows, (size_t)n * width * sizeof *rows);
+    free(rows);
+}
+
+void model_close(struct model *m)
+{
+    struct device *d = m->device;
+    for (int i = 0; d && i < m->config->layers; i++) {
+        struct layer *l = &m->layers[i];
+        struct weight *weights[] = {l->q, l->k, l->v, l->o, l->gate, l->up, l->down};
+        float *vectors[] = {l->attention_norm, l->mlp_norm,  l->q_bias,  l->k_bias,   l->v_bias,
+                            l->o_bias,         l->gate_bias, l->up_bias, l->down_bias};
+        for (size_t k = 0; k < sizeof weights / sizeof *weights; k++)
+            d->weight_free(d, weights[k]);
+        for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++)
+            d->release(d, vectors[k]);
+    }
+    if (d) {
+        d->release(d, m->norm);
+        d->release(d, m->class_rows);
+    }
+    free(m->layers);
+    safetensors_close(m->tensors);
+    config_free(m->config);
+    free(m);
+}

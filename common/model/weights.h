@@ -1,0 +1,55 @@
+/* A model: its configuration and its weights, first as they lie in the files, then on a device. */
+#ifndef DUQ_MODEL_WEIGHTS_H
+#define DUQ_MODEL_WEIGHTS_H
+
+#include "common/model/config.h"
+#include "common/model/safetensors.h"
+#include "kernels/ops.h"
+
+/* Norms and biases are f32 on the device; a bias that the architecture lacks is NULL. */
+struct layer {
+    float *attention_norm, *mlp_norm;
+    struct weight *q, *k, *v, *o, *gate, *up, *down;
+    float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
+};
+
+struct model {
+    struct config *config;
+    struct safetensors *tensors;
+    char digest[24]; /* "xxh64:" and 16 hex digits; see model_open */
+
+    /* From model_load() on. */
+    struct device *device;
+    struct layer *layers;
+    const void *embedding; /* imported, [vocab, width] of type embedding_type */
+    enum dtype embedding_type;
+    float *norm;
+
+    /* From model_set_classes() on: the output matrix's rows of these tokens. */
+    int n_classes;
+    float *class_rows; /* [n_classes, width] */
+};
+
+/* Maps the folder's weights and checks every tensor's presence, shape and type. Dies (EX_DATAERR,
+ * EX_NOINPUT) naming what is wrong.
+ *
+ * The digest tells models apart without reading all of them: XXH64 over config_json() (sorted keys,
+ * compact) and, in order of names, each tensor's "name dtype [shape]" and sampled bytes: all of
+ * them up to 64 KiB, otherwise sixteen pieces of 4 KiB at even distances, first and last included.
+ */
+struct model *model_open(const char *folder);
+
+/* The type that most of the weights are stored in. */
+enum dtype model_stored_type(const struct model *m);
+/* Weights in the products of one token's pass (each gives a multiplication and an addition). */
+double model_products(const struct model *m);
+
+/* Prepares all weights on the device, which must outlive the model. */
+void model_load(struct model *m, struct device *device);
+
+/* Which tokens' logits forward_logits() gives. Dies (EX_DATAERR) at one outside the vocabulary. */
+void model_set_classes(struct model *m, const int32_t *tokens, int n);
+
+void model_close(struct model *m);
+
+#endif

