@@ -6,6 +6,7 @@
 #include "common/util/options.h"
 #include "common/util/outfile.h"
 #include "common/util/progress.h"
+#include "common/util/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,7 +141,7 @@ static struct layout lay_out(const struct settings *s, struct task *task)
 static void check_example(const struct layout *l, const struct stream_reader *r,
                           const struct example *e)
 {
-    size_t n = l->task->n_classes, end = utf8_end(e->text);
+    size_t n = l->task->n_classes, end = utf8_invalid_at(e->text.data, e->text.len);
     if (e->label != NO_LABEL && (size_t)e->label >= n)
         stream_bad_record(r, e->id, "label %d, but %s has %zu classes (0 to %zu)", e->label,
                           l->task->file, n, n - 1);

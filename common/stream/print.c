@@ -145,20 +145,19 @@ static bool same(const msgpack_object_str *key, const char *name)
     return key->size == strlen(name) && !memcmp(key->ptr, name, key->size);
 }
 
-static void add_column(struct csv_columns *c, const struct schema *s, const msgpack_object_kv *kv)
+/* value: the first record's, NULL when it has none. */
+static void add_column(struct csv_columns *c, const struct schema *s, const char *name, size_t len,
+                       const msgpack_object *value)
 {
     size_t i = c->count++;
     c->names = xreallocarray(c->names, c->count, sizeof *c->names);
     c->spread = xreallocarray(c->spread, c->count, sizeof *c->spread);
-    c->names[i] = strndup(kv->key.via.str.ptr, kv->key.via.str.size);
+    c->names[i] = strndup(name, len);
     if (!c->names[i])
         die(EX_OSERR, "out of memory");
     c->spread[i] = 0;
-    enum element e = schema_element(s, c->names[i], strlen(c->names[i]));
-    if (kv->val.type != MSGPACK_OBJECT_BIN || !e)
-        return;
-    if (schema_per_class(s, c->names[i], strlen(c->names[i])))
-        c->spread[i] = kv->val.via.bin.size / element_size(e);
+    if (value && value->type == MSGPACK_OBJECT_BIN && schema_per_class(s, name, len))
+        c->spread[i] = value->via.bin.size / element_size(schema_element(s, name, len));
 }
 
 struct csv_columns *csv_columns_new(const struct stream_reader *r, const msgpack_object *first)
@@ -168,19 +167,23 @@ struct csv_columns *csv_columns_new(const struct stream_reader *r, const msgpack
     if (!s)
         die(EX_DATAERR, "%s: no schema for '%s' records", stream_name(r), stream_schema(r));
     c->classes = json_object_get(stream_header(r), "classes");
-    const msgpack_object_map *m = &first->via.map;
-    bool *taken = xcalloc(m->size, sizeof *taken);
-    for (size_t i = 0; i < s->n_properties; i++)
-        for (uint32_t j = 0; j < m->size; j++)
-            if (m->ptr[j].key.type == MSGPACK_OBJECT_STR && !taken[j] &&
-                same(&m->ptr[j].key.via.str, s->properties[i].name)) {
-                add_column(c, s, &m->ptr[j]);
-                taken[j] = true;
-            }
-    for (uint32_t j = 0; j < m->size; j++)
-        if (m->ptr[j].key.type == MSGPACK_OBJECT_STR && !taken[j])
-            add_column(c, s, &m->ptr[j]);
-    free(taken);
+    for (size_t i = 0; i < s->n_properties; i++) {
+        const struct property *p = &s->properties[i];
+        const msgpack_object *value = map_get(first, p->name);
+        if (value || !p->schema->element)
+            add_column(c, s, p->name, strlen(p->name), value);
+    }
+    for (uint32_t j = 0; j < first->via.map.size; j++) {
+        const msgpack_object_kv *kv = &first->via.map.ptr[j];
+        if (kv->key.type != MSGPACK_OBJECT_STR)
+            stream_bad_record(r, NULL, "a key is not a string");
+        const msgpack_object_str *key = &kv->key.via.str;
+        size_t i = 0;
+        while (i < c->count && !same(key, c->names[i]))
+            i++;
+        if (i == c->count)
+            add_column(c, s, key->ptr, key->size, &kv->val);
+    }
     return c;
 }
 
@@ -294,7 +297,7 @@ void print_csv(struct buf *out, const struct csv_columns *c, const struct stream
     }
     if (found != m->size)
         stream_bad_record(r, NULL,
-                          "it has fields that the first record has not, so a table has no columns "
+                          "it has fields that the first record has not, and the table no columns "
                           "for them: use rec to-json");
     buf_addc(out, '\n');
 }

@@ -199,6 +199,12 @@ static void put_int(msgpack_packer *p, const char *key, int v)
     msgpack_pack_int(p, v);
 }
 
+static void put_size(msgpack_packer *p, const char *key, size_t v)
+{
+    msgpack_pack_str_with_body(p, key, strlen(key));
+    msgpack_pack_uint64(p, v);
+}
+
 static void put_label(msgpack_packer *p, int label)
 {
     msgpack_pack_str_with_body(p, "label", 5);
@@ -292,6 +298,26 @@ void prediction_write(struct stream_writer *w, const struct prediction *x)
     put_real(p, "total", x->total);
     put_real(p, "aleatoric", x->aleatoric);
     put_real(p, "epistemic", x->epistemic);
+    stream_commit(w);
+}
+
+void measurement_write(struct stream_writer *w, const struct measurement *x)
+{
+    msgpack_packer *p = stream_packer(w);
+    bool interval = !isnan(x->low);
+    msgpack_pack_map(p, 4 + (x->against != NULL) + 2 * interval + (x->reason != NULL));
+    put_str(p, "set", x->set, strlen(x->set));
+    put_str(p, "metric", x->metric, strlen(x->metric));
+    if (x->against)
+        put_str(p, "against", x->against, strlen(x->against));
+    put_real(p, "value", x->value);
+    if (x->reason)
+        put_str(p, "reason", x->reason, strlen(x->reason));
+    put_size(p, "n", x->n);
+    if (interval) {
+        put_real(p, "low", x->low);
+        put_real(p, "high", x->high);
+    }
     stream_commit(w);
 }
 

@@ -70,6 +70,16 @@ struct prediction {
     double total, aleatoric, epistemic; /* nats; NaN where the head cannot tell (nil on the wire) */
 };
 
+/* schema "metrics": one figure of one set of predictions. */
+struct measurement {
+    const char *set, *metric;
+    const char *against; /* the out-of-distribution set, or NULL */
+    double value;        /* NaN (nil on the wire) where there is none */
+    const char *reason;  /* why there is none, or NULL */
+    size_t n;            /* predictions it was measured on */
+    double low, high;    /* 95 % interval; NaN where there is none */
+};
+
 bool example_read(struct stream_reader *r, struct example *e);
 bool prompt_read(struct stream_reader *r, struct prompt *p);
 bool tokens_read(struct stream_reader *r, struct tokens *t);
@@ -83,6 +93,7 @@ void tokens_write(struct stream_writer *w, const struct tokens *t);
 void scores_write(struct stream_writer *w, const struct scores *s);
 void weight_write(struct stream_writer *w, const struct weight *x);
 void prediction_write(struct stream_writer *w, const struct prediction *p);
+void measurement_write(struct stream_writer *w, const struct measurement *m);
 
 /* Class names from a header: an array of NUL-terminated borrowed names; dies when the header has
  * none. The caller frees the array, not the names. */

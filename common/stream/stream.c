@@ -738,7 +738,11 @@ msgpack_packer *stream_packer(struct stream_writer *w)
 
 void stream_commit(struct stream_writer *w)
 {
-    XXH64_update(w->hash, w->packed.data + w->committed, w->packed.len - w->committed);
+    size_t len = w->packed.len - w->committed;
+    if (len > MAX_RECORD)
+        die(EX_DATAERR, "%s: record %" PRIu64 " would have %zu bytes, the most is %d",
+            outfile_name(w->file), w->count + 1, len, MAX_RECORD);
+    XXH64_update(w->hash, w->packed.data + w->committed, len);
     w->committed = w->packed.len;
     w->count++;
     if (w->packed.len >= CHUNK)

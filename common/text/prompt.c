@@ -1,6 +1,7 @@
 #include "common/text/prompt.h"
 
 #include "common/util/diag.h"
+#include "common/util/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +24,6 @@ static size_t character(const char *p, size_t n, bool *space)
     utf8proc_ssize_t len = utf8proc_iterate((const utf8proc_uint8_t *)p, (utf8proc_ssize_t)n, &c);
     *space = len > 0 && is_space(c);
     return len > 0 ? (size_t)len : 0;
-}
-
-size_t utf8_end(struct span text)
-{
-    size_t at = 0, len;
-    bool space;
-    while (at < text.len && (len = character(text.data + at, text.len - at, &space)))
-        at += len;
-    return at;
 }
 
 /* Finds the next word at or after *at; false when there is none. */
@@ -89,7 +81,7 @@ struct shots *shots_read(const char *path, const struct task *t)
         if ((size_t)e.label >= t->n_classes)
             stream_bad_record(r, e.id, "label %d, but %s has %zu classes (0 to %zu)", e.label,
                               t->file, t->n_classes, t->n_classes - 1);
-        size_t end = utf8_end(e.text);
+        size_t end = utf8_invalid_at(e.text.data, e.text.len);
         if (end < e.text.len)
             stream_bad_record(r, e.id, "the text is not UTF-8 at byte %zu", end);
         bool added;

@@ -40,9 +40,6 @@ void prompt_before(struct buf *out, const struct task *t, size_t instruction,
  * does it when there are more words than that; otherwise as it is. The text is UTF-8. */
 void limit_words(struct buf *out, struct span text, size_t limit);
 
-/* The offset of the first byte that is not UTF-8; len when there is none. */
-size_t utf8_end(struct span text);
-
 /* The instruction with the highest weight in a "weights" stream, the first of several such. Dies
  * with EX_DATAERR at no weights, another task's, or a number that is none of its instructions. */
 size_t best_instruction(const char *path, const struct task *t);

@@ -1,5 +1,5 @@
 # bpe-fit: what it writes, and what it says to bad input. The numbers are checked by
-# tests/c/test_prompt_weights.c; the streams are made by tests/oracle/{bpe_fit,uq_bad_scores}.py.
+# tests/c/test_prompt_weights.c; the streams are made by tests/oracle/{bpe_fit,uq_bad_streams}.py.
 
 setup() {
     data=$BATS_TEST_DIRNAME/../data/uq

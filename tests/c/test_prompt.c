@@ -1,4 +1,4 @@
-/* Words and UTF-8 against Python's answers, and the task files of the four data sets. */
+/* Words against Python's answers, and the task files of the four data sets. */
 #include "common/text/prompt.h"
 #include "common/util/json.h"
 
@@ -61,27 +61,6 @@ static void texts_are_cut_as_python_cuts_them(void **state)
     json_decref(words);
 }
 
-static void utf8_ends_at_the_first_bad_byte(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *bytes;
-        size_t end;
-    } cases[] = {
-        {"", 0},
-        {"plain", 5},
-        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9},
-        {"latin-1 \xe9t\xe9", 8},
-        {"ab\x80", 2},
-        {"\xc0\xaf overlong", 0},
-        {"a\xed\xa0\x80 surrogate", 1},
-        {"\xf4\x90\x80\x80 past the last", 0},
-        {"cut \xe2\x82", 4},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(utf8_end(span(cases[i].bytes)), cases[i].end);
-}
-
 static void each_data_set_has_nine_instructions_and_five_shots(void **state)
 {
     (void)state;
@@ -108,7 +87,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_end_at_the_characters_where_python_splits),
         cmocka_unit_test(texts_are_cut_as_python_cuts_them),
-        cmocka_unit_test(utf8_ends_at_the_first_bad_byte),
         cmocka_unit_test(each_data_set_has_nine_instructions_and_five_shots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-"""Writes small score streams with one fault each to tests/data/uq/scores-*.mp (tests/bats/bpe-fit.bats)."""
+"""Writes small streams with one fault each, for tests/bats/bpe-fit.bats and tests/bats/dir-eval.bats: tests/data/uq/
+scores-*.mp and predictions-*.mp."""
 import sys
 
 import numpy as np
@@ -28,3 +29,14 @@ for name, records in faults.items():
     duq_stream.write(f"{folder}/scores-{name}.mp", HEADER, records)
 duq_stream.write(f"{folder}/scores-other-model.mp", {**HEADER, "model": "another"}, good)
 duq_stream.write(f"{folder}/scores-cut.mp", HEADER, good, close=False)
+
+
+def prediction(id, probs, label=1):
+    return {"id": id, "label": label, "probs": np.array(probs), "total": 0.5, "aleatoric": 0.4, "epistemic": 0.1}
+
+
+HEADER = {"schema": "prediction", "task": "oracle", "classes": ["no", "yes"], "head": "dirichlet"}
+first = prediction("a", [0.25, 0.75])
+for name, records in {"nan": [first, prediction("b", [np.nan, 1])], "sum": [first, prediction("b", [0.2, 0.7])],
+                      "twice": [first, first], "empty": []}.items():
+    duq_stream.write(f"{folder}/predictions-{name}.mp", HEADER, records)

@@ -1,0 +1,215 @@
+#include "common/text/tokenizer.h"
+
+#include "common/text/tokenizer_parts.h"
+#include "common/util/diag.h"
+#include "common/util/utf8.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* ---- opening ---- */
+
+/* The tokenizer file of a folder, or the path itself. The caller frees it. */
+static char *find_file(const char *path)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer.model.v3"};
+    struct stat st;
+    if (stat(path, &st))
+        die_errno("%s", path);
+    if (!S_ISDIR(st.st_mode))
+        return xstrdup(path);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *file = xasprintf("%s/%s", path, names[i]);
+        if (!access(file, F_OK))
+            return file;
+        free(file);
+    }
+    die(EX_NOINPUT, "%s: holds no tokenizer.json and no tokenizer.model", path);
+}
+
+static void read_file(const char *path, struct buf *out)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        die_errno("%s", path);
+    size_t n;
+    do {
+        buf_reserve(out, 1 << 20);
+        n = fread(out->data + out->len, 1, 1 << 20, f);
+        out->len += n;
+    } while (n);
+    if (ferror(f))
+        die_errno("%s", path);
+    fclose(f);
+}
+
+/* JSON begins with a brace; a SentencePiece model with its first field's key. */
+static bool looks_like_json(const struct buf *b)
+{
+    size_t i = 0;
+    while (i < b->len && strchr(" \t\r\n", b->data[i]) && b->data[i])
+        i++;
+    return i < b->len && b->data[i] == '{';
+}
+
+struct tokenizer *tokenizer_open(const char *path_or_folder)
+{
+    struct tokenizer *t = xcalloc(1, sizeof *t);
+    t->path = find_file(path_or_folder);
+    t->added = string_table_new();
+    t->raw = added_tokens_new();
+    t->normalized = added_tokens_new();
+    struct buf bytes = {0};
+    read_file(t->path, &bytes);
+    snprintf(t->digest, sizeof t->digest, "xxh64:%016" PRIx64,
+             (uint64_t)XXH64(bytes.data, bytes.len, 0));
+    if (looks_like_json(&bytes))
+        tokenizer_json_read(t, bytes.data, bytes.len);
+    else
+        sentencepiece_read(t, bytes.data, bytes.len);
+    buf_free(&bytes);
+    return t;
+}
+
+void tokenizer_free(struct tokenizer *t)
+{
+    if (!t)
+        return;
+    bpe_free(t->bpe);
+    string_table_free(t->added);
+    added_tokens_free(t->raw);
+    added_tokens_free(t->normalized);
+    normalizer_free(t->normalizer);
+    pretokenizer_free(t->pretokenizer);
+    decoder_free(t->decoder);
+    sentencepiece_free(t->sentencepiece);
+    ids_free(&t->before);
+    ids_free(&t->after);
+    arena_free(&t->arena);
+    pieces_free(&t->pieces);
+    pieces_free(&t->spare);
+    free(t->is_special);
+    free(t->path);
+    free(t);
+}
+
+const char *tokenizer_digest(const struct tokenizer *t)
+{
+    return t->digest;
+}
+
+const char *tokenizer_path(const struct tokenizer *t)
+{
+    return t->path;
+}
+
+int32_t tokenizer_size(const struct tokenizer *t)
+{
+    return t->size;
+}
+
+static const char *spelling(const struct tokenizer *t, int32_t id, size_t *len)
+{
+    const char *s = string_table_get(t->added, id, len);
+    return s ? s : bpe_token(t->bpe, id, len);
+}
+
+const char *tokenizer_token(const struct tokenizer *t, int32_t id)
+{
+    return spelling(t, id, NULL);
+}
+
+/* ---- encoding ---- */
+
+/* The text's pieces, in t->pieces: added tokens and words. */
+static void cut_text(struct tokenizer *t, const char *text, size_t len)
+{
+    struct piece whole = {text, len, NO_TOKEN, true};
+    if (t->sentencepiece)
+        whole = sentencepiece_normalize(t->sentencepiece, &t->arena, text, len);
+    t->spare.len = t->pieces.len = 0;
+    added_tokens_split(t->raw, &whole, &t->spare);
+    for (size_t i = 0; i < t->spare.len; i++) {
+        struct piece *p = &t->spare.data[i];
+        if (p->token != NO_TOKEN) {
+            pieces_add(&t->pieces, *p);
+            continue;
+        }
+        normalize(t->normalizer, &t->arena, p);
+        added_tokens_split(t->normalized, p, &t->pieces);
+    }
+    pretokenize(t->pretokenizer, &t->arena, &t->pieces, &t->spare);
+}
+
+void tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool add_special,
+                      struct ids *out)
+{
+    size_t bad = utf8_invalid_at(text, len);
+    if (bad < len)
+        die(EX_DATAERR, "the text is not UTF-8 at byte %zu", bad);
+    arena_reset(&t->arena);
+    if (add_special)
+        ids_append(out, t->before.data, t->before.len);
+    cut_text(t, text, len);
+    for (size_t i = 0; i < t->pieces.len; i++) {
+        const struct piece *p = &t->pieces.data[i];
+        if (p->token == NO_TOKEN)
+            bpe_encode(t->bpe, p->s, p->len, out);
+        else
+            ids_add(out, p->token);
+    }
+    if (add_special)
+        ids_append(out, t->after.data, t->after.len);
+}
+
+int32_t tokenizer_first_token(struct tokenizer *t, const char *word)
+{
+    struct ids ids = {0};
+    tokenizer_encode(t, word, strlen(word), false, &ids);
+    if (ids.len == 0)
+        die(EX_DATAERR, "%s: the class '%s' has no token", t->path, word);
+    int32_t first = ids.data[0];
+    ids_free(&ids);
+    return first;
+}
+
+/* ---- decoding ---- */
+
+void tokenizer_trim(const struct tokenizer *t, const int32_t **ids, size_t *n)
+{
+    const struct ids *b = &t->before, *a = &t->after;
+    if (b->len && *n >= b->len && !memcmp(*ids, b->data, b->len * sizeof *b->data)) {
+        *ids += b->len;
+        *n -= b->len;
+    }
+    if (a->len && *n >= a->len && !memcmp(*ids + *n - a->len, a->data, a->len * sizeof *a->data))
+        *n -= a->len;
+}
+
+void tokenizer_decode(struct tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
+                      struct buf *out)
+{
+    if (t->sentencepiece) {
+        sentencepiece_decode(t, ids, n, out);
+        return;
+    }
+    arena_reset(&t->arena);
+    t->pieces.len = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t len;
+        const char *s = spelling(t, ids[i], &len);
+        if (s && !(skip_special && t->is_special[ids[i]]))
+            pieces_add(&t->pieces, (struct piece){s, len, NO_TOKEN, false});
+    }
+    decode(t->decoder, &t->arena, &t->pieces);
+    for (size_t i = 0; i < t->pieces.len; i++) {
+        if (i && !t->decoder) /* `tokenizers` joins by spaces what no decoder joins */
+            buf_addc(out, ' ');
+        buf_add(out, t->pieces.data[i].s, t->pieces.data[i].len);
+    }
+}

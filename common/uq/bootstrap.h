@@ -1,0 +1,17 @@
+/* Resampling of texts, the same on every machine and for every number of threads. */
+#ifndef DUQ_UQ_BOOTSTRAP_H
+#define DUQ_UQ_BOOTSTRAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The seed of one replicate's draws. */
+uint64_t replicate_seed(uint64_t seed, size_t replicate);
+/* n row numbers below n, drawn with replacement; draws of different streams are independent. The
+ * caller frees them. */
+size_t *draw_rows(size_t n, uint64_t seed, uint64_t stream);
+/* The central interval of the values that are not NaN (sorts them), by linear interpolation between
+ * order statistics as numpy's quantile does; NaN when more than half of them are NaN. */
+void percentile_interval(double *values, size_t n, double level, double *low, double *high);
+
+#endif

@@ -1,0 +1,139 @@
+# dir-eval: its outputs, and what it says to bad input. The numbers are checked by
+# tests/c/test_evaluation.c; the streams are made by tests/oracle/metrics.py.
+
+setup() {
+    data=$BATS_TEST_DIRNAME/../data/uq
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+# An ensemble's predictions, from scores by bpe-fit.
+ensemble() {
+    bpe-fit "$data/fit-three.mp" -o weights.mp
+    bpe-fit --apply weights.mp "$data/fit-three.mp" -o "$1"
+}
+
+@test "the table has one row per set, and numbers to four digits" {
+    ensemble teacher.mp
+    run dir-eval teacher.mp other=teacher.mp
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = "set       n  accuracy  macro_f1     nll     ece     mce   brier  roc_auc" ]
+    [ "${lines[1]}" = "teacher  40    0.8500    0.8503  0.4310  0.1623  0.4386  0.2288   0.9742" ]
+    [[ ${lines[2]} == "other    40    0.8500"* ]]
+}
+
+@test "JSON holds values, counts, and a reason where there is no value" {
+    dir-eval --json "$data/metrics-one-row.mp" >out.json
+    [ "$(jq '.sets[0].metrics.accuracy.value' out.json)" = 1 ]
+    [ "$(jq '.sets[0].metrics.roc_auc.value' out.json)" = null ]
+    [ "$(jq -r '.sets[0].metrics.roc_auc.reason' out.json)" = "all texts have label 1" ]
+    [ "$(jq '.bins' out.json)" = 10 ]
+    dir-eval --json "$data/metrics-certain.mp" >out.json
+    [ "$(jq -r '.sets[0].metrics.nll.reason' out.json)" = \
+        "infinite: 10 texts' labels have probability 0" ]
+}
+
+@test "the stream holds one metrics record for each figure" {
+    dir-eval --stream -o out.mp "$data/metrics-binary.mp" --ood x="$data/metrics-edges.mp"
+    strings -n 2 out.mp >words
+    for word in metrics accuracy aurc_epistemic auroc_total against; do
+        grep -q "$word" words
+    done
+}
+
+@test "the average prompt of an ensemble stands beside it" {
+    ensemble teacher.mp
+    run dir-eval --members teacher.mp
+    [[ ${lines[2]} == "teacher/prompts  40"* ]]
+}
+
+@test "standard input is read when no file is named" {
+    run dir-eval <"$data/metrics-binary.mp"
+    [ "$status" -eq 0 ]
+    [[ ${lines[1]} == stdin* ]]
+}
+
+@test "the bootstrap is the same for the same seed, whatever the number of threads" {
+    OMP_NUM_THREADS=1 dir-eval --bootstrap 50 --json "$data/metrics-four.mp" >a
+    OMP_NUM_THREADS=3 dir-eval --bootstrap 50 --seed 1 --json "$data/metrics-four.mp" >b
+    cmp a b
+    dir-eval --bootstrap 50 --seed 2 --json "$data/metrics-four.mp" >c
+    ! cmp -s a c
+    [ "$(jq '.sets[0].metrics.ece | .low < .value and .value < .high' a)" = true ]
+    [ "$(jq -c .bootstrap a)" = '{"replicates":50,"seed":1,"level":0.95}' ]
+}
+
+@test "abstention gives thresholds, coverage and risk" {
+    dir-eval --abstain total --json "$data/metrics-edges.mp" >out.json
+    [ "$(jq '.sets[0].abstention.thresholds | length' out.json)" = 7 ]
+    [ "$(jq '.sets[0] | .abstention.thresholds[0].risk == 1 - .metrics.accuracy.value' out.json)" = true ]
+    [ "$(jq '[.sets[0].abstention.thresholds[] | .coverage >= .at_least] | all' out.json)" = true ]
+    run dir-eval --abstain total "$data/metrics-edges.mp"
+    [[ $output == *"answering only the more certain texts"* ]]
+}
+
+@test "an out-of-distribution set goes to the set that the same model made" {
+    run dir-eval soft="$data/metrics-softmax.mp" --ood x="$data/metrics-softmax.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"soft  x        total"* ]]
+    # softmax against Dirichlet: refused unless the set is named
+    run dir-eval dir="$data/metrics-binary.mp" --ood x="$data/metrics-softmax.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"made by another model, head or adapter"* ]]
+    run dir-eval dir="$data/metrics-binary.mp" --ood dir:x="$data/metrics-softmax.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"dir against x auroc_epistemic: the out-of-distribution predictions do not have it"* ]]
+    run dir-eval dir="$data/metrics-binary.mp" --ood other:x="$data/metrics-softmax.mp"
+    [ "$status" -eq 64 ]
+}
+
+@test "sets of different texts or labels are not compared" {
+    run dir-eval "$data/metrics-binary.mp" "$data/metrics-softmax.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"hold different texts (id t30 is in"* ]]
+    run dir-eval "$data/metrics-edges.mp" "$data/metrics-edges-three.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"different classes"* ]]
+    run dir-eval "$data/metrics-certain.mp" "$data/metrics-certain-right.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"has label"* ]]
+}
+
+@test "predictions without any label are refused, but serve for detection" {
+    run dir-eval "$data/metrics-no-labels.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"no prediction has a label"* ]]
+    run dir-eval "$data/metrics-no-labels.mp" --ood x="$data/metrics-binary.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"accuracy: no text has a label"* ]]
+}
+
+@test "probabilities that are none are refused" {
+    run dir-eval "$data/predictions-nan.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"record 2 (id b): probs: the probability of class 0 is nan"* ]]
+    run dir-eval "$data/predictions-sum.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"record 2 (id b): probs: the probabilities sum to 0.9, not 1"* ]]
+    run dir-eval "$data/predictions-twice.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"record 2 (id a): the id is there twice"* ]]
+    run dir-eval "$data/predictions-empty.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"no predictions"* ]]
+}
+
+@test "wrong usage ends with status 64 and a missing file with 66" {
+    run dir-eval --json --stream "$data/metrics-binary.mp"
+    [ "$status" -eq 64 ]
+    run dir-eval --abstain unsure "$data/metrics-binary.mp"
+    [ "$status" -eq 64 ]
+    run dir-eval "$data/metrics-binary.mp" "$data/metrics-binary.mp"
+    [ "$status" -eq 64 ]
+    [[ $output == *"two sets are named 'metrics-binary'"* ]]
+    run dir-eval =x.mp
+    [ "$status" -eq 64 ]
+    run dir-eval -z "$data/metrics-binary.mp"
+    [ "$status" -eq 64 ]
+    run dir-eval nowhere.mp
+    [ "$status" -eq 66 ]
+}

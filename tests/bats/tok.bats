@@ -1,0 +1,117 @@
+# tok: streams in and out, class tokens, and what it says to bad input. Parity with the original
+# libraries is in tests/c/test_tokenizer.c (recorded) and tests/oracle/check-tok.sh (live).
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || exit 1
+    # Letters of "negative", "positive" and "pos": one merge, one special token.
+    cat >tokenizer.json <<'END'
+{"added_tokens": [{"id": 13, "content": "<s>", "special": true}],
+ "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+ "post_processor": {"type": "TemplateProcessing",
+   "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+   "special_tokens": {"<s>": {"id": "<s>", "ids": [13], "tokens": ["<s>"]}}},
+ "decoder": {"type": "ByteLevel"},
+ "model": {"type": "BPE", "vocab": {"n": 0, "e": 1, "g": 2, "a": 3, "t": 4, "i": 5, "v": 6, "p": 7,
+   "o": 8, "s": 9, "Ġ": 10, "po": 11, "Ã": 12, "©": 14}, "merges": ["p o"]}}
+END
+}
+
+
+# A prompt stream, one record for each text, without an instruction's words.
+prompts() { # CLASSES TEXT ...
+    local classes=$1
+    shift
+    jq -n --arg classes "$classes" '{name: "t", classes: $classes | split(","), shots: 0,
+        instructions: ["give"], content: "{text} "}' >task.json
+    jq -cn '$ARGS.positional[] | {text: .}' --args "$@" | rec from-jsonl --text text |
+        prompt-expand --task task.json --zero-shot
+}
+
+@test "a text becomes BOS and its tokens, and comes back whole" {
+    prompts negative,positive 'positive é' >prompts.mp
+    tok --model . prompts.mp >tokens.mp
+    tok --decode --model . tokens.mp >back.mp
+    # The vocabulary has no digits, dots, newlines or other letters: these are left out.
+    run -0 bash -c 'rec to-json back.mp | jq -r .text'
+    [ "$output" = 'give negative positivepositive é ' ]
+}
+
+@test "the header names the tokenizer and the token of each class" {
+    prompts negative,positive pos | tok --tokenizer tokenizer.json -o tokens.mp.zst
+    run -0 bash -c "rec to-json --header tokens.mp.zst | head -n 1 | jq -c '[.schema, .class_tokens, .tokenizer]'"
+    [ "$output" = "[\"tokens\",[0,11],\"xxh64:03a61406ebd5555f\"]" ]
+}
+
+@test "two classes with one first token are an error that names both" {
+    prompts positive,pos pos >prompts.mp
+    run -65 tok --model . prompts.mp
+    [[ $output == *"'positive' and 'pos' both begin with the token 'po' (11)"* ]]
+}
+
+@test "more tokens than --max-tokens is an error that names the record" {
+    prompts negative,positive pos >prompts.mp
+    run -65 tok --model . --max-tokens 5 prompts.mp
+    [[ $output == *"prompts.mp: record 1 (id 1): "*" tokens, more than --max-tokens 5" ]]
+}
+
+@test "decoding with another tokenizer than encoded is refused" {
+    prompts negative,positive pos | tok --model . >tokens.mp
+    sed 's/"<s>", "ids"/"<s>",  "ids"/' tokenizer.json >other.json
+    run -65 tok --decode --tokenizer other.json tokens.mp
+    [[ $output == *"tokens.mp: made with another tokenizer than other.json"* ]]
+}
+
+@test "a folder without a tokenizer, and no tokenizer at all" {
+    mkdir empty
+    run -66 tok --model empty </dev/null
+    [[ $output == *"empty: holds no tokenizer.json and no tokenizer.model" ]]
+    run -66 tok --model nowhere </dev/null
+    run -64 tok </dev/null
+    [[ $output == *"give --model DIR"* ]]
+}
+
+# Replaces a part of the tokenizer and expects a refusal that says what.
+refused() { # JQ_FILTER MESSAGE
+    jq "$1" tokenizer.json >bad.json
+    run -65 tok --tokenizer bad.json </dev/null
+    [[ $output == *"bad.json: $2"* ]] || { echo "$output"; false; }
+}
+
+@test "what a tokenizer.json asks for and tok does not do is refused by name" {
+    refused '.model.type = "Unigram"' "the model 'Unigram' is not supported"
+    refused '.model.dropout = 0.1' "the model's dropout is not supported"
+    refused '.normalizer = {type: "Nmt"}' "the normalizer 'Nmt' is not supported"
+    refused '.pre_tokenizer = {type: "UnicodeScripts"}' "the pre-tokenizer 'UnicodeScripts' is not supported"
+    refused '.pre_tokenizer = {type: "Sequence", pretokenizers: [.pre_tokenizer, .pre_tokenizer]}' \
+        "a pre-tokenizer after ByteLevel is not supported"
+    refused '.decoder = {type: "CTC"}' "the decoder 'CTC' is not supported"
+    refused '.post_processor = {type: "BertProcessing"}' "the post-processor 'BertProcessing' is not supported"
+    refused '.pre_tokenizer = {type: "Split", pattern: {Regex: "[a&&b]"}, behavior: "Isolated"}' \
+        "Split: the pattern '[a&&b]' holds an intersection"
+    refused '.pre_tokenizer = {type: "Split", pattern: {Regex: "(a"}, behavior: "Isolated"}' \
+        "Split: the pattern '(a' cannot be compiled"
+}
+
+@test "a damaged tokenizer.json is refused with the place" {
+    head -c 200 tokenizer.json >cut.json
+    run -65 tok --tokenizer cut.json </dev/null
+    [[ $output == *"cut.json: line "* ]]
+    refused '.model.vocab.n = 1' "the token 'e' has the id 1 of another one"
+    refused '.model.vocab.n = -1' "the token 'n' has no id"
+    refused '.model.merges = ["p x"]' "merge 0 ('p' and 'x') has a side or a result that is no token"
+    refused '.model.merges = ["po"]' "merge 0 is not a pair of tokens"
+    refused '.added_tokens[0].id = 3' "the added token '<s>' has the id 3, which is not its own"
+    refused 'del(.model.vocab)' "the model has no vocabulary"
+    refused '{}' "no model: not a tokenizer.json"
+}
+
+@test "what is neither a tokenizer.json nor a SentencePiece model is refused" {
+    printf 'hello' >tokenizer.model
+    run -65 tok --tokenizer tokenizer.model </dev/null
+    [[ $output == *"tokenizer.model: "*"not a whole SentencePiece model"* ]]
+    : >tokenizer.model
+    run -65 tok --tokenizer tokenizer.model </dev/null
+    [[ $output == *"tokenizer.model: neither a tokenizer.json nor a SentencePiece model"* ]]
+}

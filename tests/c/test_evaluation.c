@@ -1,0 +1,179 @@
+/* dir-eval's figures against scikit-learn's, torchmetrics' and scipy's (tests/oracle/metrics.py).
+ */
+#include "common/uq/bootstrap.h"
+#include "common/uq/evaluation.h"
+#include "common/uq/ranking.h"
+#include "common/uq/risk.h"
+#include "common/util/json.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static json_t *answers;
+
+static struct prediction_set *read_set(const char *name)
+{
+    char *path = xasprintf("tests/data/uq/metrics-%s.mp", name);
+    struct prediction_set *s = prediction_set_read(NULL, path, true);
+    free(path);
+    return s;
+}
+
+/* Every metric of want is among the results of that set and has its value. */
+static void assert_results(const struct result *results, size_t n, const char *set,
+                           const json_t *want)
+{
+    const char *metric;
+    json_t *value;
+    json_object_foreach((json_t *)want, metric, value)
+    {
+        const struct result *found = NULL;
+        for (size_t i = 0; i < n; i++)
+            if (!strcmp(results[i].set, set) && !strcmp(results[i].metric, metric))
+                found = &results[i];
+        assert_non_null(found);
+        if (json_is_null(value)) {
+            if (!isnan(found->value) || !*found->reason)
+                fail_msg("%s: %s is %g, not without value", set, metric, found->value);
+            continue;
+        }
+        double v = json_number_value(value);
+        if (!(fabs(found->value - v) <= 1e-9 * fmax(1, fabs(v))))
+            fail_msg("%s: %s is %.17g, not %.17g", set, metric, found->value, v);
+    }
+}
+
+static void metrics_agree_with_scikit_learn_and_torchmetrics(void **state)
+{
+    (void)state;
+    const char *bins, *name;
+    json_t *by_set, *want;
+    json_object_foreach(json_object_get(answers, "bins"), bins, by_set)
+    {
+        json_object_foreach(by_set, name, want)
+        {
+            struct prediction_set *s = read_set(name);
+            struct evaluation_settings e = {.sets = &s, .n_sets = 1, .bins = (size_t)atoi(bins)};
+            size_t n;
+            struct result *r = evaluate(&e, &n);
+            assert_results(r, n, s->name, want);
+            results_free(r, n);
+            prediction_set_free(s);
+        }
+    }
+}
+
+static void the_average_member_is_the_mean_of_each_members_metrics(void **state)
+{
+    (void)state;
+    struct prediction_set *s = read_set("ensemble");
+    struct evaluation_settings e = {.sets = &s, .n_sets = 1, .bins = 10, .members = true};
+    size_t n;
+    struct result *r = evaluate(&e, &n);
+    assert_results(r, n, "metrics-ensemble/prompts",
+                   json_object_get(json_object_get(answers, "members"), "ensemble"));
+    results_free(r, n);
+    prediction_set_free(s);
+}
+
+static void detection_agrees_with_scikit_learn_and_scipy(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *pair;
+    json_array_foreach(json_object_get(answers, "detection"), i, pair)
+    {
+        struct prediction_set *in = read_set(json_string_value(json_object_get(pair, "set")));
+        struct prediction_set *out = read_set(json_string_value(json_object_get(pair, "against")));
+        struct ood_set ood = {out, in};
+        struct evaluation_settings e = {
+            .sets = &in, .n_sets = 1, .bins = 10, .oods = &ood, .n_oods = 1};
+        size_t n;
+        struct result *r = evaluate(&e, &n);
+        assert_results(r, n, in->name, json_object_get(pair, "metrics"));
+        results_free(r, n);
+        prediction_set_free(in);
+        prediction_set_free(out);
+    }
+}
+
+static void bootstrap_intervals_agree_with_scipys(void **state)
+{
+    (void)state;
+    struct prediction_set *s = read_set("binary");
+    struct evaluation_settings e = {
+        .sets = &s, .n_sets = 1, .bins = 10, .replicates = 4000, .seed = 3};
+    size_t n, n_again;
+    struct result *r = evaluate(&e, &n), *again = evaluate(&e, &n_again);
+    const json_t *want = json_object_get(json_object_get(answers, "bootstrap"), "binary");
+    int compared = 0;
+    for (size_t i = 0; i < n; i++) {
+        assert_true(r[i].low == again[i].low && r[i].high == again[i].high);
+        const json_t *ends = json_object_get(want, r[i].metric);
+        if (!ends)
+            continue;
+        double low = json_number_value(json_array_get(ends, 0));
+        double high = json_number_value(json_array_get(ends, 1));
+        /* Ends of 4000 replicates vary by about 3 % of the interval; accuracies come in steps. */
+        double tolerance = 0.1 * (high - low);
+        assert_true(fabs(r[i].low - low) <= tolerance && fabs(r[i].high - high) <= tolerance);
+        compared++;
+    }
+    assert_int_equal(compared, 2);
+    results_free(r, n);
+    results_free(again, n_again);
+    prediction_set_free(s);
+}
+
+/* The mean over all orders of equally uncertain texts, by hand: 1 certain right one, then a tie of
+ * one wrong and one right. */
+static void ties_count_as_the_mean_over_their_orders(void **state)
+{
+    (void)state;
+    struct scored s[] = {{-0.5, true}, {-0.1, false}, {-0.5, false}};
+    rank_scores(s, 3);
+    double wrong_first = (0 + 1. / 2 + 1. / 3) / 3, wrong_last = (0 + 0 + 1. / 3) / 3;
+    assert_true(fabs(risk_area(s, 3) - (wrong_first + wrong_last) / 2) < 1e-15);
+    size_t count;
+    struct risk_point *curve = risk_curve(s, 3, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(curve[0].answered, 1);
+    assert_true(curve[1].threshold == 0.5 && curve[1].answered == 3 && curve[1].wrong == 1);
+    assert_ptr_equal(risk_at_coverage(curve, count, 0.3), &curve[0]);
+    assert_ptr_equal(risk_at_coverage(curve, count, 0.34), &curve[1]);
+    free(curve);
+}
+
+static void an_interval_is_numpys_quantiles(void **state)
+{
+    (void)state;
+    double values[] = {5, NAN, 1, 4, 2, 3}, low, high;
+    percentile_interval(values, 6, 0.5, &low, &high);
+    assert_true(low == 2 && high == 4); /* np.quantile([1, 2, 3, 4, 5], [.25, .75]) */
+    double few[] = {NAN, NAN, 1};
+    percentile_interval(few, 3, 0.5, &low, &high);
+    assert_true(isnan(low) && isnan(high));
+}
+
+int main(void)
+{
+    answers = json_read_file("tests/data/uq/metrics.json");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(metrics_agree_with_scikit_learn_and_torchmetrics),
+        cmocka_unit_test(the_average_member_is_the_mean_of_each_members_metrics),
+        cmocka_unit_test(detection_agrees_with_scikit_learn_and_scipy),
+        cmocka_unit_test(bootstrap_intervals_agree_with_scipys),
+        cmocka_unit_test(ties_count_as_the_mean_over_their_orders),
+        cmocka_unit_test(an_interval_is_numpys_quantiles),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    json_decref(answers);
+    return failed;
+}
