@@ -1,0 +1,171 @@
+# The teacher's whole pipeline on the embedded model: what flows between the programs, that a stage
+# which dies takes the later ones with it, and that how the work is cut up changes no score.
+
+setup_file() {
+    cd "$BATS_FILE_TMPDIR" || exit 1
+    local top=$BATS_TEST_DIRNAME/../..
+    export OMP_NUM_THREADS=1
+    export M=$top/examples/model T=$top/examples/sst2/task.json
+    rec from-csv --id idx --text sentence --label label "$top/examples/data/sst2.csv" >all.mp
+    rec head -n 45 all.mp >shots.mp
+    rec head --skip 45 -n 16 all.mp >val.mp
+    rec head --skip 61 -n 16 all.mp >test.mp
+    for set in val test; do
+        prompt-expand --task "$T" --shots shots.mp $set.mp >$set.prompts.mp
+        tok --model "$M" $set.prompts.mp >$set.tokens.mp
+        lm-score --model "$M" $set.tokens.mp >$set.scores.mp
+    done
+    bpe-fit val.scores.mp >weights.mp
+    bpe-fit --apply weights.mp test.scores.mp >teacher.mp
+}
+
+setup() {
+    cd "$BATS_FILE_TMPDIR" || exit 1
+    new=$BATS_TEST_TMPDIR
+}
+
+records() {
+    rec to-json "$@"
+}
+
+@test "every stream on the way keeps to its schema and holds what it should" {
+    rec check ./*.mp
+    [ "$(rec count -q test.prompts.mp)" = $((16 * 9)) ]
+    [ "$(rec count -q test.tokens.mp)" = $((16 * 9)) ]
+    [ "$(rec count -q test.scores.mp)" = $((16 * 9)) ]
+    [ "$(rec count -q weights.mp)" = 9 ]
+    [ "$(rec count -q teacher.mp)" = 16 ]
+}
+
+@test "ids and labels survive every step, in order" {
+    records test.mp | jq -c '[.id, .label]' >"$new/texts"
+    records teacher.mp | jq -c '[.id, .label]' | cmp - "$new/texts"
+    records test.scores.mp | jq -c 'select(.prompt == 8) | [.id, .label]' | cmp - "$new/texts"
+}
+
+@test "the header says how a prediction was made" {
+    rec to-json --header teacher.mp | head -n 1 >"$new/header"
+    [ "$(jq -r '[.made[].program] | join(" ")' "$new/header")" = \
+        "rec rec prompt-expand tok lm-score bpe-fit" ]
+    [ "$(jq -c '[.task, .classes]' "$new/header")" = '["sst2",["negative","positive"]]' ]
+}
+
+@test "one pipeline gives what the steps give" {
+    teacher() {
+        prompt-expand --task "$T" --shots shots.mp "$1" | tok --model "$M" | lm-score --model "$M"
+    }
+    teacher val.mp | bpe-fit >"$new/weights.mp"
+    teacher test.mp | bpe-fit --apply "$new/weights.mp" >"$new/teacher.mp"
+    cmp <(records "$new/weights.mp") <(records weights.mp)
+    cmp <(records "$new/teacher.mp") <(records teacher.mp)
+}
+
+@test "zstd between the steps changes nothing" {
+    prompt-expand -z --task "$T" --shots shots.mp test.mp | tok -z --model "$M" |
+        tee "$new/tokens" | lm-score -z --model "$M" | bpe-fit --apply weights.mp -z >"$new/teacher"
+    [ "$(head -c 4 "$new/tokens" | od -An -tx1)" = " 28 b5 2f fd" ]
+    [ "$(stat -c %s "$new/tokens")" -lt "$(stat -c %s test.tokens.mp)" ]
+    cmp <(records "$new/teacher") <(records teacher.mp)
+}
+
+@test "the accuracy that dir-eval prints is that of the predictions" {
+    right=$(records teacher.mp |
+        jq -s 'map(select((.probs[1] > .probs[0]) == (.label == 1))) | length')
+    [ "$(dir-eval --json teacher.mp | jq '.sets[0].metrics.accuracy.value * 16 | round')" = "$right" ]
+    [ "$right" -ge 10 ]
+}
+
+@test "three shards, scored apart and joined, are the whole" {
+    rec split -n 3 -o "$new/shard" test.tokens.mp
+    for i in 0 1 2; do
+        lm-score --model "$M" "$new/shard.$i.mp" >"$new/scores.$i.mp"
+    done
+    cat "$new"/scores.[012].mp >"$new/joined.mp"
+    rec check "$new/joined.mp"
+    cmp <(records "$new/joined.mp") <(records test.scores.mp)
+    bpe-fit --apply weights.mp "$new"/scores.[012].mp >"$new/teacher.mp"
+    cmp <(records "$new/teacher.mp") <(records teacher.mp)
+}
+
+@test "shards that another model scored do not join" {
+    rec split -n 2 -o "$new/shard" test.scores.mp
+    cp -r "$M" "$new/model"
+    jq '.rope_theta = 9000' "$M/config.json" >"$new/model/config.json"
+    rec head -n 9 test.tokens.mp | lm-score --model "$new/model" >"$new/other.mp"
+    cat "$new/shard.0.mp" "$new/other.mp" >"$new/mixed.mp"
+    run bpe-fit --apply weights.mp "$new/mixed.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"another 'model'"* ]]
+}
+
+@test "neither shared prefixes nor the size of a batch nor threads change a score" {
+    for options in --no-share '--batch-tokens 600' '--threads 2'; do
+        # shellcheck disable=SC2086 # options are words
+        lm-score $options --model "$M" test.tokens.mp >"$new/scores.mp"
+        cmp <(records "$new/scores.mp") <(records test.scores.mp) || { echo "$options"; false; }
+    done
+}
+
+# Each program after the first, with the stream that it reads.
+stages=('prompt-expand --task $T --shots shots.mp:test.mp'
+    'tok --model $M:test.prompts.mp'
+    'lm-score --model $M:test.tokens.mp'
+    'bpe-fit:val.scores.mp'
+    'bpe-fit --apply weights.mp:test.scores.mp')
+
+@test "a stream that was cut off is nowhere taken for a whole one" {
+    for stage in "${stages[@]}"; do
+        eval "command=(${stage%:*})"
+        input=${stage##*:} size=$(stat -c %s "${stage##*:}")
+        for keep in 0 $((size / 2)) $((size - 60)) $((size - 54)) $((size - 53)) $((size - 1)); do
+            run "${command[@]}" -o "$new/out.mp" <(head -c $keep "$input")
+            [ "$status" = 65 ] || { echo "$stage, $keep bytes: $status, $output"; false; }
+            [ ! -e "$new/out.mp" ]
+        done
+    done
+    run dir-eval <(head -c -60 teacher.mp)
+    [ "$status" = 65 ]
+}
+
+@test "when a stage is killed the next one ends with status 65 and leaves no output" {
+    mkfifo "$new/in" "$new/link"
+    for i in 0 1 2; do
+        eval "killed=(${stages[i]%:*}) next=(${stages[i + 1]%:*})"
+        input=${stages[i]##*:}
+        exec 9<>"$new/in" # held open: the stage waits for the rest, which does not come
+        "${killed[@]}" "$new/in" >"$new/link" 3>&- 9>&- &
+        pid=$!
+        "${next[@]}" -o "$new/out.mp" <"$new/link" 3>&- 9>&- 2>"$new/said" &
+        next_pid=$!
+        head -c $(($(stat -c %s "$input") / 2)) "$input" >&9
+        sleep 0.2
+        kill -KILL $pid
+        status=0
+        wait $next_pid || status=$?
+        exec 9>&-
+        [ $status = 65 ] || { echo "${next[0]}: $status"; cat "$new/said"; false; }
+        [ "$(find "$new" -name 'out.mp*')" = "" ]
+    done
+}
+
+@test "a stage that is told to stop removes what it had begun" {
+    mkfifo "$new/in"
+    exec 9<>"$new/in"
+    tok --model "$M" -o "$new/out.mp" "$new/in" 3>&- 9>&- &
+    pid=$!
+    head -c 5000 test.prompts.mp >&9
+    sleep 0.2
+    kill -TERM $pid
+    status=0
+    wait $pid || status=$?
+    exec 9>&-
+    [ $status = 143 ]
+    [ "$(find "$new" -name 'out.mp*')" = "" ]
+}
+
+@test "with pipefail a failing first program fails the whole pipeline" {
+    run bash -o pipefail -c 'prompt-expand --task "$T" --shots shots.mp <(head -c 400 test.mp) |
+        tok --model "$M" | lm-score --model "$M" | bpe-fit --apply weights.mp >"$0/out.mp"' "$new"
+    [ "$status" = 65 ]
+    [[ $output == *"prompt-expand: "*"tok: "*"lm-score: "*"bpe-fit: "* ]]
+}
