@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@ void program_start(const struct program *p, int argc, char **argv)
     (void)argv;
     program = p;
     program_name = p->name;
+    /* A caller that ignores it would turn a closed pipe into an error message. */
+    signal(SIGPIPE, SIG_DFL);
     if (argc == 1 && isatty(STDIN_FILENO)) {
         fputs(p->usage, stderr);
         exit(EX_USAGE);

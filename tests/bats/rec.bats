@@ -1,6 +1,8 @@
-# rec: each of its commands, and what it says to bad input.
+# rec: each of its commands, and what it says to bad input. The reader's hardness against damage is
+# in tests/c/test_stream.c; tests/oracle/streams.py made tests/data/rec.
 
 setup() {
+    data=$BATS_TEST_DIRNAME/../data/rec
     cd "$BATS_TEST_TMPDIR" || exit 1
     printf 'idx,sentence,label\n7,"good, very",1\n9,"bad\nindeed",0\n12,so-so,1\n' >train.csv
 }
@@ -8,6 +10,26 @@ setup() {
 examples() { # FILE...
     rec from-csv --id idx --text sentence --label label "$@"
 }
+
+# A stream of N examples with ids 1 ... N, labels alternating.
+numbered() { # N
+    { echo text,label && seq "$1" | awk '{ print "text " $1 "," $1 % 2 }'; } |
+        rec from-csv --text text --label label
+}
+
+ids() { # FILE...
+    rec to-json "$@" | jq -r .id | paste -sd' '
+}
+
+fails() { # STATUS MESSAGE COMMAND...
+    local want=$1 message=$2
+    shift 2
+    run "$@"
+    [ "$status" -eq "$want" ] || { echo "status $status: $output"; return 1; }
+    [[ $output == *"$message"* ]] || { echo "said: $output"; return 1; }
+}
+
+# ---- from tables ----
 
 @test "CSV becomes examples, quotes and newlines inside them kept" {
     examples train.csv >all.mp
@@ -17,19 +39,397 @@ examples() { # FILE...
 {"id":"9","text":"bad\nindeed","label":0}
 {"id":"12","text":"so-so","label":1}
 END
+    rec check all.mp
 }
 
-@test "check passes what from-csv made" {
-    examples train.csv | rec check
+@test "a tricky CSV file is read as Python's csv reads it" {
+    rec from-csv --id id --text 'text {a} {b}' --label label "$data/tricky.csv" | rec to-json >have
+    diff have "$data/tricky.json"
+    # Line ends of another kind and a byte order mark change nothing outside quotes.
+    printf '\xef\xbb\xbfid,text\r\n1,a\r\n2,"b\r\nc"\r\n' >crlf.csv
+    rec from-csv --id id --text text crlf.csv | rec to-json | diff - <(printf '%s\n' \
+        '{"id":"1","text":"a","label":null}' '{"id":"2","text":"b\r\nc","label":null}')
 }
 
-@test "head takes records from where it is told" {
+@test "texts are passed on byte for byte: blanks, a byte order mark inside, entities, emoji" {
+    printf 'text\n" lead, trail "\n\xef\xbb\xbfx\xef\xbb\xbf\n&#39;&amp;\xf0\x9f\x98\x80 \n  plain  \n' >in.csv
+    rec from-csv --text text in.csv | rec to-json | jq -r .text >have
+    printf ' lead, trail \n\xef\xbb\xbfx\xef\xbb\xbf\n&#39;&amp;\xf0\x9f\x98\x80 \n  plain  \n' | cmp - have
+}
+
+@test "columns go by name and by number, with and without a header" {
+    printf '3,ask,why,because\n1,is,it,so\n' >in.csv
+    rec from-csv --no-header --label 1 --text 'Question: {2} {3}
+Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
+        '{"id":"1","text":"Question: ask why\nAnswer: {because}","label":3}' \
+        '{"id":"2","text":"Question: is it\nAnswer: {so}","label":1}')
+    rec from-csv --no-header --text 4 in.csv | rec to-json | jq -r .text | diff - <(printf 'because\nso\n')
+    rec from-csv --text 2 --id 1 train.csv | rec to-json | jq -r .id | diff - <(printf '7\n9\n12\n')
+    printf '2,1\na,b\n' >numbers.csv
+    [ "$(rec from-csv --text 2 numbers.csv | rec to-json | jq -r .text)" = a ]
+}
+
+@test "labels are mapped to classes by name, by list and by map" {
+    printf 'text,label\na,spam\nb,ham\n' >names.csv
+    printf 'text,label\na,2\nb,1\n' >ones.csv
+    labels() {
+        rec from-csv --text text --label label "$@" | rec to-json | jq .label | paste -sd' '
+    }
+    [ "$(labels --classes ham,spam names.csv)" = "1 0" ]
+    [ "$(labels --labels ham,spam names.csv)" = "1 0" ]
+    [ "$(labels --label-map 'spam=1,ham=0' names.csv)" = "1 0" ]
+    [ "$(labels --labels 1,2 ones.csv)" = "1 0" ]
+    [ "$(labels --labels 1,2 --classes negative,positive ones.csv)" = "1 0" ]
+    [ "$(labels ones.csv)" = "2 1" ]
+    rec from-csv --text text --label label --classes ham,spam names.csv |
+        rec to-json --header | head -n 1 | jq -e '.classes == ["ham", "spam"]'
+}
+
+@test "a label that is no class is an error that names the row" {
+    printf 'text,label\na,1\nb,maybe\nc,0\nd,2\n' >in.csv
+    fails 65 "in.csv: row 2: label 'maybe' is not a class number" \
+        rec from-csv --text text --label label in.csv
+    fails 65 "row 2: label 'maybe' is neither a class name nor a number from 0 to 1" \
+        rec from-csv --text text --label label --classes a,b in.csv
+    fails 65 "row 2: label 'maybe' is not among those given" \
+        rec from-csv --text text --label label --labels 0,1 in.csv
+    printf 'text,label\na,\n' >empty.csv
+    fails 65 "row 1: label ''" rec from-csv --text text --label label empty.csv
+    printf 'text,label\na,-1\n' >minus.csv
+    fails 65 "row 1: label '-1'" rec from-csv --text text --label label minus.csv
+    printf 'text,label\na,99999999999999999999\n' >huge.csv
+    fails 65 "row 1: label '99999999999999999999'" rec from-csv --text text --label label huge.csv
+}
+
+@test "bad rows are errors that name the row, and are counted and passed over with --skip-bad" {
+    {
+        printf 'id,text,label\n1,fine,0\n2,too,many,1\n3\n4,not \xff utf-8,0\n5,label,9\n'
+        printf '1,again,0\n,no id,0\n6,stray "quote",1\n7,"closed" early,1\n8,"a ""good""\nrow",1\n'
+    } >in.csv
+    from() {
+        rec from-csv --id id --text text --label label --classes a,b "$@"
+    }
+    fails 65 "in.csv: row 2: 4 columns where 3 are due" from in.csv
+    fails 0 "rec: 8 of 10 rows are bad and were passed over" from --skip-bad -o out.mp in.csv
+    rec to-json out.mp | diff - <(printf '%s\n' '{"id":"1","text":"fine","label":0}' \
+        '{"id":"8","text":"a \"good\"\nrow","label":1}')
+    run from --skip-bad -v -o out.mp in.csv
+    for message in "row 2: passed over: 4 columns" "row 3: passed over: 1 columns" \
+        "row 4: passed over: the text is not UTF-8 (byte 5" "row 5: passed over: label '9'" \
+        "row 6: passed over: id '1' is that of in.csv: row 1 too" "row 7: passed over: it has no id" \
+        "row 8: passed over: a quote inside" "row 9: passed over: a quote inside" \
+        "read 10, written 2, skipped 8"; do
+        [[ $output == *"$message"* ]]
+    done
+}
+
+@test "when every row is bad nothing is written" {
+    printf 'text,label\na,x\nb,y\n' >in.csv
+    fails 65 "no row could be used" rec from-csv --text text --label label --skip-bad -o out.mp in.csv
+    [ ! -e out.mp ]
+}
+
+@test "a quote that is never closed is an error even with --skip-bad" {
+    printf 'text\na\n"b\nc\n' >in.csv
+    fails 65 "in.csv: row 2: a quote opened in it is never closed" rec from-csv --text text in.csv
+    fails 65 "never closed" rec from-csv --text text --skip-bad in.csv
+}
+
+@test "two rows with one id are an error that names both, over several files too" {
+    printf 'id,text\na,1\nb,2\n' >one.csv
+    printf 'id,text\nc,3\na,4\n' >two.csv
+    fails 65 "two.csv: row 2: id 'a' is that of one.csv: row 1 too" \
+        rec from-csv --id id --text text one.csv two.csv
+    [ "$(rec from-csv --text text one.csv two.csv | ids)" = "1 2 3 4" ]
+}
+
+@test "files with different headers are not one table" {
+    printf 'id,text\na,1\n' >one.csv
+    printf 'id,words\nb,2\n' >two.csv
+    fails 65 "two.csv: column 2 is named 'words', in one.csv it is 'text'" \
+        rec from-csv --id id --text text one.csv two.csv
+}
+
+@test "a column that is not there is an error that lists those there are" {
+    fails 65 "train.csv: no column 'sentense'; there are: idx, sentence, label" \
+        rec from-csv --text sentense train.csv
+    fails 65 "no column '4'; there are 3, picked by number" \
+        rec from-csv --no-header --text 4 train.csv
+    fails 65 "no column '0'" rec from-csv --text 0 train.csv
+    printf 'text,text\na,b\n' >twice.csv
+    fails 65 "columns 1 and 2 are both named 'text'" rec from-csv --text text twice.csv
+    [ "$(rec from-csv --text 2 twice.csv 2>&1 | rec to-json | jq -r .text)" = b ]
+}
+
+@test "empty tables are bad data, missing ones no input" {
+    : >empty.csv
+    fails 65 "empty.csv: empty, not even a header" rec from-csv --text text empty.csv
+    fails 65 "no column '1'" rec from-csv --no-header --text 1 empty.csv
+    printf 'text\n' >header.csv
+    fails 65 "holds no records" rec from-csv --text text header.csv
+    fails 66 "missing.csv: No such file" rec from-csv --text text missing.csv
+    fails 66 "missing.mp: No such file" rec cat missing.mp
+}
+
+@test "options that do not fit are usage errors" {
+    fails 64 "--text says which column" rec from-csv train.csv
+    fails 64 "a '{' without" rec from-csv --text 'a {b' train.csv
+    fails 64 "a '}' without" rec from-csv --text 'a} b' train.csv
+    fails 64 "give one" rec from-csv --text sentence --label label --labels 0,1 --label-map 0=1 train.csv
+    fails 64 "needs --label" rec from-csv --text sentence --labels 0,1 train.csv
+    fails 64 "3 for 2 --classes" rec from-csv --text sentence --label label --labels a,b,c --classes x,y train.csv
+    fails 64 "is not LABEL=CLASS" rec from-csv --text sentence --label label --label-map a train.csv
+    fails 64 "'a' is given twice" rec from-csv --text sentence --label label --labels a,a train.csv
+    fails 64 "an empty name" rec from-csv --text sentence --classes a,,b train.csv
+    fails 64 "not one character" rec from-csv --text sentence --delimiter ab train.csv
+    fails 64 "no command 'tail'" rec tail train.csv
+    fails 64 "unrecognized option" rec cat --text x train.csv
+    fails 64 "invalid option -- 'n'" rec cat -n 3 train.csv
+    fails 64 "-n: '0' is not a whole number" rec head -n 0 train.csv
+    fails 64 "sample needs" rec sample train.csv
+    fails 64 "split needs -n" rec split -o x train.csv
+    fails 64 "split needs -o" rec split -n 2 train.csv
+    fails 64 "numbered from 0 to 1" rec split -n 2 --index 2 train.csv
+    fails 64 "two FILEs" rec join train.csv
+    fails 64 "not compressed here" rec to-json -z train.csv
+    fails 64 "is the command" rec -q
+}
+
+@test "TSV: tabs end fields and quotes are ordinary" {
+    printf 'text\tlabel\r\nsay "hi"\t1\r\n"open\t0\n' >in.tsv
+    rec from-tsv --text text --label label in.tsv | rec to-json | diff - <(printf '%s\n' \
+        '{"id":"1","text":"say \"hi\"","label":1}' '{"id":"2","text":"\"open","label":0}')
+    printf 'text\tlabel\na\t1\nb\n' >ragged.tsv
+    fails 65 "ragged.tsv: row 2: 1 columns where 2 are due" rec from-tsv --text text ragged.tsv
+}
+
+@test "another delimiter" {
+    printf 'text;label\n"a;b";1\n' >in.csv
+    [ "$(rec from-csv --delimiter ';' --text text in.csv | rec to-json | jq -r .text)" = "a;b" ]
+}
+
+@test "JSON lines: keys are columns, null labels are nil, numbers keep their digits" {
+    printf '%s\n' '{"id": 7, "q": "why\u0000 \u00e9", "n": 0.25, "label": null}' '' \
+        '{"label": 1, "q": "so", "n": 123456789012, "id": "x", "extra": [1]}' >in.jsonl
+    rec from-jsonl --id id --text '{q} {n}' --label label in.jsonl | rec to-json | diff - <(printf '%s\n' \
+        '{"id":"7","text":"why\u0000 é 0.25","label":null}' \
+        '{"id":"x","text":"so 123456789012","label":1}')
+}
+
+@test "JSON lines that are not usable name their line" {
+    printf '{"text": "a"}\n\n{"text": }\n' >in.jsonl
+    fails 65 "in.jsonl: row 3: " rec from-jsonl --text text in.jsonl
+    printf '[1]\n' >list.jsonl
+    fails 65 "row 1: not a JSON object" rec from-jsonl --text text list.jsonl
+    printf '{"text": ["a"]}\n' >nested.jsonl
+    fails 65 "row 1: the value of 'text' is a list or an object" rec from-jsonl --text text nested.jsonl
+    printf '{"other": "a"}\n' >other.jsonl
+    fails 65 "row 1: it has no text" rec from-jsonl --text text other.jsonl
+    printf '{"text": "a", "id": null}\n' >noid.jsonl
+    fails 65 "row 1: it has no id" rec from-jsonl --id id --text text noid.jsonl
+    printf '{"text": "a", "text": "b"}\n' >twice.jsonl
+    fails 65 "row 1: " rec from-jsonl --text text twice.jsonl
+}
+
+# ---- to text ----
+
+@test "streams of all types written by Python are read, plain and compressed" {
+    for type in example prompt tokens scores weights prediction metrics; do
+        rec check "$data/$type.mp"
+        rec to-json --header "$data/$type.mp" | diff - "$data/$type.json"
+        rec to-json --header "$data/$type.mp.zst" | diff - "$data/$type.json"
+    done
+}
+
+@test "numbers that are not finite are null in JSON" {
+    rec to-json "$data/not-finite.mp" | diff - <(printf '%s\n' \
+        '{"id":"a","prompt":0,"logits":[null,null,null],"label":null}')
+    fails 65 "record 1 (id a): field 'logits': nan is not a finite number" rec check "$data/not-finite.mp"
+}
+
+@test "a table comes back through CSV as it was" {
     examples train.csv >all.mp
-    [ "$(rec head -n 1 --skip 1 all.mp | rec to-json | jq -r .id)" = 9 ]
+    rec to-csv all.mp | diff - <(printf 'id,text,label\n7,"good, very",1\n9,"bad\nindeed",0\n12,so-so,1\n')
+    rec to-csv all.mp | rec from-csv --id id --text text --label label | rec to-json |
+        diff - <(rec to-json all.mp)
+}
+
+@test "arrays become columns of a table, one for each class" {
+    rec to-csv "$data/prediction.mp" >table.csv
+    head -n 1 table.csv | grep -qx 'id,label,probs.negative,"probs.very, very positive",alpha.negative,"alpha.very, very positive",members,total,aleatoric,epistemic'
+    diff <(sed -n 3p table.csv) <(echo 'b,,0.5,0.5,,,,,,')
+    rec to-csv "$data/metrics.mp" | head -n 1 | grep -qx 'set,metric,against,value,n,low,high'
 }
 
 @test "count gives the number of records, and of each label" {
     examples train.csv >all.mp
     diff <(rec count all.mp) <(printf '3\n0\t-\t1\n1\t-\t2\n')
     [ "$(rec count -q all.mp)" = 3 ]
+    rec from-csv --text sentence train.csv | rec count | diff - <(printf '3\nnil\t-\t3\n')
+    diff <(rec count "$data/prediction.mp") <(printf '2\nnil\t-\t1\n1\tvery, very positive\t1\n')
+    diff <(rec count "$data/weights.mp") <(echo 2)
+}
+
+# ---- streams to streams ----
+
+@test "cat joins files and concatenations, plain and compressed, into one stream" {
+    numbered 5 >a.mp
+    rec cat -z a.mp >b.mp
+    rec cat -o c.mp.zst a.mp
+    cat a.mp c.mp.zst b.mp a.mp >d.mp
+    [ "$(rec cat a.mp b.mp c.mp.zst d.mp | rec count -q)" = 35 ]
+    cmp <(rec to-json a.mp) <(rec to-json b.mp)
+    [ "$(head -c 4 c.mp.zst | od -An -tx1)" = " 28 b5 2f fd" ]
+    zstd -dc c.mp.zst | rec to-json | cmp - <(rec to-json a.mp)
+    zstd -c a.mp | rec to-json | cmp - <(rec to-json a.mp)
+}
+
+@test "every command refuses a cut stream and writes no output" {
+    numbered 20 >a.mp
+    head -c 400 a.mp >cut.mp
+    for command in cat to-json to-csv count check "head -n 100" "sample -n 3" "sample --shuffle" \
+        "split -n 2" "join a.mp"; do
+        # shellcheck disable=SC2086 # options are words
+        run rec $command -o out cut.mp
+        [ "$status" -eq 65 ] || { echo "$command: $status"; false; }
+        [[ $output == *"after record "*": the stream was cut off in the middle"* ]] ||
+            { echo "$command: $output"; false; }
+        [ ! -e out ] && [ ! -e out.0.mp ]
+    done
+}
+
+@test "a corrupted stream is told from a cut one" {
+    numbered 20 >a.mp
+    sed 's/text 12/text 13/' a.mp >changed.mp
+    fails 65 "changed.mp: after record 20: the checksum of records 1 to 20 is wrong" rec cat -o out changed.mp
+    rec from-csv --text sentence --classes a,b train.csv | LC_ALL=C sed 's/classes\(..\)a/classes\1c/' >header.mp
+    fails 65 "the checksum of the header is wrong" rec cat -o out header.mp
+    fails 65 "not a duq stream" rec cat train.csv
+    fails 65 "empty, not even a header" rec cat /dev/null
+}
+
+@test "head takes records from where it is told" {
+    numbered 30 >a.mp
+    [ "$(rec head a.mp | ids)" = "1 2 3 4 5 6 7 8 9 10" ]
+    [ "$(rec head -n 2 --skip 3 a.mp | ids)" = "4 5" ]
+    [ "$(rec head --skip 28 a.mp | ids)" = "29 30" ]
+    rec head -n 2 a.mp | rec check
+    fails 0 "1 records where 5 were asked for" rec head -n 5 --skip 29 -o out.mp a.mp
+    fails 65 "a.mp: holds 30 records: none is left after --skip 30" rec head --skip 30 -o none.mp a.mp
+    [ ! -e none.mp ]
+    # What lies behind is not read: a damaged end does not matter.
+    head -c 600 a.mp | rec head -n 2 | ids
+}
+
+@test "sample picks records in the stream's order, the same for the same seed" {
+    numbered 1000 >a.mp
+    rec sample -n 50 --seed 7 a.mp >b.mp
+    [ "$(rec count -q b.mp)" = 50 ]
+    rec to-json b.mp | jq -r .id | sort -nc
+    cmp <(rec to-json b.mp) <(rec sample -n 50 --seed 7 a.mp | rec to-json)
+    ! cmp -s <(rec to-json b.mp) <(rec sample -n 50 --seed 8 a.mp | rec to-json)
+    rec to-json --header b.mp | head -n 1 | grep -q 'sample -n 50 --seed 7'
+    fails 0 "1000 records where 2000 were asked for" rec sample -n 2000 -o all.mp a.mp
+    cmp <(rec to-json all.mp) <(rec to-json a.mp)
+}
+
+@test "sample --shuffle keeps every record, in a recorded order" {
+    numbered 10 >a.mp
+    rec sample --shuffle --seed 1 a.mp >b.mp
+    [ "$(ids b.mp)" = "1 4 5 3 9 7 8 6 2 10" ] # made to stay the same on any machine
+    cmp <(rec to-json a.mp) <(rec to-json b.mp | sort -t'"' -k4n)
+    [ "$(rec sample --shuffle -n 3 --seed 1 a.mp | rec count -q)" = 3 ]
+}
+
+@test "split makes shards that are the stream again, one after another" {
+    numbered 23 >a.mp
+    rec split -n 4 -o shard a.mp
+    diff <(ls shard*) <(printf 'shard.%s.mp\n' 0 1 2 3)
+    cmp <(cat shard.?.mp | rec to-json) <(rec to-json a.mp)
+    [ "$(for f in shard.?.mp; do rec count -q $f; done | paste -sd' ')" = "5 6 6 6" ]
+    cmp <(rec split -n 4 --index 2 a.mp | rec to-json) <(rec to-json shard.2.mp)
+    rec split -n 12 -z -o many <a.mp
+    cmp <(rec to-json many.*.mp.zst) <(rec to-json a.mp)
+    [ -e many.00.mp.zst ] && [ -e many.11.mp.zst ]
+    fails 65 "23 records do not fill 24 shards" rec split -n 24 -o no a.mp
+}
+
+@test "join adds labels and texts by id, in the first stream's order" {
+    numbered 5 >a.mp
+    rec from-csv --text '{text}' <(echo text && seq 5) | rec sample --shuffle >unlabelled.mp
+    rec join unlabelled.mp a.mp >joined.mp
+    [ "$(ids joined.mp)" = "$(ids unlabelled.mp)" ]
+    rec to-json joined.mp | jq -e -s 'all((.id | tonumber) % 2 == .label and .text == .id)'
+    rec check joined.mp
+    rec join "$data/prediction.mp" "$data/texts.mp" >with-text.mp
+    rec to-json with-text.mp | jq -e -s 'map(.text) == ["first", "second"]'
+    rec join "$data/texts.mp" "$data/prediction.mp" | rec to-json | jq -e -s '.[0].probs == [0.5, 0.5]'
+    rec join - a.mp <unlabelled.mp | cmp <(rec to-json) <(rec to-json joined.mp)
+}
+
+@test "join refuses ids without a partner, unless told to leave them out" {
+    numbered 5 >a.mp
+    rec head -n 3 a.mp >b.mp
+    fails 65 "a.mp: record 4: its id is not in b.mp" rec join a.mp b.mp
+    [ "$(rec join --inner a.mp b.mp | ids)" = "1 2 3" ]
+    [ "$(rec join b.mp a.mp | ids)" = "1 2 3" ]
+    cat b.mp b.mp >twice.mp
+    fails 65 "twice.mp: records 1 and 4 both have id '1'" rec join a.mp twice.mp
+    [ "$(rec join twice.mp a.mp | ids)" = "1 2 3 1 2 3" ]
+    printf 'text,label\na,1\nb,1\n' | rec from-csv --text text --label label >other.mp
+    fails 65 "record 2 (id 2): its label differs from the one in a.mp" rec join other.mp a.mp
+    fails 65 "no id to join by" rec join "$data/weights.mp" a.mp
+}
+
+# ---- check ----
+
+@test "check names the record and what is wrong with it" {
+    examples train.csv >a.mp
+    rec check -v a.mp 2>&1 | grep -q "a.mp: 3 'example' records"
+    cat a.mp a.mp >twice.mp
+    fails 65 "twice.mp: record 4: id '7': so has record 1" rec check a.mp twice.mp
+    while IFS=$'\t' read -r file message; do
+        fails 65 "$file.mp: $message" rec check "$data/bad/$file.mp"
+    done <"$data/bad/messages.tsv"
+}
+
+# ---- all ----
+
+@test "a full disk is status 74, for streams and text, and leaves no file" {
+    numbered 5 >a.mp
+    for command in cat to-json to-csv count head; do
+        run bash -c "rec $command a.mp >/dev/full"
+        [ "$status" -eq 74 ] || { echo "$command: $status $output"; false; }
+    done
+    fails 74 "/dev/full: not written: No space left" rec cat -o /dev/full a.mp
+    fails 73 "cannot be created" rec cat -o /nonexistent/out.mp a.mp
+}
+
+@test "a reader that has had enough ends a writer quietly" {
+    numbered 20000 >a.mp
+    rec to-json a.mp 2>errors | head -n 1 >/dev/null
+    rec cat a.mp 2>>errors | head -c 1 >/dev/null
+    [ ! -s errors ]
+    # Also where the caller ignores SIGPIPE.
+    (trap '' PIPE && rec to-json a.mp 2>errors | head -n 1 >/dev/null)
+    [ ! -s errors ]
+}
+
+@test "an output file replaces the old one only when complete" {
+    numbered 5 >a.mp
+    echo old >out.mp
+    head -c 200 a.mp >cut.mp
+    run rec cat -o out.mp cut.mp
+    [ "$status" -eq 65 ]
+    [ "$(cat out.mp)" = old ]
+    rec cat -o out.mp a.mp
+    rec check out.mp
+    diff <(ls) <(printf '%s\n' a.mp cut.mp out.mp train.csv)
+}
+
+@test "-v gives the closing counts, -q not even warnings" {
+    numbered 5 >a.mp
+    fails 0 "rec: read 5, written 5, skipped 0" rec cat -v -o out.mp a.mp
+    run rec head -q -n 9 -o out.mp a.mp
+    [ "$status" -eq 0 ] && [ -z "$output" ]
 }

@@ -6,24 +6,26 @@ import numpy as np
 import xxhash
 
 
-def write(path, header, records, close=True):
-    """header needs "schema"; numpy arrays become bin. close=False leaves the trailer out: a stream that was cut off."""
-    def pack(value):
-        def plain(v):
-            if isinstance(v, np.ndarray):
-                return v.tobytes()
-            if isinstance(v, float) and math.isnan(v):
-                return None
-            return v
-        return msgpack.packb({k: plain(v) for k, v in value.items()}, use_bin_type=True)
+def encode(header, records, close=True):
+    """The bytes of a stream. header needs "schema"; arrays are bytes by now. close=False leaves the trailer out: a
+    stream that was cut off."""
+    head = msgpack.packb({"duq": 1, **header})
+    body = b"".join(map(msgpack.packb, records))
+    trailer = {"end": len(records), "xxh64": xxhash.xxh64_hexdigest(body), "header": xxhash.xxh64_hexdigest(head)}
+    return head + body + (msgpack.packb(trailer) if close else b"")
 
-    head = pack({"duq": 1, **header})
-    body = [pack(r) for r in records]
+
+def write(path, header, records, close=True):
+    """A stream as a file; numpy arrays become bin, NaN nil."""
+    def plain(v):
+        if isinstance(v, np.ndarray):
+            return v.tobytes()
+        if isinstance(v, float) and math.isnan(v):
+            return None
+        return v
+
     with open(path, "wb") as f:
-        f.write(head + b"".join(body))
-        if close:
-            f.write(pack({"end": len(body), "xxh64": xxhash.xxh64_hexdigest(b"".join(body)),
-                          "header": xxhash.xxh64_hexdigest(head)}))
+        f.write(encode(header, [{k: plain(v) for k, v in r.items()} for r in records], close))
 
 
 def read(path, dtypes=None):
