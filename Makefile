@@ -85,6 +85,10 @@ deps-lint:
 test: deps
 	@$(MAKE) --no-print-directory check
 
+demo: deps
+	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
+	@BUILD='$(BUILD)' ./examples/demo.sh
+
 check: all $(C_TESTS)
 	BUILD='$(BUILD)' ./tests/run
 
