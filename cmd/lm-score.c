@@ -1,5 +1,7 @@
 /* lm-score: token ids to the logits of each class's first token at the last position. */
+#include "common/model/device.h"
 #include "common/model/score.h"
+#include "common/model/token_input.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
@@ -64,22 +66,6 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Dies at a record that the model cannot take. */
-static void check_record(struct stream_reader *in, const struct tokens *t, const struct model *m)
-{
-    const struct config *c = m->config;
-    if (t->n_tokens > (size_t)c->max_positions)
-        stream_bad_record(in, t->id, "%zu tokens, but the model takes %d; shorten the text",
-                          t->n_tokens, c->max_positions);
-    for (size_t i = 0; i < t->n_tokens; i++)
-        if (t->tokens[i] < 0 || t->tokens[i] >= c->vocab)
-            stream_bad_record(
-                in, t->id,
-                "token %d is not in the model's vocabulary of %d; was the stream made "
-                "by another model's tokenizer?",
-                (int)t->tokens[i], c->vocab);
-}
-
 static void add_record(struct window *w, const struct tokens *t)
 {
     if (w->n == w->cap) {
@@ -132,34 +118,9 @@ static void score_window(struct window *w, struct scorer *scorer, int n_classes,
     free(logits);
 }
 
-/* The header's "class_tokens": one token for each class. */
-static int32_t *read_class_tokens(const struct stream_reader *in, int *count)
+/* bf16 where the model is stored in it and the processor multiplies it natively. */
+static enum dtype automatic_compute(const struct model *m)
 {
-    const json_t *list = json_object_get(stream_header(in), "class_tokens");
-    size_t n = json_array_size(list);
-    if (n == 0)
-        die(EX_DATAERR, "%s: the header has no 'class_tokens'; make the stream with tok",
-            stream_name(in));
-    int32_t *tokens = xreallocarray(NULL, n, sizeof *tokens);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *v = json_array_get(list, i);
-        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX)
-            die(EX_DATAERR, "%s: 'class_tokens' in the header holds something that is no token",
-                stream_name(in));
-        tokens[i] = (int32_t)json_integer_value(v);
-    }
-    *count = (int)n;
-    return tokens;
-}
-
-static enum dtype choose_compute(const char *name, const struct model *m)
-{
-    if (!strcmp(name, "f32"))
-        return F32;
-    if (!strcmp(name, "bf16"))
-        return BF16;
-    if (strcmp(name, "auto") != 0)
-        usage_error("--compute: '%s' is none of auto, f32, bf16", name);
     return model_stored_type(m) == BF16 && cpu_has_bf16() ? BF16 : F32;
 }
 
@@ -213,30 +174,26 @@ int main(int argc, char **argv)
         }
     if (!folder)
         usage_error("--model DIR is needed");
-    if (!strcmp(device_name, "cuda"))
-        die(EX_UNAVAILABLE, "--device cuda: this build has no CUDA; use --device cpu");
-    if (strcmp(device_name, "auto") != 0 && strcmp(device_name, "cpu") != 0)
-        usage_error("--device: '%s' is neither auto nor cpu", device_name);
 
     struct model *model = model_open(folder);
-    enum dtype compute = choose_compute(compute_name, model);
+    struct device *device =
+        device_open(device_name, compute_name, automatic_compute(model), threads);
     struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
     int n_classes;
-    int32_t *class_tokens = read_class_tokens(in, &n_classes);
+    int32_t *class_tokens = header_class_tokens(in, &n_classes);
 
-    struct device *device = cpu_device_open(compute, threads);
     double began = now();
     model_load(model, device);
     model_set_classes(model, class_tokens, n_classes);
     inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s (%d threads); "
            "loaded in %.1f s",
            folder, model->config->architecture, 1e-9 * model_products(model),
-           dtype_name(model_stored_type(model)), dtype_name(compute), device->name,
+           dtype_name(model_stored_type(model)), dtype_name(device->compute), device->name,
            omp_get_max_threads(), now() - began);
 
     json_t *header = stream_header_from(stream_header(in), "scores", argc, argv);
     json_object_set_new(header, "model", json_string(model->digest));
-    json_object_set_new(header, "compute", json_string(compute == F32 ? "f32" : "bf16"));
+    json_object_set_new(header, "compute", json_string(device->compute == F32 ? "f32" : "bf16"));
     struct stream_writer *out = stream_create(common.output, common.compress, header);
 
     struct scorer *scorer = scorer_open(model, options);
@@ -245,7 +202,7 @@ int main(int argc, char **argv)
     progress_start("records", 0);
     struct tokens t;
     while (tokens_read(in, &t)) {
-        check_record(in, &t, model);
+        check_tokens(in, &t, model->config);
         add_record(&window, &t);
         if (window.n == WINDOW_RECORDS || window.n_tokens >= WINDOW_TOKENS)
             score_window(&window, scorer, n_classes, out);

@@ -48,6 +48,43 @@ struct attention {
     float *lse;  /* [., heads]: log of the softmax's denominator, or NULL */
 };
 
+/* C = scale op(A) op(B), added to C when accumulate; op transposes when asked. All f32, rows `step`
+ * elements apart. op(A) is [m, k], op(B) [k, n], C [m, n]. */
+struct matrix_product {
+    bool transpose_a, transpose_b;
+    int m, n, k;
+    float scale;
+    const float *a, *b;
+    size_t a_step, b_step, c_step;
+    float *c;
+    bool accumulate;
+};
+
+/* Which elements dropout keeps: a function of these and of row and column alone (Philox4x32-10 with
+ * key `seed` and counter {column / 4, row, stream, step}, word column % 4, kept when not below
+ * rate * 2^32), so the same on any device. */
+struct dropout {
+    double rate; /* 0 <= rate < 1 */
+    uint64_t seed;
+    uint32_t stream, step;
+};
+
+static inline uint32_t dropout_threshold(double rate)
+{
+    return (uint32_t)(rate * 4294967296.0);
+}
+
+/* The gradients of attention: of the loss by q, k and v from that by its result. `forward` is what
+ * the forward pass was given, with the lse it left; its `out` is not read. */
+struct attention_backward {
+    struct attention forward;
+    const float *d_out;             /* [., heads * head_dim] */
+    float *dq;                      /* rows of queries are set */
+    float *dk, *dv;                 /* rows of own keys are set */
+    float *d_prefix_k, *d_prefix_v; /* rows of prefixes are added to, after dk and dv are set */
+    float *work;                    /* [., heads] */
+};
+
 struct device {
     const char *name;
     enum dtype compute; /* F32 or BF16 */
@@ -96,6 +133,29 @@ struct device {
      * are asked for. */
     void (*class_logits)(struct device *, const float *h, int rows, const float *w, int classes,
                          int width, float *logits);
+
+    /* ---- adapters and gradients ---- */
+    void (*clear)(struct device *, void *p, size_t bytes); /* to zero */
+    /* dx[rows, in] = dy[rows, out] W, added to dx when accumulate. dy has the compute type. */
+    void (*matmul_backward)(struct device *, const struct weight *, const void *dy, float *dx,
+                            int rows, bool accumulate);
+    void (*gemm)(struct device *, const struct matrix_product *);
+    /* Between F32 and BF16, or a copy. */
+    void (*convert)(struct device *, const void *from, enum dtype from_type, void *to,
+                    enum dtype to_type, size_t n);
+    /* out = x / (1 - rate) where kept, 0 elsewhere; added to out when accumulate. */
+    void (*dropout)(struct device *, const struct dropout *, const float *x, int rows, int width,
+                    float *out, bool accumulate);
+    /* to[rows[i]] += from[i] */
+    void (*scatter_add)(struct device *, const float *from, const int32_t *rows, int n, int width,
+                        float *to);
+    /* dx += the gradient by x, from dy by rmsnorm's result. */
+    void (*rmsnorm_backward)(struct device *, const float *x, const float *gain, float eps,
+                             int rows, int width, const float *dy, float *dx);
+    void (*attention_backward)(struct device *, const struct attention_backward *);
+    /* The gradients by gate and up, in the compute type. */
+    void (*swiglu_backward)(struct device *, const float *gate, const float *up, const float *d_out,
+                            size_t n, void *d_gate, void *d_up);
 };
 
 /* threads: 0 for all of them. Dies (EX_UNAVAILABLE) when the processor cannot do `compute`. */

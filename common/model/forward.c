@@ -1,5 +1,6 @@
 #include "common/model/forward.h"
 
+#include "common/model/rope.h"
 #include "common/util/mem.h"
 
 #include <math.h>
@@ -75,8 +76,7 @@ static void reserve_spans(struct forward *f, int spans)
     f->host_last_at = xreallocarray(f->host_last_at, n, sizeof *f->host_last_at);
 }
 
-/* Tables of cosines and sines up to the longest position met. Angles are products of floats, as
- * transformers has them. */
+/* Tables of cosines and sines up to the longest position met. */
 static void reserve_positions(struct forward *f, int positions)
 {
     if (positions <= f->positions)
@@ -84,15 +84,10 @@ static void reserve_positions(struct forward *f, int positions)
     const struct config *c = f->model->config;
     struct device *d = f->model->device;
     positions = positions > 2 * f->positions ? positions : 2 * f->positions;
-    size_t half = (size_t)c->head_dim / 2, n = (size_t)positions * half;
+    size_t n = (size_t)positions * (size_t)c->head_dim / 2;
     float *cosine = xreallocarray(NULL, n, sizeof *cosine);
     float *sine = xreallocarray(NULL, n, sizeof *sine);
-    for (int p = 0; p < positions; p++)
-        for (size_t i = 0; i < half; i++) {
-            float angle = (float)p * c->frequency[i];
-            cosine[(size_t)p * half + i] = cosf(angle) * c->rope_magnitude;
-            sine[(size_t)p * half + i] = sinf(angle) * c->rope_magnitude;
-        }
+    rope_tables(c, positions, cosine, sine);
     f->positions = positions;
     f->cosine = again(d, f->cosine, n, sizeof *f->cosine);
     f->sine = again(d, f->sine, n, sizeof *f->sine);

@@ -251,6 +251,11 @@ const struct tensor *safetensors_find(const struct safetensors *s, const char *n
     return s->n_tensors ? bsearch(&key, s->tensors, s->n_tensors, sizeof key, by_name) : NULL;
 }
 
+const json_t *safetensors_metadata(const struct safetensors *s)
+{
+    return json_object_get(s->files[0].header, "__metadata__");
+}
+
 const struct tensor *safetensors_need(const struct safetensors *s, const char *name, int64_t rows,
                                       int64_t columns)
 {

@@ -40,6 +40,8 @@ size_t safetensors_count(const struct safetensors *s);
 const struct tensor *safetensors_at(const struct safetensors *s, size_t i);
 /* NULL when there is none of that name. */
 const struct tensor *safetensors_find(const struct safetensors *s, const char *name);
+/* The "__metadata__" of a file opened by itself, or NULL; borrowed. */
+const json_t *safetensors_metadata(const struct safetensors *s);
 /* Dies, naming it, when it is missing, of another shape or of a type that is not read (quantised).
  * columns 0: a vector of `rows` elements. */
 const struct tensor *safetensors_need(const struct safetensors *s, const char *name, int64_t rows,

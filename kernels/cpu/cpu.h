@@ -65,4 +65,23 @@ void cpu_weight_free(struct device *, struct weight *);
 void cpu_matmul(struct device *, const struct weight *, const void *x, const float *bias, float *y,
                 int rows, bool accumulate);
 
+void cpu_matmul_backward(struct device *, const struct weight *, const void *dy, float *dx,
+                         int rows, bool accumulate);
+
+void cpu_gemm(struct device *, const struct matrix_product *);
+/* The same by the calling thread alone, for use within parallel regions. */
+void matrix_product(const struct matrix_product *);
+
+void cpu_attention_backward(struct device *, const struct attention_backward *);
+void cpu_convert(struct device *, const void *from, enum dtype from_type, void *to,
+                 enum dtype to_type, size_t n);
+void cpu_dropout(struct device *, const struct dropout *, const float *x, int rows, int width,
+                 float *out, bool accumulate);
+void cpu_rmsnorm_backward(struct device *, const float *x, const float *gain, float eps, int rows,
+                          int width, const float *dy, float *dx);
+void cpu_scatter_add(struct device *, const float *from, const int32_t *rows, int n, int width,
+                     float *to);
+void cpu_swiglu_backward(struct device *, const float *gate, const float *up, const float *d_out,
+                         size_t n, void *d_gate, void *d_up);
+
 #endif

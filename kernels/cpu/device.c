@@ -32,6 +32,12 @@ static const void *cpu_import(struct device *d, const void *host, size_t bytes)
     return host;
 }
 
+static void cpu_clear(struct device *d, void *p, size_t bytes)
+{
+    (void)d;
+    memset(p, 0, bytes);
+}
+
 static void cpu_close(struct device *d)
 {
     free(d);
@@ -74,6 +80,15 @@ struct device *cpu_device_open(enum dtype compute, int threads)
         .attention = cpu_attention,
         .swiglu = cpu_swiglu,
         .class_logits = cpu_class_logits,
+        .clear = cpu_clear,
+        .matmul_backward = cpu_matmul_backward,
+        .gemm = cpu_gemm,
+        .convert = cpu_convert,
+        .dropout = cpu_dropout,
+        .scatter_add = cpu_scatter_add,
+        .rmsnorm_backward = cpu_rmsnorm_backward,
+        .attention_backward = cpu_attention_backward,
+        .swiglu_backward = cpu_swiglu_backward,
     };
     matmul_open(d);
     return d;

@@ -223,8 +223,9 @@ static void *at_least(void **buffer, size_t *size, size_t bytes)
     return *buffer;
 }
 
-/* to = w in the packed layout (and its type). */
-static void pack(const struct weight *w, layout packed, void *to)
+/* to = w in the packed layout (and its type): as the forward product's W^T [in, out], or as the
+ * backward's W [out, in]. */
+static void pack(const struct weight *w, bool backward, layout packed, void *to)
 {
     const void *from = w->data;
     enum dtype type = w->stored;
@@ -237,7 +238,8 @@ static void pack(const struct weight *w, layout packed, void *to)
         from = plain;
         type = F32;
     }
-    layout stored = layout_strided(w->in, w->out, type, 1, w->in);
+    layout stored = backward ? layout_strided(w->out, w->in, type, w->in, 1)
+                             : layout_strided(w->in, w->out, type, 1, w->in);
     dnnl_memory_t source = memory(stored, from), target = memory(packed, to);
     run(reorder_desc(stored, packed),
         (dnnl_exec_arg_t[]){{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}}, 2);
@@ -254,7 +256,7 @@ struct weight *cpu_weight_create(struct device *d, const void *data, enum dtype 
     if (d->compute == BF16) {
         layout packed = packed_layout(out, in, BF16);
         w->packed = xaligned(layout_bytes(packed));
-        pack(w, packed, w->packed);
+        pack(w, false, packed, w->packed);
         layout_free(packed);
     }
     return w;
@@ -269,20 +271,12 @@ void cpu_weight_free(struct device *d, struct weight *w)
     free(w);
 }
 
-void cpu_matmul(struct device *d, const struct weight *w, const void *x, const float *bias,
-                float *y, int rows, bool accumulate)
+/* y[rows, n] = x[rows, k] W[k, n] + bias */
+static void product(enum dtype compute, layout lw, const void *weights, const void *x,
+                    const float *bias, float *y, int rows, int k, int n, bool accumulate)
 {
-    if (rows == 0)
-        return;
-    layout packed = packed_layout(w->out, w->in, d->compute);
-    const void *weights = w->packed;
-    if (!weights) {
-        void *buffer = at_least(&mm.packed, &mm.packed_size, layout_bytes(packed));
-        pack(w, packed, buffer);
-        weights = buffer;
-    }
-    layout lx = layout_strided(rows, w->in, d->compute, w->in, 1);
-    layout ly = layout_strided(rows, w->out, F32, w->out, 1), lbias = layout_bias(w->out);
+    layout lx = layout_strided(rows, k, compute, k, 1);
+    layout ly = layout_strided(rows, n, F32, n, 1), lbias = layout_bias(n);
     dnnl_primitive_attr_t attr;
     CHECK(dnnl_primitive_attr_create(&attr));
     if (accumulate) {
@@ -292,9 +286,9 @@ void cpu_matmul(struct device *d, const struct weight *w, const void *x, const f
         CHECK(dnnl_primitive_attr_set_post_ops(attr, ops));
         dnnl_post_ops_destroy(ops);
     }
-    dnnl_memory_t mx = memory(lx, x), mw = memory(packed, weights), my = memory(ly, y);
+    dnnl_memory_t mx = memory(lx, x), mw = memory(lw, weights), my = memory(ly, y);
     dnnl_memory_t mb = memory(lbias, bias);
-    run(product_desc(lx, packed, lbias, bias != NULL, ly, attr),
+    run(product_desc(lx, lw, lbias, bias != NULL, ly, attr),
         (dnnl_exec_arg_t[]){
             {DNNL_ARG_SRC, mx}, {DNNL_ARG_WEIGHTS, mw}, {DNNL_ARG_DST, my}, {DNNL_ARG_BIAS, mb}},
         bias ? 4 : 3);
@@ -306,7 +300,43 @@ void cpu_matmul(struct device *d, const struct weight *w, const void *x, const f
     layout_free(lx);
     layout_free(ly);
     layout_free(lbias);
+}
+
+void cpu_matmul(struct device *d, const struct weight *w, const void *x, const float *bias,
+                float *y, int rows, bool accumulate)
+{
+    if (rows == 0)
+        return;
+    layout packed = packed_layout(w->out, w->in, d->compute);
+    const void *weights = w->packed;
+    if (!weights) {
+        void *buffer = at_least(&mm.packed, &mm.packed_size, layout_bytes(packed));
+        pack(w, false, packed, buffer);
+        weights = buffer;
+    }
+    product(d->compute, packed, weights, x, bias, y, rows, w->in, w->out, accumulate);
     layout_free(packed);
+}
+
+/* Of the few weights a batch needs at a time, a second packed copy would double the memory: bf16 is
+ * read where it lies in the file's pages, all else packed anew. */
+void cpu_matmul_backward(struct device *d, const struct weight *w, const void *dy, float *dx,
+                         int rows, bool accumulate)
+{
+    if (rows == 0)
+        return;
+    const void *weights = w->data;
+    layout l;
+    if (d->compute == BF16 && w->stored == BF16) {
+        l = layout_strided(w->out, w->in, BF16, w->in, 1);
+    } else {
+        l = packed_layout(w->in, w->out, d->compute);
+        void *buffer = at_least(&mm.packed, &mm.packed_size, layout_bytes(l));
+        pack(w, true, l, buffer);
+        weights = buffer;
+    }
+    product(d->compute, l, weights, dy, NULL, dx, rows, w->out, w->in, accumulate);
+    layout_free(l);
 }
 
 void matmul_open(struct device *d)

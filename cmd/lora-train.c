@@ -1,0 +1,324 @@
+/* lora-train: tokens and a teacher's predictions to a PEFT adapter folder. */
+#include "common/model/device.h"
+#include "common/model/train.h"
+#include "common/stream/stream.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+#include "common/util/options.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct program program = {
+    "lora-train",
+    "usage: lora-train --model DIR --teacher FILE -o ADAPTER [OPTION]... [FILE]...\n"
+    "\n"
+    "Reads tokens and trains a LoRA adapter of the model in the Hugging Face folder DIR to say\n"
+    "what the teacher's predictions say; writes it as the folder ADAPTER, which PEFT reads.\n"
+    "\n"
+    "  lora-train --model $M --teacher teacher.train.mp --loss dirichlet -o dirichlet.lora "
+    "train.mp\n"
+    "\n"
+    "      --loss NAME           softmax (default), dirichlet, or labels (needs no --teacher)\n"
+    "      --alpha0 MODE         of dirichlet: standard (default), fixed:A or learned\n"
+    "      --beta B              weight of learned's penalty (1)\n"
+    "      --alpha0-lr R         learning rate of learned's ln alpha0 (1e-3)\n"
+    "      --rank N, --alpha A   the adapter's rank (16) and scale: alpha / rank (32)\n"
+    "      --rslora              scale by alpha / sqrt(rank)\n"
+    "      --dropout P           of the adapter's input (0.05)\n"
+    "      --targets LIST        q,k,v,o,lm_head (default); also gate,up,down\n"
+    "      --lr R                AdamW's learning rate (1e-5)\n"
+    "      --weight-decay D      AdamW's (0.01)\n"
+    "      --batch N             examples of a pass (16)\n"
+    "      --accumulate N        passes of an optimizer step (1)\n"
+    "      --epochs N            (10)\n"
+    "      --schedule NAME       constant (default) or cosine, after --warmup N steps (0)\n"
+    "      --clip NORM           limit on the gradients' norm (none)\n"
+    "      --shuffle             a new order every epoch; stream order otherwise\n"
+    "      --seed N              of initial values, dropout and order (0)\n"
+    "      --checkpoint FILE     kept while training (ADAPTER.checkpoint)\n"
+    "      --checkpoint-every N  steps between checkpoints (100); 0: none\n"
+    "      --resume              go on where an interrupted run left its checkpoint\n"
+    "      --log FILE            step, loss and learning rate as TSV\n"
+    "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
+    "      --device NAME         auto (default) or cpu\n"
+    "      --threads N           processor threads (all)\n"
+    "  -o ADAPTER                the folder to write\n"
+    "  -q, -v                    quiet; say what is done and how fast\n"
+    "      --help, --version\n"};
+
+static enum loss_kind option_loss(const char *value)
+{
+    for (enum loss_kind k = LOSS_SOFTMAX; k <= LOSS_DIRICHLET; k++)
+        if (!strcmp(value, loss_name(k)))
+            return k;
+    usage_error("--loss: '%s' is none of softmax, dirichlet, labels", value);
+}
+
+static void option_alpha0(const char *value, struct loss *loss)
+{
+    if (!strncmp(value, "fixed:", 6)) {
+        loss->mode = ALPHA0_FIXED;
+        loss->alpha0 = option_double("--alpha0 fixed:", value + 6, 1e-3, 1e9);
+    } else if (!strcmp(value, "learned")) {
+        loss->mode = ALPHA0_LEARNED;
+    } else if (!strcmp(value, "standard")) {
+        loss->mode = ALPHA0_STANDARD;
+    } else {
+        usage_error("--alpha0: '%s' is none of standard, fixed:A, learned", value);
+    }
+}
+
+/* "q,k,lm_head": names with or without their _proj. */
+static void option_targets(const char *value, bool *targets)
+{
+    memset(targets, 0, PROJECTIONS * sizeof *targets);
+    for (const char *at = value; *at;) {
+        size_t n = strcspn(at, ",");
+        int found = -1;
+        for (int p = 0; p < PROJECTIONS; p++) {
+            const char *name = projection_names[p];
+            size_t whole = strlen(name), brief = p == LM_HEAD ? whole : whole - strlen("_proj");
+            if ((n == whole || n == brief) && !strncmp(at, name, n))
+                found = p;
+        }
+        if (found < 0)
+            usage_error("--targets: '%.*s' is none of q, k, v, o, gate, up, down, lm_head", (int)n,
+                        at);
+        targets[found] = true;
+        at += n;
+        at += *at == ',';
+    }
+    for (int p = 0; p < PROJECTIONS; p++)
+        if (targets[p])
+            return;
+    usage_error("--targets: names no target");
+}
+
+static enum schedule_kind option_schedule(const char *value)
+{
+    if (!strcmp(value, "cosine"))
+        return SCHEDULE_COSINE;
+    if (strcmp(value, "constant") != 0)
+        usage_error("--schedule: '%s' is neither constant nor cosine", value);
+    return SCHEDULE_CONSTANT;
+}
+
+/* f32 where it costs little: rounding to bf16 blurs gradients. */
+static enum dtype automatic_compute(const struct model *m)
+{
+    enum { SMALL = 1000000000 };
+    bool large = model_products(m) > SMALL;
+    return large && model_stored_type(m) == BF16 && cpu_has_bf16() ? BF16 : F32;
+}
+
+/* FOLDER.checkpoint, beside the folder */
+static char *default_checkpoint(const char *folder)
+{
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    return xasprintf("%.*s.checkpoint", (int)n, folder);
+}
+
+int main(int argc, char **argv)
+{
+    enum {
+        MODEL = OPTION_OWN,
+        TEACHER,
+        LOSS,
+        ALPHA0,
+        BETA,
+        ALPHA0_LR,
+        RANK,
+        ALPHA,
+        RSLORA,
+        DROPOUT,
+        TARGETS,
+        LR,
+        WEIGHT_DECAY,
+        BATCH,
+        ACCUMULATE,
+        EPOCHS,
+        SCHEDULE,
+        WARMUP,
+        CLIP,
+        SHUFFLE,
+        SEED,
+        CHECKPOINT,
+        CHECKPOINT_EVERY,
+        RESUME,
+        LOG,
+        COMPUTE,
+        DEVICE,
+        THREADS
+    };
+    static const struct option table[] = {
+        {"model", required_argument, NULL, MODEL},
+        {"teacher", required_argument, NULL, TEACHER},
+        {"loss", required_argument, NULL, LOSS},
+        {"alpha0", required_argument, NULL, ALPHA0},
+        {"beta", required_argument, NULL, BETA},
+        {"alpha0-lr", required_argument, NULL, ALPHA0_LR},
+        {"rank", required_argument, NULL, RANK},
+        {"alpha", required_argument, NULL, ALPHA},
+        {"rslora", no_argument, NULL, RSLORA},
+        {"dropout", required_argument, NULL, DROPOUT},
+        {"targets", required_argument, NULL, TARGETS},
+        {"lr", required_argument, NULL, LR},
+        {"weight-decay", required_argument, NULL, WEIGHT_DECAY},
+        {"batch", required_argument, NULL, BATCH},
+        {"accumulate", required_argument, NULL, ACCUMULATE},
+        {"epochs", required_argument, NULL, EPOCHS},
+        {"schedule", required_argument, NULL, SCHEDULE},
+        {"warmup", required_argument, NULL, WARMUP},
+        {"clip", required_argument, NULL, CLIP},
+        {"shuffle", no_argument, NULL, SHUFFLE},
+        {"seed", required_argument, NULL, SEED},
+        {"checkpoint", required_argument, NULL, CHECKPOINT},
+        {"checkpoint-every", required_argument, NULL, CHECKPOINT_EVERY},
+        {"resume", no_argument, NULL, RESUME},
+        {"log", required_argument, NULL, LOG},
+        {"compute", required_argument, NULL, COMPUTE},
+        {"device", required_argument, NULL, DEVICE},
+        {"threads", required_argument, NULL, THREADS},
+        COMMON_LONG};
+    struct common_options common = {0};
+    struct train_settings s = {.loss = {.kind = LOSS_SOFTMAX, .beta = 1},
+                               .adapter = {.rank = 16, .alpha = 32, .dropout = 0.05},
+                               .adamw = ADAMW_DEFAULTS,
+                               .rate = 1e-5,
+                               .alpha0_rate = 1e-3,
+                               .batch = 16,
+                               .accumulate = 1,
+                               .epochs = 10};
+    option_targets("q,k,v,o,lm_head", s.adapter.targets);
+    struct train_files files = {.every = 100};
+    const char *folder = NULL, *teacher = NULL, *compute = "auto", *device_name = "auto";
+    bool alpha0_given = false;
+    int threads = 0;
+    program_start(&program, argc, argv);
+    for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
+        switch (c) {
+        case MODEL:
+            folder = optarg;
+            break;
+        case TEACHER:
+            teacher = optarg;
+            break;
+        case LOSS:
+            s.loss.kind = option_loss(optarg);
+            break;
+        case ALPHA0:
+            option_alpha0(optarg, &s.loss);
+            alpha0_given = true;
+            break;
+        case BETA:
+            s.loss.beta = option_double("--beta", optarg, 0, 1e9);
+            break;
+        case ALPHA0_LR:
+            s.alpha0_rate = option_double("--alpha0-lr", optarg, 0, 1);
+            break;
+        case RANK:
+            s.adapter.rank = (int)option_long("--rank", optarg, 1, 65536);
+            break;
+        case ALPHA:
+            s.adapter.alpha = option_double("--alpha", optarg, 1e-9, 1e9);
+            break;
+        case RSLORA:
+            s.adapter.rslora = true;
+            break;
+        case DROPOUT:
+            s.adapter.dropout = option_double("--dropout", optarg, 0, 0.99);
+            break;
+        case TARGETS:
+            option_targets(optarg, s.adapter.targets);
+            break;
+        case LR:
+            s.rate = option_double("--lr", optarg, 1e-30, 1e3);
+            break;
+        case WEIGHT_DECAY:
+            s.adamw.weight_decay = option_double("--weight-decay", optarg, 0, 1);
+            break;
+        case BATCH:
+            s.batch = (int)option_long("--batch", optarg, 1, 1 << 16);
+            break;
+        case ACCUMULATE:
+            s.accumulate = (int)option_long("--accumulate", optarg, 1, 1 << 12);
+            break;
+        case EPOCHS:
+            s.epochs = (int)option_long("--epochs", optarg, 1, 1000000);
+            break;
+        case SCHEDULE:
+            s.schedule = option_schedule(optarg);
+            break;
+        case WARMUP:
+            s.warmup = (unsigned long)option_long("--warmup", optarg, 0, 1L << 40);
+            break;
+        case CLIP:
+            s.clip = option_double("--clip", optarg, 0, 1e30);
+            break;
+        case SHUFFLE:
+            s.shuffle = true;
+            break;
+        case SEED:
+            s.seed = (uint64_t)option_long("--seed", optarg, 0, LONG_MAX);
+            break;
+        case CHECKPOINT:
+            files.checkpoint = optarg;
+            break;
+        case CHECKPOINT_EVERY:
+            files.every = (unsigned long)option_long("--checkpoint-every", optarg, 0, LONG_MAX);
+            break;
+        case RESUME:
+            files.resume = true;
+            break;
+        case LOG:
+            files.log = optarg;
+            break;
+        case COMPUTE:
+            compute = optarg;
+            break;
+        case DEVICE:
+            device_name = optarg;
+            break;
+        case THREADS:
+            threads = (int)option_long("--threads", optarg, 1, 4096);
+            break;
+        }
+    if (!folder)
+        usage_error("--model DIR is needed");
+    if (!common.output)
+        usage_error("-o ADAPTER is needed: the folder to write");
+    if (!teacher && s.loss.kind != LOSS_LABELS)
+        usage_error("--teacher FILE is needed, unless with --loss labels");
+    if (teacher && s.loss.kind == LOSS_LABELS)
+        usage_error("--loss labels learns from the tokens' labels: --teacher has no place");
+    if (alpha0_given && s.loss.kind != LOSS_DIRICHLET)
+        usage_error("--alpha0 goes with --loss dirichlet");
+    char *beside = default_checkpoint(common.output);
+    files.folder = common.output;
+    if (!files.checkpoint)
+        files.checkpoint = beside;
+
+    struct model *model = model_open(folder);
+    struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
+    struct training_set *set = training_set_read(in, teacher, model->config, s.loss.kind);
+    if (set->n == 0)
+        closing_count(0, 0, 0);
+    struct device *device = device_open(device_name, compute, automatic_compute(model), threads);
+    model_load(model, device);
+    model_set_classes(model, set->class_tokens, set->n_classes);
+    train(model, set, &s, &files);
+
+    unsigned long n = (unsigned long)set->n;
+    stream_close(in);
+    training_set_free(set);
+    model_close(model);
+    device->close(device);
+    free(beside);
+    closing_count(n, n, 0);
+    return EX_OK;
+}

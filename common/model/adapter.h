@@ -1,0 +1,68 @@
+/* LoRA adapters in PEFT's folder format: adapter_config.json and adapter_model.safetensors, which
+ * PEFT reads and writes, and duq.json with what only we record. Hu et al. 2021.
+ *
+ * A targeted module's product W x becomes W x + scale B A x, with scale = alpha / rank, or
+ * alpha / sqrt(rank) for rsLoRA. lm_head's B has a row for each token of the vocabulary, as PEFT
+ * expects, though only the class tokens' rows see gradient: the others keep their initial zero.
+ * With tied embeddings lm_head's adapter is of the output product alone, as in PEFT. */
+#ifndef DUQ_MODEL_ADAPTER_H
+#define DUQ_MODEL_ADAPTER_H
+
+#include "common/model/config.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The matrices of a layer in the order of their use, and the output matrix. */
+enum projection { Q_PROJ, K_PROJ, V_PROJ, O_PROJ, GATE_PROJ, UP_PROJ, DOWN_PROJ, LM_HEAD };
+enum { LAYER_PROJECTIONS = LM_HEAD, PROJECTIONS };
+
+extern const char *const projection_names[PROJECTIONS]; /* "q_proj" ... */
+
+/* The adapter of one matrix [out, in]. */
+struct lora {
+    char *module; /* "model.layers.0.self_attn.q_proj", "lm_head" */
+    int in, out, rank;
+    float scale;
+    float *a, *b; /* [rank, in], [out, rank]; NULL where the adapter has none */
+};
+
+struct adapter_settings {
+    int rank;
+    double alpha, dropout;
+    bool rslora;
+    bool targets[PROJECTIONS];
+};
+
+struct adapter {
+    struct adapter_settings settings;
+    int layers;
+    struct lora *parts; /* [layers * LAYER_PROJECTIONS + 1]; see adapter_part() */
+    json_t *facts;      /* duq.json, or NULL where it has none */
+};
+
+/* layer is not looked at for LM_HEAD. */
+struct lora *adapter_part(const struct adapter *a, int layer, enum projection p);
+size_t adapter_parts(const struct adapter *a);
+
+/* A new one: A Kaiming-uniform as PEFT has it (U(-1/sqrt(in), 1/sqrt(in))), B zero. */
+struct adapter *adapter_create(const struct config *c, const struct adapter_settings *s,
+                               uint64_t seed);
+
+/* Reads a folder; digest: the base model's (model_open()). Dies (EX_DATAERR, EX_NOINPUT), naming
+ * the file and the key, at a tensor that matches nothing or does not fit, a target without its
+ * tensors, a PEFT feature we do not compute, and an adapter made for another base model. A copy of
+ * the base's own weights, which PEFT saves along with an adapter of lm_head, is compared with
+ * them (base). */
+struct safetensors;
+struct adapter *adapter_read(const char *folder, const struct config *c, const char *digest,
+                             const struct safetensors *base);
+
+/* Writes the folder so that a reader finds either a whole adapter or none: adapter_config.json goes
+ * first and comes last. */
+void adapter_write(const struct adapter *a, const char *folder, const char *base_folder);
+
+void adapter_free(struct adapter *a);
+
+#endif

@@ -1,0 +1,126 @@
+#include "common/model/checkpoint.h"
+
+#include "common/model/safetensors.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* A parameter's three arrays as tensors. */
+static const char *const suffixes[] = {"", ".adamw_m", ".adamw_v"};
+enum { ARRAYS = 3 };
+
+static float *array_of(const struct parameter *p, int which)
+{
+    float *arrays[] = {p->value, p->m, p->v};
+    return arrays[which];
+}
+
+static char *digest_of(const struct parameter *parameters, size_t count,
+                       const struct training_place *place)
+{
+    XXH64_state_t *h = XXH64_createState();
+    XXH64_reset(h, 0);
+    XXH64_update(h, place, sizeof *place);
+    for (size_t i = 0; i < count; i++)
+        for (int k = 0; k < ARRAYS; k++)
+            XXH64_update(h, array_of(&parameters[i], k), parameters[i].n * sizeof(float));
+    char *digest = xasprintf("%016llx", (unsigned long long)XXH64_digest(h));
+    XXH64_freeState(h);
+    return digest;
+}
+
+void checkpoint_write(const char *path, const struct parameter *parameters, size_t count,
+                      const struct training_place *place, const json_t *settings)
+{
+    struct tensor *tensors = xcalloc(count * ARRAYS, sizeof *tensors);
+    for (size_t i = 0; i < count * ARRAYS; i++) {
+        const struct parameter *p = &parameters[i / ARRAYS];
+        tensors[i] = (struct tensor){.name = xasprintf("%s%s", p->name, suffixes[i % ARRAYS]),
+                                     .dtype = F32,
+                                     .n_dims = 1,
+                                     .shape = {(int64_t)p->n},
+                                     .data = array_of(p, (int)(i % ARRAYS))};
+    }
+    char *text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+    char *step = xasprintf("%lu", place->step), *pass = xasprintf("%lu", place->pass);
+    char *digest = digest_of(parameters, count, place);
+    json_t *metadata = json_pack("{s:s, s:s, s:s, s:s, s:s}", "duq_checkpoint", "1", "settings",
+                                 text, "step", step, "pass", pass, "xxh64", digest);
+    safetensors_write(path, tensors, count * ARRAYS, metadata);
+    json_decref(metadata);
+    free(text);
+    free(step);
+    free(pass);
+    free(digest);
+    for (size_t i = 0; i < count * ARRAYS; i++)
+        free((char *)tensors[i].name);
+    free(tensors);
+}
+
+void check_same_settings(const char *path, const json_t *then, const json_t *now)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)now, key, value)
+    {
+        const json_t *old = json_object_get(then, key);
+        if (old && json_equal(old, value))
+            continue;
+        char *before = old ? json_dumps(old, JSON_ENCODE_ANY | JSON_COMPACT) : xstrdup("not set");
+        char *after = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        die(EX_DATAERR,
+            "%s: made with %s = %s, which is now %s: give the same input and options, or remove "
+            "the "
+            "file to start anew",
+            path, key, before, after);
+    }
+}
+
+static _Noreturn void damaged(const char *path)
+{
+    die(EX_DATAERR, "%s: the checkpoint is damaged; remove it to start anew", path);
+}
+
+static const char *need_text(const json_t *metadata, const char *key, const char *path)
+{
+    const char *text = json_string_value(json_object_get(metadata, key));
+    if (!text)
+        die(EX_DATAERR, "%s: not a checkpoint of lora-train (no '%s' in its metadata)", path, key);
+    return text;
+}
+
+bool checkpoint_read(const char *path, struct parameter *parameters, size_t count,
+                     struct training_place *place, const json_t *settings)
+{
+    if (access(path, F_OK))
+        return false;
+    struct safetensors *file = safetensors_open_file(path);
+    const json_t *metadata = safetensors_metadata(file);
+    need_text(metadata, "duq_checkpoint", path);
+    json_t *then = json_loads(need_text(metadata, "settings", path), 0, NULL);
+    if (!then)
+        damaged(path);
+    check_same_settings(path, then, settings);
+    json_decref(then);
+    place->step = strtoul(need_text(metadata, "step", path), NULL, 10);
+    place->pass = strtoul(need_text(metadata, "pass", path), NULL, 10);
+    for (size_t i = 0; i < count * ARRAYS; i++) {
+        const struct parameter *p = &parameters[i / ARRAYS];
+        char *name = xasprintf("%s%s", p->name, suffixes[i % ARRAYS]);
+        const struct tensor *t = safetensors_find(file, name);
+        if (!t || !t->readable || t->dtype != F32 || t->bytes != p->n * sizeof(float))
+            damaged(path);
+        memcpy(array_of(p, (int)(i % ARRAYS)), t->data, t->bytes);
+        free(name);
+    }
+    char *digest = digest_of(parameters, count, place);
+    if (strcmp(digest, need_text(metadata, "xxh64", path)) != 0)
+        damaged(path);
+    free(digest);
+    safetensors_close(file);
+    return true;
+}

@@ -1,0 +1,44 @@
+/* Training an adapter: epochs over a training set, optimizer steps, checkpoints. */
+#ifndef DUQ_MODEL_TRAIN_H
+#define DUQ_MODEL_TRAIN_H
+
+#include "common/model/adapter.h"
+#include "common/model/optimizer.h"
+#include "common/model/training_set.h"
+#include "common/model/weights.h"
+#include "common/uq/loss.h"
+
+struct train_settings {
+    struct loss loss;
+    struct adapter_settings adapter;
+    struct adamw adamw;
+    double rate;        /* peak learning rate */
+    double alpha0_rate; /* that of the learned ln a0, on the same schedule */
+    double clip;        /* limit on the gradients' norm; 0: none */
+    int batch;          /* examples of one pass */
+    int accumulate;     /* passes of one optimizer step */
+    int epochs;
+    enum schedule_kind schedule;
+    unsigned long warmup; /* steps */
+    bool shuffle;
+    uint64_t seed;
+};
+
+struct train_files {
+    const char *folder;     /* the adapter's */
+    const char *checkpoint; /* kept while training, removed at its end */
+    unsigned long every;    /* steps between checkpoints; 0: none */
+    bool resume;
+    const char *log; /* "step, loss, lr" as TSV, or NULL */
+};
+
+const char *loss_name(enum loss_kind k);          /* "softmax", "labels", "dirichlet" */
+const char *alpha0_mode_name(enum alpha0_mode m); /* "standard", "fixed", "learned" */
+
+/* Trains on the model (its device is set, its classes are the set's) and writes the adapter. The
+ * result is the same to the last bit for any number of threads and however often the run was
+ * interrupted. Dies (EX_DATAERR) at a loss that is not finite; the last checkpoint stays. */
+void train(struct model *m, const struct training_set *t, const struct train_settings *s,
+           const struct train_files *files);
+
+#endif

@@ -1,0 +1,210 @@
+/* The loss and every gradient of an adapter against transformers + PEFT in double precision
+ * (tests/oracle/gradients.py), on adapters that PEFT saved. */
+#include "common/model/backward.h"
+#include "common/model/safetensors.h"
+#include "common/uq/loss.h"
+#include "common/util/json.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { CLASSES = 3, MOST = 16, MEMBERS = 4 };
+
+struct fixture {
+    json_t *root;
+    const json_t *answer;
+    struct device *device;
+    struct model *model;
+    struct adapter *adapter;
+    struct lora_set *lora;
+    struct backward *pass;
+    struct sequence sequences[MOST];
+    int n;
+};
+
+static int32_t class_tokens[CLASSES];
+
+static void open_case(struct fixture *f, const char *name, enum dtype compute)
+{
+    f->root = json_read_file("tests/data/lora/gradients.json");
+    f->answer = json_object_get(f->root, name);
+    assert_non_null(f->answer);
+    char folder[128], adapter[128];
+    snprintf(folder, sizeof folder, "tests/data/engine/%s",
+             json_string_value(json_object_get(f->answer, "model")));
+    snprintf(adapter, sizeof adapter, "tests/data/lora/%s", name);
+    f->device = cpu_device_open(compute, 0);
+    f->model = model_open(folder);
+    model_load(f->model, f->device);
+    const json_t *tokens = json_object_get(f->answer, "class_tokens");
+    for (size_t c = 0; c < CLASSES; c++)
+        class_tokens[c] = (int32_t)json_integer_value(json_array_get(tokens, c));
+    model_set_classes(f->model, class_tokens, CLASSES);
+    f->adapter = adapter_read(adapter, f->model->config, f->model->digest, f->model->tensors);
+    f->lora = lora_load(f->device, f->adapter, class_tokens, CLASSES);
+    f->pass = backward_open(f->model, f->lora);
+
+    const json_t *texts = json_object_get(f->answer, "tokens");
+    f->n = (int)json_array_size(texts);
+    for (int i = 0; i < f->n; i++) {
+        const json_t *text = json_array_get(texts, (size_t)i);
+        int32_t *t = xmalloc(json_array_size(text) * sizeof *t);
+        for (size_t k = 0; k < json_array_size(text); k++)
+            t[k] = (int32_t)json_integer_value(json_array_get(text, k));
+        f->sequences[i] = (struct sequence){t, (int)json_array_size(text)};
+    }
+}
+
+static void close_case(struct fixture *f)
+{
+    for (int i = 0; i < f->n; i++)
+        free((void *)f->sequences[i].tokens);
+    backward_close(f->pass);
+    lora_free(f->lora);
+    adapter_free(f->adapter);
+    model_close(f->model);
+    f->device->close(f->device);
+    json_decref(f->root);
+}
+
+/* The batch's mean Dirichlet loss; its gradient by the logits goes to d_logits. */
+static double batch_loss(const struct fixture *f, const float *logits, float *d_logits)
+{
+    struct loss loss = {.kind = LOSS_DIRICHLET};
+    double weights[MEMBERS], total = 0;
+    for (size_t m = 0; m < MEMBERS; m++)
+        weights[m] = json_number_value(json_array_get(json_object_get(f->answer, "weights"), m));
+    for (size_t i = 0; i < (size_t)f->n; i++) {
+        const json_t *rows = json_array_get(json_object_get(f->answer, "members"), i);
+        double members[MEMBERS * CLASSES], target[CLASSES], x[CLASSES], gradient[CLASSES], s;
+        for (size_t k = 0; k < MEMBERS * CLASSES; k++)
+            members[k] =
+                json_number_value(json_array_get(json_array_get(rows, k / CLASSES), k % CLASSES));
+        target_from_members(members, weights, MEMBERS, CLASSES, target);
+        for (size_t c = 0; c < CLASSES; c++)
+            x[c] = (double)logits[i * CLASSES + c];
+        total += loss_value(&loss, x, target, CLASSES, 0, gradient, &s) / f->n;
+        for (size_t c = 0; c < CLASSES; c++)
+            d_logits[i * CLASSES + c] = (float)(gradient[c] / f->n);
+    }
+    return total;
+}
+
+/* |got - want| over the largest |want| of the tensor */
+static double relative_error(const float *got, const struct tensor *want, size_t n)
+{
+    double top = 0, off = 0;
+    for (size_t i = 0; i < n; i++) {
+        double w = (double)dtype_load(want->dtype, want->data, i);
+        top = fmax(top, fabs(w));
+        off = fmax(off, fabs((double)got[i] - w));
+    }
+    return top > 0 ? off / top : off;
+}
+
+/* The worst relative error over all gradients. */
+static double gradient_error(const struct fixture *f, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "tests/data/lora/%s/gradients.safetensors", name);
+    struct safetensors *want = safetensors_open_file(path);
+    double worst = 0;
+    size_t compared = 0;
+    for (size_t i = 0; i < adapter_parts(f->adapter); i++) {
+        const struct lora *l = &f->adapter->parts[i];
+        if (!l->a)
+            continue;
+        bool head = i + 1 == adapter_parts(f->adapter);
+        size_t rank = (size_t)l->rank, rows = head ? CLASSES : (size_t)l->out;
+        float *a = xcalloc(rank * (size_t)l->in, sizeof *a);
+        float *b = xcalloc((size_t)l->out * rank, sizeof *b);
+        lora_gradients(f->lora, i, a, b);
+        for (size_t c = 0; head && c < CLASSES; c++)
+            memmove(b + c * rank, b + (size_t)class_tokens[c] * rank, rank * sizeof *b);
+        for (int which = 0; which < 2; which++) {
+            char tensor[160];
+            snprintf(tensor, sizeof tensor, "base_model.model.%s.lora_%c.weight", l->module,
+                     which ? 'B' : 'A');
+            const struct tensor *t = safetensors_find(want, tensor);
+            assert_non_null(t);
+            double e = which ? relative_error(b, t, rows * rank)
+                             : relative_error(a, t, rank * (size_t)l->in);
+            worst = fmax(worst, e);
+            compared++;
+        }
+        free(a);
+        free(b);
+    }
+    assert_int_equal(compared, safetensors_count(want));
+    safetensors_close(want);
+    return worst;
+}
+
+static void check_case(const char *name, enum dtype compute, double tolerance)
+{
+    struct fixture f;
+    open_case(&f, name, compute);
+    float logits[MOST * CLASSES], d_logits[MOST * CLASSES];
+    lora_clear_gradients(f.lora);
+    backward_logits(f.pass, f.sequences, f.n, logits);
+    for (size_t i = 0; i < (size_t)f.n * CLASSES; i++) {
+        const json_t *row = json_array_get(json_object_get(f.answer, "logits"), i / CLASSES);
+        double want = json_number_value(json_array_get(row, i % CLASSES));
+        if (!(fabs((double)logits[i] - want) <= tolerance * fmax(1, fabs(want))))
+            fail_msg("%s: logit %zu: %.7g is not %.7g", name, i, (double)logits[i], want);
+    }
+    double loss = batch_loss(&f, logits, d_logits);
+    double want = json_number_value(json_object_get(f.answer, "loss"));
+    if (!(fabs(loss - want) <= tolerance * fabs(want)))
+        fail_msg("%s: loss %.9g is not %.9g", name, loss, want);
+    backward_gradients(f.pass, d_logits);
+    double error = gradient_error(&f, name);
+    if (!(error <= tolerance))
+        fail_msg("%s: gradients are off by %.3g", name, error);
+    print_message("%s: gradients within %.2g\n", name, error);
+    close_case(&f);
+}
+
+static void gradients_agree_with_peft_for_mistral_with_a_window(void **state)
+{
+    (void)state;
+    check_case("mistral", F32, 1e-4);
+}
+
+static void gradients_agree_with_peft_for_all_projections_with_biases(void **state)
+{
+    (void)state;
+    check_case("llama-all", F32, 1e-4);
+}
+
+static void gradients_agree_with_peft_for_tied_embeddings(void **state)
+{
+    (void)state;
+    check_case("qwen2-tied", F32, 1e-4);
+}
+
+static void gradients_in_bf16_are_near(void **state)
+{
+    (void)state;
+    if (!cpu_has_bf16())
+        skip();
+    check_case("mistral", BF16, 0.08);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_agree_with_peft_for_mistral_with_a_window),
+        cmocka_unit_test(gradients_agree_with_peft_for_all_projections_with_biases),
+        cmocka_unit_test(gradients_agree_with_peft_for_tied_embeddings),
+        cmocka_unit_test(gradients_in_bf16_are_near),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Adapter gradients by transformers + PEFT for lora-train to be held against.
+
+usage: gradients.py record MODELS FOLDER    on the small models of tests/data/engine
+
+For each case an adapter as PEFT saves it (random A and B), a batch of token sequences of which some begin alike, a
+teacher's members, and in double precision: the class logits, the Dirichlet loss and its gradient by every tensor of
+the adapter.
+"""
+import json
+import os
+import shutil
+import sys
+
+import peft
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors.torch import load_file, save_file
+
+CASES = {  # model, targets, rank, alpha, rank-stabilised, stored type
+    "mistral": ("mistral-window", ["q_proj", "k_proj", "v_proj", "o_proj", "lm_head"], 4, 8, False, torch.float32),
+    "llama-all": ("llama-bias", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+                                 "lm_head"], 3, 5, True, torch.float32),
+    "qwen2-tied": ("qwen2-bias", ["k_proj", "v_proj", "down_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+}
+CLASSES = [3, 50, 95]
+FLOOR = 1e-8
+
+
+def batch(generator):
+    def draw(n):
+        return torch.randint(3, 96, (n,), generator=generator).tolist()
+
+    first, second = [1] + draw(69), [1] + draw(20)
+    return [first + draw(n) for n in (3, 66, 1)] + [second + draw(n) for n in (5, 2)] + [[1] + draw(30), [1]]
+
+
+def class_logits(model, texts):
+    return torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, CLASSES] for t in texts])
+
+
+def dirichlet_loss(logits, members, weights):
+    alpha = 1 + F.softplus(logits, threshold=300)
+    density = (torch.lgamma(alpha.sum(1)) - torch.lgamma(alpha).sum(1)
+               + torch.einsum("m,bmc,bc->b", weights, (members + FLOOR).log(), alpha - 1))
+    return -density.mean()
+
+
+def random_adapter(base, targets, rank, alpha, rslora, dtype, folder):
+    model = peft.get_peft_model(base, peft.LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, use_rslora=rslora, task_type="CAUSAL_LM"))
+    for name, p in model.named_parameters():
+        if "lora_" in name:
+            with torch.no_grad():
+                p.copy_((torch.randn_like(p) * 0.3).to(torch.bfloat16))
+    model.save_pretrained(folder)
+    path = os.path.join(folder, "adapter_model.safetensors")
+    tensors = {k: v.to(dtype if "lora_" in k else torch.float32) for k, v in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    os.remove(os.path.join(folder, "README.md"))
+    return model
+
+
+def record(models, folder):
+    answers = {}
+    for seed, (name, (source, targets, rank, alpha, rslora, dtype)) in enumerate(CASES.items()):
+        torch.manual_seed(seed)
+        base = transformers.AutoModelForCausalLM.from_pretrained(os.path.join(models, source), dtype=torch.float64)
+        path = os.path.join(folder, name)
+        shutil.rmtree(path, ignore_errors=True)
+        model = random_adapter(base, targets, rank, alpha, rslora, dtype, path).double()
+        texts = batch(torch.Generator().manual_seed(seed))
+        members = torch.softmax(torch.randn(len(texts), 4, len(CLASSES), dtype=torch.float64) * 2, 2)
+        weights = torch.softmax(torch.randn(4, dtype=torch.float64), 0)
+        logits = class_logits(model, texts)
+        loss = dirichlet_loss(logits, members, weights)
+        loss.backward()
+        gradients = {n.replace(".default.", "."): p.grad.float().contiguous()
+                     for n, p in model.named_parameters() if "lora_" in n}
+        # Of lm_head's B the class rows alone see gradient: the rest is not worth storing.
+        head = gradients.pop("base_model.model.lm_head.lora_B.weight")
+        rest = [i for i in range(head.shape[0]) if i not in CLASSES]
+        assert head[rest].abs().max() == 0
+        gradients["base_model.model.lm_head.lora_B.weight"] = head[CLASSES].contiguous()
+        save_file(gradients, os.path.join(path, "gradients.safetensors"))
+        answers[name] = {"model": source, "class_tokens": CLASSES, "tokens": texts, "members": members.tolist(),
+                         "weights": weights.tolist(), "logits": logits.tolist(), "loss": loss.item()}
+    with open(os.path.join(folder, "gradients.json"), "w") as f:
+        json.dump(answers, f)
+
+
+if __name__ == "__main__":
+    transformers.logging.set_verbosity_error()
+    if len(sys.argv) != 4 or sys.argv[1] != "record":
+        sys.exit(__doc__)
+    record(*sys.argv[2:])
