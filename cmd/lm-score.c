@@ -1,5 +1,8 @@
-/* lm-score: token ids to the logits of each class's first token at the last position. */
+/* lm-score: token ids to the logits of each class's first token at the last position, or with a
+ * head to predictions. */
 #include "common/model/device.h"
+#include "common/model/head.h"
+#include "common/model/lora.h"
 #include "common/model/score.h"
 #include "common/model/token_input.h"
 #include "common/stream/record.h"
@@ -24,7 +27,14 @@ static const struct program program = {
     "\n"
     "  tok --model DIR prompts.mp | lm-score --model DIR >scores.mp\n"
     "\n"
+    "With an adapter's head, writes predictions instead, with their uncertainty:\n"
+    "\n"
+    "  lm-score --model $M --adapter dirichlet.lora --head dirichlet student.mp >test.mp\n"
+    "\n"
     "  --model DIR         the model's folder\n"
+    "  --adapter DIR       a LoRA adapter of it, as lora-train and PEFT write them\n"
+    "  --merge             add the adapter to the weights first: no slower than without\n"
+    "  --head NAME         none, softmax or dirichlet (what the adapter was trained with)\n"
     "  --compute TYPE      auto (default), f32 or bf16: what products take in\n"
     "  --batch-tokens N    tokens of one pass (2048)\n"
     "  --no-share          compute common prefixes again for every record\n"
@@ -85,11 +95,33 @@ static void add_record(struct window *w, const struct tokens *t)
     w->n_tokens += t->n_tokens;
 }
 
-/* Scores and writes what the window holds, in the order it came, and empties it. */
-static void score_window(struct window *w, struct scorer *scorer, int n_classes,
-                         struct stream_writer *out)
+/* Where results go, and what is made of them. */
+struct results {
+    struct stream_writer *out;
+    struct head head;
+    size_t n_classes;
+    double *probs, *alpha; /* [n_classes], of one record */
+};
+
+static void write_result(struct results *r, const struct entry *e, const float *logits)
 {
-    size_t classes = (size_t)n_classes;
+    if (r->head.kind == HEAD_NONE) {
+        scores_write(r->out, &(struct scores){.id = e->id,
+                                              .prompt = e->prompt,
+                                              .logits = logits,
+                                              .n_classes = r->n_classes,
+                                              .label = e->label});
+        return;
+    }
+    struct prediction p = {.id = e->id, .label = e->label};
+    head_predict(&r->head, logits, r->n_classes, r->probs, r->alpha, &p);
+    prediction_write(r->out, &p);
+}
+
+/* Scores and writes what the window holds, in the order it came, and empties it. */
+static void score_window(struct window *w, struct scorer *scorer, struct results *r)
+{
+    size_t classes = r->n_classes;
     struct sequence *s = xreallocarray(NULL, (size_t)w->n + 1, sizeof *s);
     float *logits = xreallocarray(NULL, (size_t)w->n * classes + 1, sizeof *logits);
     for (int i = 0; i < w->n; i++)
@@ -103,14 +135,10 @@ static void score_window(struct window *w, struct scorer *scorer, int n_classes,
                     "record %lu (id %s): the model gives a logit that is not a finite number; are "
                     "its weights whole? With --compute bf16, try f32",
                     scored + (unsigned long)i + 1, e->id);
-        scores_write(out, &(struct scores){.id = e->id,
-                                           .prompt = e->prompt,
-                                           .logits = logits + (size_t)i * classes,
-                                           .n_classes = classes,
-                                           .label = e->label});
+        write_result(r, e, logits + (size_t)i * classes);
         free(e->id);
     }
-    stream_flush(out);
+    stream_flush(r->out);
     scored += (unsigned long)w->n;
     w->n = 0;
     w->n_tokens = 0;
@@ -136,10 +164,38 @@ static void report(const struct scorer *scorer, const struct model *m, double se
            2e-9 * products / seconds);
 }
 
+static json_t *make_header(const struct stream_reader *in, const struct model *m,
+                           const struct adapter *a, const struct head *h, int argc, char **argv)
+{
+    bool scores = h->kind == HEAD_NONE;
+    json_t *header =
+        stream_header_from(stream_header(in), scores ? "scores" : "prediction", argc, argv);
+    json_object_set_new(header, "model", json_string(m->digest));
+    json_object_set_new(header, "compute", json_string(m->device->compute == F32 ? "f32" : "bf16"));
+    if (a)
+        json_object_set_new(header, "adapter", json_string(a->digest));
+    if (!scores)
+        json_object_set_new(header, "head", json_string(head_name(h->kind)));
+    return header;
+}
+
 int main(int argc, char **argv)
 {
-    enum { MODEL = OPTION_OWN, COMPUTE, BATCH_TOKENS, NO_SHARE, THREADS, DEVICE };
+    enum {
+        MODEL = OPTION_OWN,
+        ADAPTER,
+        MERGE,
+        HEAD,
+        COMPUTE,
+        BATCH_TOKENS,
+        NO_SHARE,
+        THREADS,
+        DEVICE
+    };
     static const struct option table[] = {{"model", required_argument, NULL, MODEL},
+                                          {"adapter", required_argument, NULL, ADAPTER},
+                                          {"merge", no_argument, NULL, MERGE},
+                                          {"head", required_argument, NULL, HEAD},
                                           {"compute", required_argument, NULL, COMPUTE},
                                           {"batch-tokens", required_argument, NULL, BATCH_TOKENS},
                                           {"no-share", no_argument, NULL, NO_SHARE},
@@ -148,13 +204,24 @@ int main(int argc, char **argv)
                                           COMMON_LONG};
     struct common_options common = {0};
     struct score_options options = {.batch_tokens = 2048, .share = true};
-    const char *folder = NULL, *compute_name = "auto", *device_name = "auto";
+    const char *folder = NULL, *adapter_folder = NULL, *head = NULL;
+    bool merge = false;
+    const char *compute_name = "auto", *device_name = "auto";
     int threads = 0;
     program_start(&program, argc, argv);
     for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
         switch (c) {
         case MODEL:
             folder = optarg;
+            break;
+        case ADAPTER:
+            adapter_folder = optarg;
+            break;
+        case MERGE:
+            merge = true;
+            break;
+        case HEAD:
+            head = optarg;
             break;
         case COMPUTE:
             compute_name = optarg;
@@ -174,6 +241,8 @@ int main(int argc, char **argv)
         }
     if (!folder)
         usage_error("--model DIR is needed");
+    if (merge && !adapter_folder)
+        usage_error("--merge goes with --adapter DIR");
 
     struct model *model = model_open(folder);
     struct device *device =
@@ -182,19 +251,30 @@ int main(int argc, char **argv)
     int n_classes;
     int32_t *class_tokens = header_class_tokens(in, &n_classes);
 
+    struct adapter *adapter =
+        adapter_folder ? adapter_read(adapter_folder, model->config, model->digest, model->tensors)
+                       : NULL;
+    struct results results = {.head = head_choose(head, adapter), .n_classes = (size_t)n_classes};
+    if (adapter)
+        check_adapter_classes(adapter, in, class_tokens, n_classes);
+    if (merge)
+        model_merge(model, adapter);
+
     double began = now();
     model_load(model, device);
     model_set_classes(model, class_tokens, n_classes);
+    if (adapter && !merge)
+        model->lora = lora_load(device, adapter, class_tokens, n_classes);
     inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s (%d threads); "
            "loaded in %.1f s",
            folder, model->config->architecture, 1e-9 * model_products(model),
            dtype_name(model_stored_type(model)), dtype_name(device->compute), device->name,
            omp_get_max_threads(), now() - began);
 
-    json_t *header = stream_header_from(stream_header(in), "scores", argc, argv);
-    json_object_set_new(header, "model", json_string(model->digest));
-    json_object_set_new(header, "compute", json_string(device->compute == F32 ? "f32" : "bf16"));
-    struct stream_writer *out = stream_create(common.output, common.compress, header);
+    results.out = stream_create(common.output, common.compress,
+                                make_header(in, model, adapter, &results.head, argc, argv));
+    results.probs = xcalloc(results.n_classes, sizeof *results.probs);
+    results.alpha = xcalloc(results.n_classes, sizeof *results.alpha);
 
     struct scorer *scorer = scorer_open(model, options);
     struct window window = {0};
@@ -205,19 +285,25 @@ int main(int argc, char **argv)
         check_tokens(in, &t, model->config);
         add_record(&window, &t);
         if (window.n == WINDOW_RECORDS || window.n_tokens >= WINDOW_TOKENS)
-            score_window(&window, scorer, n_classes, out);
+            score_window(&window, scorer, &results);
     }
     if (window.n)
-        score_window(&window, scorer, n_classes, out);
+        score_window(&window, scorer, &results);
     progress_end();
-    stream_finish(out);
+    stream_finish(results.out);
     stream_close(in);
     if (scored)
         report(scorer, model, now() - began);
     scorer_close(scorer);
+    if (model->lora)
+        lora_free(model->lora);
     model_close(model);
+    if (adapter)
+        adapter_free(adapter);
     device->close(device);
     free(class_tokens);
+    free(results.probs);
+    free(results.alpha);
     free(window.entries);
     free(window.tokens);
     closing_count(scored, scored, 0);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 const char *const projection_names[PROJECTIONS] = {"q_proj",    "k_proj",  "v_proj",    "o_proj",
                                                    "gate_proj", "up_proj", "down_proj", "lm_head"};
@@ -28,6 +29,30 @@ struct lora *adapter_part(const struct adapter *a, int layer, enum projection p)
 size_t adapter_parts(const struct adapter *a)
 {
     return (size_t)a->layers * LAYER_PROJECTIONS + 1;
+}
+
+const struct lora *adapter_find(const struct adapter *a, const char *tensor)
+{
+    for (size_t i = 0; i < adapter_parts(a); i++) {
+        const struct lora *l = &a->parts[i];
+        size_t n = strlen(l->module);
+        if (!strncmp(tensor, l->module, n) && !strcmp(tensor + n, ".weight"))
+            return l->a ? l : NULL;
+    }
+    return NULL;
+}
+
+void lora_merge_row(const struct lora *l, int row, enum dtype type, const void *w, void *to)
+{
+    size_t in = (size_t)l->in, first = (size_t)row * in;
+    const float *b = l->b + (size_t)row * (size_t)l->rank;
+    for (size_t i = 0; i < in; i++) {
+        double sum = 0;
+        for (size_t r = 0; r < (size_t)l->rank; r++)
+            sum += (double)b[r] * (double)l->a[r * in + i];
+        double value = (double)dtype_load(type, w, first + i) + (double)l->scale * sum;
+        dtype_store(type, to, i, (float)value);
+    }
 }
 
 static enum projection part_projection(const struct adapter *a, size_t part)
@@ -325,6 +350,20 @@ static void check_base(const json_t *facts, const char *path, const char *digest
             path, made_for, digest);
 }
 
+static void compute_digest(struct adapter *a, const struct safetensors *tensors)
+{
+    XXH64_state_t *h = XXH64_createState();
+    XXH64_reset(h, 0);
+    for (size_t i = 0; i < safetensors_count(tensors); i++) {
+        const struct tensor *t = safetensors_at(tensors, i);
+        XXH64_update(h, t->name, strlen(t->name) + 1);
+        XXH64_update(h, t->data, t->bytes);
+    }
+    XXH64_update(h, &a->parts[0].scale, sizeof a->parts[0].scale);
+    snprintf(a->digest, sizeof a->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(h));
+    XXH64_freeState(h);
+}
+
 struct adapter *adapter_read(const char *folder, const struct config *c, const char *digest,
                              const struct safetensors *base)
 {
@@ -350,6 +389,7 @@ struct adapter *adapter_read(const char *folder, const struct config *c, const c
         a->settings.targets[p] = a->settings.targets[p] || l->a;
     }
     check_complete(a, config, config_path, weights_path);
+    compute_digest(a, tensors);
     safetensors_close(tensors);
     json_decref(config);
     free(config_path);

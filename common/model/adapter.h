@@ -9,6 +9,7 @@
 #define DUQ_MODEL_ADAPTER_H
 
 #include "common/model/config.h"
+#include "common/util/dtype.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -40,11 +41,18 @@ struct adapter {
     int layers;
     struct lora *parts; /* [layers * LAYER_PROJECTIONS + 1]; see adapter_part() */
     json_t *facts;      /* duq.json, or NULL where it has none */
+    char digest[24];    /* of what adapter_read() read: "xxh64:" and 16 digits */
 };
 
 /* layer is not looked at for LM_HEAD. */
 struct lora *adapter_part(const struct adapter *a, int layer, enum projection p);
 size_t adapter_parts(const struct adapter *a);
+/* The part of a base model's tensor ("model.layers.0.self_attn.q_proj.weight"), or NULL where the
+ * adapter has none. */
+const struct lora *adapter_find(const struct adapter *a, const char *tensor);
+
+/* to [in] = row `row` of W + scale B A, with W [out, in] and `to` of the given type. */
+void lora_merge_row(const struct lora *l, int row, enum dtype type, const void *w, void *to);
 
 /* A new one: A Kaiming-uniform as PEFT has it (U(-1/sqrt(in), 1/sqrt(in))), B zero. */
 struct adapter *adapter_create(const struct config *c, const struct adapter_settings *s,

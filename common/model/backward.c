@@ -48,11 +48,11 @@ struct backward {
 
 /* ---- memory ---- */
 
-struct backward *backward_open(struct model *m, struct lora_set *lora)
+struct backward *backward_open(struct model *m)
 {
     struct backward *b = xcalloc(1, sizeof *b);
     b->model = m;
-    b->lora = lora;
+    b->lora = m->lora;
     b->device = m->device;
     b->inputs = xcalloc((size_t)m->config->layers, sizeof *b->inputs);
     return b;
@@ -265,34 +265,13 @@ static void pack(struct backward *b, const struct sequence *s, int n)
 
 /* ---- a layer ---- */
 
-static const struct weight *weight_of(const struct layer *l, enum projection p, const float **bias)
-{
-    const struct weight *weights[] = {l->q, l->k, l->v, l->o, l->gate, l->up, l->down};
-    const float *biases[] = {l->q_bias,    l->k_bias,  l->v_bias,   l->o_bias,
-                             l->gate_bias, l->up_bias, l->down_bias};
-    *bias = biases[p];
-    return weights[p];
-}
-
-/* y = W x + bias + the adapter's part, added to y when accumulate */
-static void project(struct backward *b, int layer, enum projection p, const void *x, float *y,
-                    int rows, bool accumulate)
-{
-    const float *bias;
-    const struct weight *w = weight_of(&b->model->layers[layer], p, &bias);
-    b->device->matmul(b->device, w, x, bias, y, rows, accumulate);
-    lora_forward(b->lora, layer, p, x, b->device->compute, rows, y);
-}
-
-/* From dy by project()'s result: the adapter's gradients, and that by x, set or added to dx unless
- * dx is NULL. dy_c is dy in the compute type, or NULL where it is to be made. */
+/* From dy by model_project()'s result: the adapter's gradients, and that by x, set or added to dx
+ * unless dx is NULL. dy_c is dy in the compute type, or NULL where it is to be made. */
 static void project_backward(struct backward *b, int layer, enum projection p, const void *x,
                              const float *dy, const void *dy_c, size_t width, float *dx, int rows,
                              bool accumulate)
 {
     struct device *d = b->device;
-    const float *bias;
-    const struct weight *w = weight_of(&b->model->layers[layer], p, &bias);
     if (dx) {
         if (!dy_c && d->compute == F32) {
             dy_c = dy;
@@ -300,7 +279,7 @@ static void project_backward(struct backward *b, int layer, enum projection p, c
             d->convert(d, dy, F32, b->rounded, d->compute, (size_t)rows * width);
             dy_c = b->rounded;
         }
-        d->matmul_backward(d, w, dy_c, dx, rows, accumulate);
+        d->matmul_backward(d, model_weight(b->model, layer, p), dy_c, dx, rows, accumulate);
     }
     lora_backward(b->lora, layer, p, x, d->compute, rows, dy, dx);
 }
@@ -345,8 +324,8 @@ static void layer_forward(struct backward *b, int layer, float *out)
     const void *norm_q = b->norm_c;
 
     d->rmsnorm(d, x, l->attention_norm, c->norm_eps, b->rows, c->width, b->norm_c, d->compute);
-    project(b, layer, K_PROJ, b->norm_c, b->k, b->rows, false);
-    project(b, layer, V_PROJ, b->norm_c, b->v, b->rows, false);
+    model_project(b->model, layer, K_PROJ, b->norm_c, b->k, b->rows, false);
+    model_project(b->model, layer, V_PROJ, b->norm_c, b->v, b->rows, false);
     d->rope(d, b->k, b->rows, c->kv_heads, c->head_dim, b->at, b->cosine, b->sine);
     if (last) {
         d->gather(d, x, b->last_rows, rows, c->width, b->x_last);
@@ -355,22 +334,22 @@ static void layer_forward(struct backward *b, int layer, float *out)
         norm_q = b->norm_last_c;
         x = b->x_last;
     }
-    project(b, layer, Q_PROJ, norm_q, b->q, rows, false);
+    model_project(b->model, layer, Q_PROJ, norm_q, b->q, rows, false);
     d->rope(d, b->q, rows, c->heads, c->head_dim, at, b->cosine, b->sine);
     struct attention attention = attention_of(b, layer);
     d->attention(d, &attention);
     size_t n = (size_t)rows * (size_t)c->width;
     d->convert(d, x, F32, b->middle, F32, n);
-    project(b, layer, O_PROJ, b->attended_c, b->middle, rows, true);
+    model_project(b->model, layer, O_PROJ, b->attended_c, b->middle, rows, true);
 
     d->rmsnorm(d, b->middle, l->mlp_norm, c->norm_eps, rows, c->width, b->norm2_c, d->compute);
-    project(b, layer, GATE_PROJ, b->norm2_c, b->gate, rows, false);
-    project(b, layer, UP_PROJ, b->norm2_c, b->up, rows, false);
+    model_project(b->model, layer, GATE_PROJ, b->norm2_c, b->gate, rows, false);
+    model_project(b->model, layer, UP_PROJ, b->norm2_c, b->up, rows, false);
     d->swiglu(d, b->gate, b->up, (size_t)rows * (size_t)c->intermediate, b->act_c);
     if (!out)
         return;
     d->convert(d, b->middle, F32, out, F32, n);
-    project(b, layer, DOWN_PROJ, b->act_c, out, rows, true);
+    model_project(b->model, layer, DOWN_PROJ, b->act_c, out, rows, true);
 }
 
 /* dx: the gradient by the layer's result on entry, by `middle` on return. */

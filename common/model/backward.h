@@ -14,15 +14,15 @@
 
 struct backward;
 
-/* The model's classes are set, and the set's are the same. */
-struct backward *backward_open(struct model *m, struct lora_set *lora);
+/* The model's classes and its lora are set, and the set's classes are the same. */
+struct backward *backward_open(struct model *m);
 void backward_close(struct backward *b);
 
 /* logits (host) [n, n_classes]: the model's with the adapter, at each sequence's last position. */
 void backward_logits(struct backward *b, const struct sequence *s, int n, float *logits);
 
 /* d_logits (host) [n, n_classes]: the loss's gradient by what backward_logits() gave last. Adds to
- * the set's gradients. Dropout must not have been set anew since. */
+ * the lora's gradients. Dropout must not have been set anew since. */
 void backward_gradients(struct backward *b, const float *d_logits);
 
 #endif

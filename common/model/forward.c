@@ -1,5 +1,6 @@
 #include "common/model/forward.h"
 
+#include "common/model/lora.h"
 #include "common/model/rope.h"
 #include "common/util/mem.h"
 
@@ -175,23 +176,24 @@ static void begin(struct forward *f, const struct batch *b)
 }
 
 /* in = norm(x); k, v = its keys, rotated, and values. */
-static void keys_values(struct forward *f, const struct layer *l, int rows, float *k, float *v)
+static void keys_values(struct forward *f, int layer, int rows, float *k, float *v)
 {
     const struct config *c = f->model->config;
     struct device *d = f->model->device;
-    d->rmsnorm(d, f->x, l->attention_norm, c->norm_eps, rows, c->width, f->in, d->compute);
-    d->matmul(d, l->k, f->in, l->k_bias, k, rows, false);
-    d->matmul(d, l->v, f->in, l->v_bias, v, rows, false);
+    d->rmsnorm(d, f->x, f->model->layers[layer].attention_norm, c->norm_eps, rows, c->width, f->in,
+               d->compute);
+    model_project(f->model, layer, K_PROJ, f->in, k, rows, false);
+    model_project(f->model, layer, V_PROJ, f->in, v, rows, false);
     d->rope(d, k, rows, c->kv_heads, c->head_dim, f->at, f->cosine, f->sine);
 }
 
 /* x += attention's part, for the rows whose norms are in `in`. a says which keys and spans. */
-static void attend(struct forward *f, const struct layer *l, struct attention *a, float *x,
-                   int rows, const int32_t *positions)
+static void attend(struct forward *f, int layer, struct attention *a, float *x, int rows,
+                   const int32_t *positions)
 {
     const struct config *c = f->model->config;
     struct device *d = f->model->device;
-    d->matmul(d, l->q, f->in, l->q_bias, f->q, rows, false);
+    model_project(f->model, layer, Q_PROJ, f->in, f->q, rows, false);
     d->rope(d, f->q, rows, c->heads, c->head_dim, positions, f->cosine, f->sine);
     a->q = f->q;
     a->heads = c->heads;
@@ -200,19 +202,20 @@ static void attend(struct forward *f, const struct layer *l, struct attention *a
     a->scale = 1.0f / sqrtf((float)c->head_dim);
     a->out = f->in;
     d->attention(d, a);
-    d->matmul(d, l->o, f->in, l->o_bias, x, rows, true);
+    model_project(f->model, layer, O_PROJ, f->in, x, rows, true);
 }
 
 /* x += the MLP's part. */
-static void mlp(struct forward *f, const struct layer *l, float *x, int rows)
+static void mlp(struct forward *f, int layer, float *x, int rows)
 {
     const struct config *c = f->model->config;
     struct device *d = f->model->device;
-    d->rmsnorm(d, x, l->mlp_norm, c->norm_eps, rows, c->width, f->in, d->compute);
-    d->matmul(d, l->gate, f->in, l->gate_bias, f->gate, rows, false);
-    d->matmul(d, l->up, f->in, l->up_bias, f->up, rows, false);
+    d->rmsnorm(d, x, f->model->layers[layer].mlp_norm, c->norm_eps, rows, c->width, f->in,
+               d->compute);
+    model_project(f->model, layer, GATE_PROJ, f->in, f->gate, rows, false);
+    model_project(f->model, layer, UP_PROJ, f->in, f->up, rows, false);
     d->swiglu(d, f->gate, f->up, (size_t)rows * (size_t)c->intermediate, f->in);
-    d->matmul(d, l->down, f->in, l->down_bias, x, rows, true);
+    model_project(f->model, layer, DOWN_PROJ, f->in, x, rows, true);
 }
 
 void forward_prefixes(struct forward *f, const struct batch *b, struct prefix_cache *c)
@@ -220,8 +223,7 @@ void forward_prefixes(struct forward *f, const struct batch *b, struct prefix_ca
     struct model *m = f->model;
     begin(f, b);
     for (int i = 0; i < m->config->layers; i++) {
-        const struct layer *l = &m->layers[i];
-        keys_values(f, l, b->n_tokens, c->k[i], c->v[i]);
+        keys_values(f, i, b->n_tokens, c->k[i], c->v[i]);
         if (i + 1 == m->config->layers)
             break; /* nothing reads what would follow */
         struct attention a = {.k = c->k[i],
@@ -230,8 +232,8 @@ void forward_prefixes(struct forward *f, const struct batch *b, struct prefix_ca
                               .spans_at = b->spans,
                               .n_spans = b->n_spans,
                               .window = m->config->window[i]};
-        attend(f, l, &a, f->x, b->n_tokens, f->at);
-        mlp(f, l, f->x, b->n_tokens);
+        attend(f, i, &a, f->x, b->n_tokens, f->at);
+        mlp(f, i, f->x, b->n_tokens);
     }
 }
 
@@ -243,8 +245,7 @@ void forward_logits(struct forward *f, const struct batch *b, const struct prefi
     struct device *d = m->device;
     begin(f, b);
     for (int i = 0; i < c->layers; i++) {
-        const struct layer *l = &m->layers[i];
-        keys_values(f, l, b->n_tokens, f->k, f->v);
+        keys_values(f, i, b->n_tokens, f->k, f->v);
         struct attention a = {.k = f->k,
                               .v = f->v,
                               .prefix_k = cache ? cache->k[i] : NULL,
@@ -254,20 +255,21 @@ void forward_logits(struct forward *f, const struct batch *b, const struct prefi
                               .n_spans = b->n_spans,
                               .window = c->window[i]};
         if (i + 1 < c->layers) {
-            attend(f, l, &a, f->x, b->n_tokens, f->at);
-            mlp(f, l, f->x, b->n_tokens);
+            attend(f, i, &a, f->x, b->n_tokens, f->at);
+            mlp(f, i, f->x, b->n_tokens);
             continue;
         }
         /* Past the last layer's keys and values only last positions matter. */
         a.spans = f->last_span;
         a.spans_at = f->host_last_span;
         d->gather(d, f->x, f->last_rows, b->n_spans, c->width, f->x_last);
-        d->rmsnorm(d, f->x_last, l->attention_norm, c->norm_eps, b->n_spans, c->width, f->in,
-                   d->compute);
-        attend(f, l, &a, f->x_last, b->n_spans, f->last_at);
-        mlp(f, l, f->x_last, b->n_spans);
+        d->rmsnorm(d, f->x_last, m->layers[i].attention_norm, c->norm_eps, b->n_spans, c->width,
+                   f->in, d->compute);
+        attend(f, i, &a, f->x_last, b->n_spans, f->last_at);
+        mlp(f, i, f->x_last, b->n_spans);
     }
     d->rmsnorm(d, f->x_last, m->norm, c->norm_eps, b->n_spans, c->width, f->x, F32);
     d->class_logits(d, f->x, b->n_spans, m->class_rows, m->n_classes, c->width, f->logits);
+    lora_forward(m->lora, 0, LM_HEAD, f->x, F32, b->n_spans, f->logits);
     d->download(d, logits, f->logits, (size_t)b->n_spans * (size_t)m->n_classes * sizeof *logits);
 }

@@ -162,7 +162,7 @@ void lora_forward(struct lora_set *s, int layer, enum projection projection, con
                   enum dtype type, int rows, float *y)
 {
     struct dropout dropout;
-    const struct part *p = find(s, layer, projection, &dropout);
+    const struct part *p = s ? find(s, layer, projection, &dropout) : NULL;
     if (!p || !rows)
         return;
     size_t rank = (size_t)p->host->rank;

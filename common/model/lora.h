@@ -15,8 +15,8 @@ struct lora_set *lora_load(struct device *d, const struct adapter *a, const int3
 void lora_refresh(struct lora_set *s);
 void lora_free(struct lora_set *s);
 
-/* y[rows, out] += scale B A x, for a part the adapter has; else nothing. x: [rows, in] of the
- * type given. */
+/* y[rows, out] += scale B A x, for a part the adapter has; else nothing. s: may be NULL. x: [rows,
+ * in] of the type given. */
 void lora_forward(struct lora_set *s, int layer, enum projection p, const void *x, enum dtype type,
                   int rows, float *y);
 

@@ -302,6 +302,7 @@ static void check_folder(const char *folder)
 static void close_run(struct run *r)
 {
     backward_close(r->backward);
+    r->model->lora = NULL;
     lora_free(r->lora);
     adapter_free(r->adapter);
     for (size_t i = 0; i < r->n_parameters; i++) {
@@ -364,7 +365,8 @@ void train(struct model *m, const struct training_set *t, const struct train_set
             files->checkpoint);
     }
     r.lora = lora_load(m->device, r.adapter, t->class_tokens, t->n_classes);
-    r.backward = backward_open(m, r.lora);
+    m->lora = r.lora;
+    r.backward = backward_open(m);
     if (done) {
         inform("%s: already complete", files->folder);
     } else {

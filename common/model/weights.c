@@ -1,5 +1,6 @@
 #include "common/model/weights.h"
 
+#include "common/model/lora.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
@@ -156,10 +157,32 @@ double model_products(const struct model *m)
 
 /* ---- loading ---- */
 
+void model_merge(struct model *m, const struct adapter *a)
+{
+    m->merged = a;
+}
+
+/* A matrix as stored, or a merged copy that lives as long as the model. */
+static const void *matrix_data(struct model *m, const struct tensor *t)
+{
+    const struct lora *part = m->merged ? adapter_find(m->merged, t->name) : NULL;
+    if (!part)
+        return t->data;
+    size_t width = (size_t)part->in;
+    char *copy = xaligned(t->bytes);
+#pragma omp parallel for
+    for (int row = 0; row < part->out; row++)
+        lora_merge_row(part, row, t->dtype, t->data,
+                       copy + (size_t)row * width * dtype_size(t->dtype));
+    m->copies = xreallocarray(m->copies, m->n_copies + 1, sizeof *m->copies);
+    m->copies[m->n_copies++] = copy;
+    return copy;
+}
+
 static void load_matrix(struct model *m, const struct tensor *t, struct weight **to)
 {
-    *to =
-        m->device->weight_create(m->device, t->data, t->dtype, (int)t->shape[0], (int)t->shape[1]);
+    *to = m->device->weight_create(m->device, matrix_data(m, t), t->dtype, (int)t->shape[0],
+                                   (int)t->shape[1]);
     safetensors_forget(t);
 }
 
@@ -191,21 +214,50 @@ void model_set_classes(struct model *m, const int32_t *tokens, int n)
     const struct tensor *output = output_tensor(m);
     size_t width = (size_t)m->config->width;
     float *rows = xreallocarray(NULL, (size_t)n * width, sizeof *rows);
+    char *row = xmalloc(width * dtype_size(output->dtype));
     for (int c = 0; c < n; c++) {
         if (tokens[c] < 0 || tokens[c] >= m->config->vocab)
             die(EX_DATAERR,
                 "class token %d is not in %s's vocabulary of %d; was the stream made by another "
                 "model's tokenizer?",
                 (int)tokens[c], m->config->folder, m->config->vocab);
+        const struct lora *part = m->merged ? adapter_find(m->merged, "lm_head.weight") : NULL;
+        if (part)
+            lora_merge_row(part, tokens[c], output->dtype, output->data, row);
+        else
+            memcpy(row,
+                   (const char *)output->data +
+                       (size_t)tokens[c] * width * dtype_size(output->dtype),
+                   width * dtype_size(output->dtype));
         for (size_t i = 0; i < width; i++)
-            rows[(size_t)c * width + i] =
-                dtype_load(output->dtype, output->data, (size_t)tokens[c] * width + i);
+            rows[(size_t)c * width + i] = dtype_load(output->dtype, row, i);
     }
+    free(row);
     m->n_classes = n;
     m->device->release(m->device, m->class_rows);
     m->class_rows = m->device->alloc(m->device, (size_t)n * width * sizeof *rows);
     m->device->upload(m->device, m->class_rows, rows, (size_t)n * width * sizeof *rows);
     free(rows);
+}
+
+/* ---- use ---- */
+
+const struct weight *model_weight(const struct model *m, int layer, enum projection p)
+{
+    const struct layer *l = &m->layers[layer];
+    const struct weight *weights[] = {l->q, l->k, l->v, l->o, l->gate, l->up, l->down};
+    return weights[p];
+}
+
+void model_project(const struct model *m, int layer, enum projection p, const void *x, float *y,
+                   int rows, bool accumulate)
+{
+    const struct layer *l = &m->layers[layer];
+    const float *biases[] = {l->q_bias,    l->k_bias,  l->v_bias,   l->o_bias,
+                             l->gate_bias, l->up_bias, l->down_bias};
+    struct device *d = m->device;
+    d->matmul(d, model_weight(m, layer, p), x, biases[p], y, rows, accumulate);
+    lora_forward(m->lora, layer, p, x, d->compute, rows, y);
 }
 
 void model_close(struct model *m)
@@ -225,6 +277,9 @@ void model_close(struct model *m)
         d->release(d, m->norm);
         d->release(d, m->class_rows);
     }
+    for (size_t i = 0; i < m->n_copies; i++)
+        free(m->copies[i]);
+    free(m->copies);
     free(m->layers);
     safetensors_close(m->tensors);
     config_free(m->config);

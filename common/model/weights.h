@@ -2,6 +2,7 @@
 #ifndef DUQ_MODEL_WEIGHTS_H
 #define DUQ_MODEL_WEIGHTS_H
 
+#include "common/model/adapter.h"
 #include "common/model/config.h"
 #include "common/model/safetensors.h"
 #include "kernels/ops.h"
@@ -25,9 +26,15 @@ struct model {
     enum dtype embedding_type;
     float *norm;
 
+    const struct adapter *merged; /* see model_merge() */
+    void **copies;                /* merged matrices */
+    size_t n_copies;
+
     /* From model_set_classes() on: the output matrix's rows of these tokens. */
     int n_classes;
     float *class_rows; /* [n_classes, width] */
+
+    struct lora_set *lora; /* what passes add to the products, or NULL; not owned */
 };
 
 /* Maps the folder's weights and checks every tensor's presence, shape and type. Dies (EX_DATAERR,
@@ -44,11 +51,22 @@ enum dtype model_stored_type(const struct model *m);
 /* Weights in the products of one token's pass (each gives a multiplication and an addition). */
 double model_products(const struct model *m);
 
+/* Before model_load(): weights are the base's plus the adapter's scale B A, rounded to the type
+ * they are stored in, as PEFT's merge_and_unload() has them. The adapter must outlive the model. */
+void model_merge(struct model *m, const struct adapter *a);
+
 /* Prepares all weights on the device, which must outlive the model. */
 void model_load(struct model *m, struct device *device);
 
 /* Which tokens' logits forward_logits() gives. Dies (EX_DATAERR) at one outside the vocabulary. */
 void model_set_classes(struct model *m, const int32_t *tokens, int n);
+
+/* y[rows, out] = W x + bias + the adapter's part of a layer's matrix, added to y when accumulate. x
+ * has the compute type. */
+void model_project(const struct model *m, int layer, enum projection p, const void *x, float *y,
+                   int rows, bool accumulate);
+/* The matrix alone. */
+const struct weight *model_weight(const struct model *m, int layer, enum projection p);
 
 void model_close(struct model *m);
 

@@ -53,6 +53,39 @@ static inline float f32_from_f16(uint16_t h)
     return f;
 }
 
+/* Rounds to nearest, ties to even; too large becomes infinity. */
+static inline uint16_t f16_from_f32(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    uint32_t sign = u >> 16 & 0x8000, rest = u & 0x7fffffff;
+    if (rest > 0x7f800000)
+        return (uint16_t)(sign | 0x7e00);
+    if (rest >= 0x477ff000) /* 65520, half way past the largest */
+        return (uint16_t)(sign | 0x7c00);
+    if (rest < 0x38800000) { /* subnormal: count in 2^-24, rounded by the addition */
+        float magic = 0.5f, magnitude;
+        memcpy(&magnitude, &rest, sizeof magnitude);
+        magnitude += magic; /* the unit in the last place of 0.5 is 2^-24 */
+        uint32_t bits;
+        memcpy(&bits, &magnitude, sizeof bits);
+        return (uint16_t)(sign | (bits - 0x3f000000));
+    }
+    uint32_t rounded = rest + 0xfff + (rest >> 13 & 1) - ((127 - 15) << 23);
+    return (uint16_t)(sign | rounded >> 13);
+}
+
+/* Sets element i of an array that need not be aligned, rounded to the nearest. */
+static inline void dtype_store(enum dtype t, void *data, size_t i, float f)
+{
+    if (t == F32) {
+        memcpy((char *)data + 4 * i, &f, sizeof f);
+        return;
+    }
+    uint16_t h = t == BF16 ? bf16_from_f32(f) : f16_from_f32(f);
+    memcpy((char *)data + 2 * i, &h, sizeof h);
+}
+
 /* Element i of an array that need not be aligned. */
 static inline float dtype_load(enum dtype t, const void *data, size_t i)
 {

@@ -110,14 +110,13 @@ void cpu_convert(struct device *d, const void *from, enum dtype from_type, void 
 #pragma omp parallel for if (n > 4 * CHUNK)
     for (size_t first = 0; first < n; first += CHUNK) {
         size_t count = n - first < CHUNK ? n - first : CHUNK;
-        const char *source = (const char *)from + first * dtype_size(from_type);
-        char *target = (char *)to + first * dtype_size(to_type);
         if (from_type == to_type)
-            memcpy(target, source, count * dtype_size(to_type));
+            memcpy((char *)to + first * dtype_size(to_type),
+                   (const char *)from + first * dtype_size(to_type), count * dtype_size(to_type));
         else if (from_type == F32)
-            round_chunk((const float *)source, count, (uint16_t *)target);
+            round_chunk((const float *)from + first, count, (uint16_t *)to + first);
         else
-            widen_chunk((const uint16_t *)source, count, (float *)target);
+            widen_chunk((const uint16_t *)from + first, count, (float *)to + first);
     }
 }
 

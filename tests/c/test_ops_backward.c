@@ -430,7 +430,7 @@ static void results_do_not_depend_on_the_number_of_threads(void **state)
     uint16_t *w16 = xaligned(OUT * IN * 2), *dy16 = xaligned(ROWS * OUT * 2);
     f32_device->convert(f32_device, w, F32, w16, BF16, OUT * IN);
     f32_device->convert(f32_device, dy, F32, dy16, BF16, ROWS * OUT);
-    float lse[ROWS * HEADS], work[ROWS * HEADS];
+    float lse[ROWS * HEADS] = {0}, work[ROWS * HEADS] = {0};
     float *first = NULL;
     size_t total = N + 2 * ROWS * IN + OUT * 16;
     int threads = omp_get_max_threads();
