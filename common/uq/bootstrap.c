@@ -1,33 +1,21 @@
 #include "common/uq/bootstrap.h"
 
 #include "common/util/mem.h"
+#include "common/util/philox.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* SplitMix64 (Steele, Lea and Flood 2014). */
-static uint64_t next_random(uint64_t *state)
+size_t *draw_rows(size_t n, uint64_t seed, size_t replicate, uint32_t sample)
 {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-uint64_t replicate_seed(uint64_t seed, size_t replicate)
-{
-    uint64_t state = seed;
-    state = next_random(&state) ^ replicate;
-    return next_random(&state);
-}
-
-size_t *draw_rows(size_t n, uint64_t seed, uint64_t stream)
-{
-    uint64_t state = replicate_seed(seed, stream);
     size_t *rows = xreallocarray(NULL, n, sizeof *rows);
-    for (size_t i = 0; i < n; i++)
-        /* 53 bits: n is far below 2^53, the bias too small to see. */
-        rows[i] = (size_t)((double)(next_random(&state) >> 11) * 0x1p-53 * (double)n);
+    for (size_t i = 0; i < n; i++) {
+        struct philox counter = {{(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)replicate, sample}};
+        struct philox x = philox4x32(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
+        uint64_t bits = (uint64_t)x.v[0] << 32 | x.v[1];
+        /* The high half of a 128-bit product: uniform below n but for one part in 2^64 / n. */
+        rows[i] = (size_t)(((unsigned __int128)bits * n) >> 64);
+    }
     return rows;
 }
 

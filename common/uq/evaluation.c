@@ -252,10 +252,10 @@ static void add_detection(struct statistics *s, const struct ood_set *ood)
 /* values: [count], of one bootstrap replicate: the sets' texts drawn alike, every
  * out-of-distribution set's on its own. */
 static void replicate(const struct evaluation_settings *e, const struct statistics *s,
-                      uint64_t seed, double *values)
+                      size_t number, double *values)
 {
     size_t n = e->sets[0]->n;
-    size_t *rows = draw_rows(n, seed, 0);
+    size_t *rows = draw_rows(n, e->seed, number, 0);
     struct draw d = {rows, NULL, n, 0};
     size_t *out_rows = NULL, unused;
     const struct prediction_set *drawn = NULL;
@@ -263,7 +263,7 @@ static void replicate(const struct evaluation_settings *e, const struct statisti
         const struct prediction_set *out = s->list[i].out;
         if (out != drawn) {
             free(out_rows);
-            out_rows = draw_rows(out->n, seed, 1);
+            out_rows = draw_rows(out->n, e->seed, number, 1);
             d = (struct draw){rows, out_rows, n, out->n};
             drawn = out;
         }
@@ -279,7 +279,7 @@ static void find_intervals(const struct evaluation_settings *e, struct statistic
     double *values = xreallocarray(NULL, r * s->count, sizeof *values);
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < r; i++)
-        replicate(e, s, replicate_seed(e->seed, i), values + i * s->count);
+        replicate(e, s, i, values + i * s->count);
     double *of_one = xreallocarray(NULL, r, sizeof *of_one);
     for (size_t j = 0; j < s->count; j++) {
         for (size_t i = 0; i < r; i++)
