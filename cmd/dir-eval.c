@@ -1,5 +1,7 @@
 /* dir-eval: predictions to metrics, tables and figures. */
 #include "common/uq/evaluation.h"
+#include "common/uq/figures.h"
+#include "common/uq/gnuplot.h"
 #include "common/uq/report.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
@@ -16,7 +18,7 @@ static const struct program program = {
     "well uncertainty tells out-of-distribution texts apart.\n"
     "\n"
     "  dir-eval teacher=teacher.test.mp dirichlet=dirichlet.test.mp\n"
-    "  dir-eval dirichlet.test.mp --ood youtube=dirichlet.youtube.mp --bootstrap 1000\n"
+    "  dir-eval dirichlet.test.mp --ood youtube=dirichlet.youtube.mp --figures out/\n"
     "  dir-eval --json teacher.test.mp | jq '.sets[0].metrics.ece.value'\n"
     "\n"
     "      --ood [SET:]NAME=FILE the same model's predictions for texts of another kind\n"
@@ -26,13 +28,15 @@ static const struct program program = {
     "      --bootstrap N         95 % intervals from N resamplings of the texts\n"
     "      --seed N              of the bootstrap (1)\n"
     "      --bins N              of the calibration errors (10)\n"
+    "      --figures DIR         figures as SVG and PNG, drawn by gnuplot\n"
+    "      --curve [NAME=]FILE   a training log (step, loss, lr) to draw with them\n"
     "      --json                JSON instead of the table\n"
     "      --stream              a stream of metrics records instead of the table\n"
     "  -o, --output FILE         write here\n"
     "  -z, --compress            zstd output (with --stream)\n"
     "  -q, --quiet / -v, --verbose / -h, --help / --version\n"};
 
-enum { OOD = OPTION_OWN, MEMBERS, ABSTAIN, BOOTSTRAP, SEED, BINS, JSON, STREAM };
+enum { OOD = OPTION_OWN, MEMBERS, ABSTAIN, BOOTSTRAP, SEED, BINS, FIGURES, CURVE, JSON, STREAM };
 
 /* A set named on the command line: [OF:][NAME=]FILE. */
 struct operand {
@@ -48,6 +52,9 @@ struct settings {
     enum uncertainty_kind abstain_by;
     struct operand *oods;
     size_t n_oods;
+    const char *figures; /* NULL: none */
+    struct operand *curves;
+    size_t n_curves;
 };
 
 /* NAME=FILE, or a bare FILE: a slash before the first '=' makes it part of the path. */
@@ -94,6 +101,8 @@ static struct settings read_options(int argc, char **argv)
                                           {"bootstrap", required_argument, NULL, BOOTSTRAP},
                                           {"seed", required_argument, NULL, SEED},
                                           {"bins", required_argument, NULL, BINS},
+                                          {"figures", required_argument, NULL, FIGURES},
+                                          {"curve", required_argument, NULL, CURVE},
                                           {"json", no_argument, NULL, JSON},
                                           {"stream", no_argument, NULL, STREAM},
                                           COMMON_LONG};
@@ -120,6 +129,13 @@ static struct settings read_options(int argc, char **argv)
         case BINS:
             s.evaluation.bins = (size_t)option_long("--bins", optarg, 1, 1000000);
             break;
+        case FIGURES:
+            s.figures = optarg;
+            break;
+        case CURVE:
+            s.curves = xreallocarray(s.curves, s.n_curves + 1, sizeof *s.curves);
+            s.curves[s.n_curves++] = parse_operand(optarg);
+            break;
         case JSON:
             s.json = true;
             break;
@@ -130,6 +146,8 @@ static struct settings read_options(int argc, char **argv)
     }
     if (s.json && s.stream)
         usage_error("--json and --stream are two kinds of output; choose one");
+    if (s.n_curves && !s.figures)
+        usage_error("--curve draws a figure; say where with --figures");
     if (s.common.compress && !s.stream)
         usage_error("only --stream output is compressed; add --stream or leave out -z and .zst");
     return s;
@@ -247,11 +265,41 @@ static void write_text(const struct settings *s, const struct report *r)
     outfile_finish(f);
 }
 
+static void draw(const struct settings *s, const struct report *r)
+{
+    const struct evaluation_settings *e = r->settings;
+    size_t labels;
+    free(labelled_rows(e->sets[0], &labels));
+    if (labels) {
+        draw_reliability(s->figures, e, r->results, r->n_results);
+        draw_risk_coverage(s->figures, e, r->results, r->n_results);
+    }
+    draw_uncertainty(s->figures, e, r->results, r->n_results);
+}
+
+static void draw_curves(struct settings *s)
+{
+    struct training_log *logs = xcalloc(s->n_curves, sizeof *logs);
+    for (size_t i = 0; i < s->n_curves; i++)
+        logs[i] = training_log_read(s->curves[i].name, s->curves[i].file);
+    if (s->n_curves)
+        draw_training(s->figures, logs, s->n_curves);
+    for (size_t i = 0; i < s->n_curves; i++)
+        training_log_free(&logs[i]);
+    free(logs);
+    free(s->curves);
+}
+
 int main(int argc, char **argv)
 {
     program_start(&program, argc, argv);
     struct settings s = read_options(argc, argv);
     struct evaluation_settings *e = &s.evaluation;
+    if (s.figures)
+        gnuplot_prepare(s.figures);
+    draw_curves(&s);
+    if (s.n_curves && argc == optind)
+        return EX_OK; /* training logs alone, no predictions */
     e->n_sets = argc > optind ? (size_t)(argc - optind) : 1;
     e->sets = read_sets(&s, argv + optind, (size_t)(argc - optind));
     struct ood_set *oods = read_oods(&s, e);
@@ -260,6 +308,8 @@ int main(int argc, char **argv)
     struct report r = {.settings = e, .abstention = s.abstention, .abstain_by = s.abstain_by};
     struct result *results = evaluate(e, &r.n_results);
     r.results = results;
+    if (s.figures)
+        draw(&s, &r);
     if (s.stream)
         write_stream(&s, &r, argc, argv);
     else

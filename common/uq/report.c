@@ -122,18 +122,32 @@ static void print_detection(const struct report *r, FILE *out)
     print_and_free(&t, out);
 }
 
+static bool same_reason(const struct result *a, const struct result *b)
+{
+    return isnan(a->value) && isnan(b->value) && !strcmp(a->set, b->set) &&
+           (a->against ? b->against && !strcmp(a->against, b->against) : !b->against) &&
+           !strcmp(a->reason, b->reason);
+}
+
+/* Why cells are empty: a line for all figures of a set that have one reason. */
 static void print_reasons(const struct report *r, FILE *out)
 {
+    const struct result *x = r->results, *end = x + r->n_results;
     bool begun = false;
-    for (size_t i = 0; i < r->n_results; i++) {
-        const struct result *x = &r->results[i];
-        if (!isnan(x->value))
+    for (; x < end; x++) {
+        bool told = !isnan(x->value);
+        for (const struct result *before = r->results; before < x; before++)
+            told = told || same_reason(before, x);
+        if (told)
             continue;
-        if (!begun)
-            fputs("\nNo value (-):\n", out);
+        fputs(begun ? "" : "\nno value (-)\n", out);
         begun = true;
-        fprintf(out, "  %s%s%s %s: %s\n", x->set, x->against ? " against " : "",
-                x->against ? x->against : "", x->metric, x->reason);
+        fprintf(out, "%s%s%s: ", x->set, x->against ? " against " : "",
+                x->against ? x->against : "");
+        for (const struct result *y = x; y < end; y++)
+            if (same_reason(x, y))
+                fprintf(out, "%s%s", y == x ? "" : ", ", y->metric);
+        fprintf(out, ": %s\n", x->reason);
     }
 }
 

@@ -81,7 +81,7 @@ ensemble() {
     [[ $output == *"made by another model, head or adapter"* ]]
     run dir-eval dir="$data/metrics-binary.mp" --ood dir:x="$data/metrics-softmax.mp"
     [ "$status" -eq 0 ]
-    [[ $output == *"dir against x auroc_epistemic: the out-of-distribution predictions do not have it"* ]]
+    [[ $output == *"dir against x: auroc_aleatoric, aupr_aleatoric, "*": the out-of-distribution predictions do not have it"* ]]
     run dir-eval dir="$data/metrics-binary.mp" --ood other:x="$data/metrics-softmax.mp"
     [ "$status" -eq 64 ]
 }
@@ -104,7 +104,7 @@ ensemble() {
     [[ $output == *"no prediction has a label"* ]]
     run dir-eval "$data/metrics-no-labels.mp" --ood x="$data/metrics-binary.mp"
     [ "$status" -eq 0 ]
-    [[ $output == *"accuracy: no text has a label"* ]]
+    [[ $output == *"accuracy, macro_f1, "*": no text has a label"* ]]
 }
 
 @test "probabilities that are none are refused" {
@@ -136,4 +136,68 @@ ensemble() {
     [ "$status" -eq 64 ]
     run dir-eval nowhere.mp
     [ "$status" -eq 66 ]
+}
+
+# Fails unless FOLDER holds whole figures NAME.svg and NAME.png, and no half ones.
+is_drawn() { # FOLDER NAME
+    tail -c 10 "$1/$2.svg" | grep -q '</svg>'
+    [ "$(head -c 4 "$1/$2.png" | tail -c 3)" = PNG ]
+    [ "$(tail -c 8 "$1/$2.png" | head -c 4)" = IEND ]
+    [ -z "$(find "$1" -name '*.part')" ]
+}
+
+@test "figures are drawn as SVG and PNG, with names, units and values" {
+    dir-eval a="$data/metrics-binary.mp" "b's_{2}"="$data/metrics-binary.mp" \
+        --ood b\'s_{2}:other="$data/metrics-edges.mp" --figures out/ >table
+    for name in reliability risk-coverage uncertainty-a uncertainty-b_s__2_; do
+        is_drawn out $name
+    done
+    [ "$(find out -type f | wc -l)" -eq 8 ]
+    grep -q "b's_{2}" out/reliability.svg
+    grep -q 'ECE 0\.' out/reliability.svg
+    grep -q 'nats' out/uncertainty-a.svg
+    grep -q 'Epistemic uncertainty' out/uncertainty-a.svg
+    grep -q 'other, n = 110, AUROC 0\.' out/uncertainty-b_s__2_.svg
+    ! grep -q AUROC out/uncertainty-a.svg
+    grep -q 'area 0\.' out/risk-coverage.svg
+}
+
+@test "figures of degenerate sets are drawn too" {
+    for set in one-row one-label certain no-labels softmax; do
+        dir-eval -q x="$data/metrics-$set.mp" --ood x:y="$data/metrics-$set.mp" --figures $set >table
+        is_drawn $set uncertainty-x
+    done
+    is_drawn one-row reliability
+    [ ! -e no-labels/reliability.svg ]
+    ! grep -q Epistemic softmax/uncertainty-x.svg
+}
+
+@test "training logs are drawn, with predictions or alone" {
+    printf 'step\tloss\tlr\n1\t0.7\t1e-5\n2\t0.6\t9e-6\n3\tnan\t8e-6\n4\t0.5\t7e-6\n' >a.tsv
+    printf '# no names\n1\t-3\n2\t-4\n' >b.tsv
+    dir-eval --curve student=a.tsv --curve b.tsv --figures out </dev/null
+    is_drawn out training
+    grep -q '>student<' out/training.svg
+    grep -q '>b.tsv<' out/training.svg
+    printf 'step\tloss\n1\t0.5\nx\t0.4\n' >bad.tsv
+    run dir-eval --curve bad.tsv --figures out
+    [ "$status" -eq 65 ]
+    [[ $output == *"bad.tsv: line 3: not a step and its loss"* ]]
+    printf 'step\tperplexity\n1\t0.5\n' >bad.tsv
+    run dir-eval --curve bad.tsv --figures out
+    [ "$status" -eq 65 ]
+    [[ $output == *"no column is named 'loss'"* ]]
+    run dir-eval --curve a.tsv "$data/metrics-binary.mp"
+    [ "$status" -eq 64 ]
+}
+
+@test "figures without gnuplot, or without a place, are clear errors" {
+    PATH=$BUILD/bin run "$BUILD/bin/dir-eval" "$data/metrics-binary.mp" --figures out
+    [ "$status" -eq 69 ]
+    [[ $output == *"gnuplot is not installed"* ]]
+    touch file
+    run dir-eval "$data/metrics-binary.mp" --figures file
+    [ "$status" -eq 73 ]
+    run dir-eval "$data/metrics-binary.mp" --figures no/such/folder
+    [ "$status" -eq 73 ]
 }
