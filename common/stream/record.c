@@ -311,13 +311,13 @@ void measurement_write(struct stream_writer *w, const struct measurement *x)
     if (x->against)
         put_str(p, "against", x->against, strlen(x->against));
     put_real(p, "value", x->value);
-    if (x->reason)
-        put_str(p, "reason", x->reason, strlen(x->reason));
     put_size(p, "n", x->n);
     if (interval) {
         put_real(p, "low", x->low);
         put_real(p, "high", x->high);
     }
+    if (x->reason)
+        put_str(p, "reason", x->reason, strlen(x->reason));
     stream_commit(w);
 }
 
