@@ -115,3 +115,7 @@ late='lora-train|dirichlet|softmax'
     done
     [ "$failures" -eq 0 ]
 }
+
+@test "the streams of every program are as the schemas say" {
+    rec check "$BATS_FILE_TMPDIR"/fixture/*.mp
+}
