@@ -7,6 +7,7 @@
 VERSION = 0.1.0
 PREFIX ?= /usr/local
 SANITIZE ?=
+PYTHON ?= python3
 
 ifeq ($(SANITIZE),1)
 BUILD ?= build/sanitize
@@ -30,7 +31,7 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash pipelines/*.sh examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh pipelines/*.sh examples/*.sh)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -91,6 +92,13 @@ demo: deps
 
 check: all $(C_TESTS)
 	BUILD='$(BUILD)' ./tests/run
+
+# Every comparison runs, whatever became of the one before.
+check-oracle: all
+	@failed=; for script in tests/oracle/check-*.sh; do \
+	    echo "== $$script"; \
+	    BUILD='$(BUILD)' PYTHON='$(PYTHON)' $$script || failed="$$failed $$script"; \
+	done; [ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
 # clang-format settles layout, in the version that Debian 12 has (others differ in places); the rest
 # find what the compiler does not.
