@@ -31,36 +31,9 @@ static int by_tokens(const void *a, const void *b)
     return i < j ? -1 : i > j;
 }
 
-/* A run of sequences in order whose neighbours share at least `shared` tokens, and the cheapest way
- * found to compute it. */
-struct run {
-    int first, count, shared;
-    long tokens;  /* of all of them together */
-    long cost;    /* tokens to compute */
-    int n_groups; /* how many at the end of the list of groups are this run's */
-};
-
-struct grouping {
-    struct group *groups;
-    int n_groups, cap;
-};
-
-/* Decides a complete run: one group with its shared prefix if that is cheaper than what its parts
- * cost together. */
-static void settle(struct grouping *g, struct run *r)
-{
-    long whole = r->shared + r->tokens - (long)r->count * r->shared;
-    if (r->shared < MIN_PREFIX || r->count < 2 || whole >= r->cost)
-        return;
-    r->cost = whole;
-    g->n_groups -= r->n_groups;
-    g->groups[g->n_groups++] = (struct group){r->first, r->count, r->shared};
-    r->n_groups = 1;
-}
-
-/* The runs form a tree: a run of deeper sharing lies within one of shallower. They are met as in
- * the building of a suffix tree from its array of common lengths: a stack holds the open runs, each
- * sharing more than the one below it. */
+/* The cheapest division by dynamic programming: best[e] is the least number of tokens to compute
+ * for the first e sequences in order, and their last group begins at from[e] with prefix[e] shared.
+ */
 int find_groups(const struct sequence *s, int n, int32_t *order, struct group **groups)
 {
     for (int i = 0; i < n; i++)
@@ -69,44 +42,44 @@ int find_groups(const struct sequence *s, int n, int32_t *order, struct group **
     if (n)
         qsort(order, (size_t)n, sizeof *order, by_tokens);
 
-    struct grouping g = {.groups = xreallocarray(NULL, (size_t)n + 1, sizeof *g.groups)};
-    struct run *stack = xreallocarray(NULL, (size_t)n + 2, sizeof *stack);
-    int depth = 0;
-    stack[depth++] = (struct run){0};
-    for (int i = 0; i < n; i++) {
-        const struct sequence *x = &s[order[i]];
-        /* A sequence alone; what it shares with the next one opens or continues a run. */
-        g.groups[g.n_groups++] = (struct group){i, 1, 0};
-        struct run last = {i, 1, 0, x->n, x->n, 1};
-        int shared = 0;
-        if (i + 1 < n) {
-            shared = common_length(x, &s[order[i + 1]]);
-            shared = shared < x->n ? shared : x->n - 1;
-        }
-        /* Runs that share more than the next neighbour does end here. */
-        while (stack[depth - 1].shared > shared) {
-            struct run top = stack[--depth];
-            top.count += last.count;
-            top.tokens += last.tokens;
-            top.cost += last.cost;
-            top.n_groups += last.n_groups;
-            settle(&g, &top);
-            last = top;
-        }
-        if (stack[depth - 1].shared == shared) {
-            struct run *top = &stack[depth - 1];
-            top->count += last.count;
-            top->tokens += last.tokens;
-            top->cost += last.cost;
-            top->n_groups += last.n_groups;
-        } else {
-            last.shared = shared;
-            stack[depth++] = last;
+    size_t room = (size_t)n + 1;
+    long *best = xcalloc(room, sizeof *best), *tokens = xcalloc(room, sizeof *tokens);
+    int *from = xcalloc(room, sizeof *from), *prefix = xcalloc(room, sizeof *prefix);
+    int *common = xcalloc(room, sizeof *common); /* of a sequence and the one before it */
+    for (int end = 1; end <= n; end++) {
+        const struct sequence *last = &s[order[end - 1]];
+        tokens[end] = tokens[end - 1] + last->n;
+        common[end - 1] = end > 1 ? common_length(&s[order[end - 2]], last) : 0;
+        best[end] = best[end - 1] + last->n;
+        from[end] = end - 1;
+        int shared = last->n - 1;
+        for (int first = end - 2; first >= 0; first--) {
+            int n_first = s[order[first]].n;
+            shared = common[first + 1] < shared ? common[first + 1] : shared;
+            shared = n_first - 1 < shared ? n_first - 1 : shared;
+            if (shared < MIN_PREFIX)
+                break;
+            long cost =
+                best[first] + tokens[end] - tokens[first] - (long)(end - first - 1) * shared;
+            if (cost < best[end]) {
+                best[end] = cost;
+                from[end] = first;
+                prefix[end] = shared;
+            }
         }
     }
-    free(stack);
-    *groups = g.groups;
-    return g.n_groups;
+    int n_groups = 0;
+    for (int end = n; end > 0; end = from[end])
+        n_groups++;
+    *groups = xreallocarray(NULL, (size_t)n_groups + 1, sizeof **groups);
+    for (int end = n, g = n_groups; end > 0; end = from[end])
+        (*groups)[--g] = (struct group){from[end], end - from[end], prefix[end]};
+    free(best);
+    free(tokens);
+    free(from);
+    free(prefix);
+    free(common);
+    return n_groups;
 }
 
 /* ---- batches ---- */

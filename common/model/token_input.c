@@ -10,6 +10,10 @@ int32_t *header_class_tokens(const struct stream_reader *r, int *count)
     if (n == 0)
         die(EX_DATAERR, "%s: the header has no 'class_tokens'; make the stream with tok",
             stream_name(r));
+    size_t classes = json_array_size(json_object_get(stream_header(r), "classes"));
+    if (classes && n != classes)
+        die(EX_DATAERR, "%s: %zu class tokens in the header for %zu classes", stream_name(r), n,
+            classes);
     int32_t *tokens = xreallocarray(NULL, n, sizeof *tokens);
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_array_get(list, i);

@@ -227,7 +227,7 @@ void cpu_attention(struct device *d, const struct attention *a)
             for (int first = 0; first < a->spans_at[i].queries * group; first += widest)
                 tasks[at++] = (struct task){i, head, first};
 
-#pragma omp parallel
+#pragma omp parallel if (n_tasks > 3)
     {
         struct scratch *s = xaligned(sizeof *s);
         s->q = xaligned((size_t)a->head_dim * WIDEST * sizeof(float));

@@ -1,0 +1,217 @@
+# lm-score: its options, and what it says to bad streams and bad model folders. That its numbers are
+# right is tests/c/test_engine.c's to show. Streams are made by tests/oracle/engine_streams.py.
+
+setup() {
+    data=$BATS_TEST_DIRNAME/../data/engine
+    model=$data/llama-tied
+    export OMP_NUM_THREADS=1
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+logits() { # STREAM
+    rec to-json "$1" | jq -c '[.id, .prompt, .label, .logits]'
+}
+
+refuses() { # STATUS TEXT COMMAND...
+    local status_wanted=$1 text=$2
+    shift 2
+    run "$@"
+    echo "status $status: $output"
+    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
+}
+
+# A copy of the model's folder with config.json changed by a jq program.
+with_config() { # JQ-PROGRAM
+    rm -rf changed
+    cp -r "$model" changed
+    jq "$1" "$model/config.json" >changed/config.json
+}
+
+# A copy of the folder whose weights are a header, as given, and 64 bytes.
+with_header() { # JSON [LENGTH]
+    local n=${2:-${#1}} i
+    rm -rf changed
+    mkdir changed
+    cp "$model/config.json" changed
+    {
+        for i in 0 8 16 24 32 40 48 56; do
+            printf '%b' "\\x$(printf %02x $((n >> i & 255)))"
+        done
+        printf '%s' "$1"
+        head -c 64 /dev/zero
+    } >changed/model.safetensors
+}
+
+@test "scores come in the order of the tokens, with their ids, prompts and labels" {
+    lm-score --model "$model" "$data/good.mp" >scores.mp
+    rec check scores.mp
+    [ "$(logits scores.mp | jq -c '.[0:3]' | head -n 3 | tr '\n' ' ')" = \
+        '["t0",0,0] ["t1",1,1] ["t2",2,0] ' ]
+    rec to-json scores.mp | jq -e '.logits | length == 3' >lengths
+    [ "$(sort -u lengths)" = true ]
+    # Recorded from transformers, to 1e-4.
+    rec to-json scores.mp | jq -s '[.[].logits]' >ours.json
+    jq -e --slurpfile ours ours.json '[.["llama-tied"].logits, $ours[0]] | transpose |
+        map(transpose[] | .[0] - .[1] | fabs) | max < 1e-4' "$data/cases.json"
+}
+
+@test "the header names the model and what was computed in" {
+    lm-score --model "$model" --compute f32 "$data/good.mp" >scores.mp
+    rec to-json --header scores.mp | head -n 1 >header
+    jq -e '.schema == "scores" and .compute == "f32" and (.model | test("^xxh64:[0-9a-f]{16}$"))' \
+        header
+    lm-score --model "$data/llama-bias" "$data/good.mp" >other.mp
+    [ "$(rec to-json --header other.mp | head -n 1 | jq .model)" != "$(jq .model header)" ]
+}
+
+@test "batch size, sharing, threads and the way the stream arrives do not show" {
+    lm-score --model "$model" --compute f32 "$data/good.mp" >a.mp
+    lm-score --model "$model" --compute f32 --batch-tokens 50 <"$data/good.mp" >b.mp
+    lm-score --model "$model" --compute f32 --no-share "$data/good.mp" >c.mp
+    lm-score --model "$model" --compute f32 --threads 2 "$data/good.mp" >d.mp
+    logits a.mp >a
+    for other in b c d; do
+        # Bit for bit where oneDNN's products are (AVX-512), otherwise to 1e-4.
+        if grep -q avx512bw /proc/cpuinfo; then
+            logits $other.mp | cmp - a
+        else
+            logits $other.mp | paste -d, - a | sed 's/.*/[&]/' |
+                jq -e '[.[0][3], .[1][3]] | transpose | all(.[0] - .[1] | fabs < 1e-4)'
+        fi
+    done
+}
+
+@test "several files are one stream, and -o writes zstd" {
+    rec head -n 5 "$data/good.mp" >first.mp
+    rec head --skip 5 "$data/good.mp" >rest.mp
+    lm-score --model "$model" -o scores.mp.zst first.mp rest.mp
+    lm-score --model "$model" "$data/good.mp" >whole.mp
+    [ "$(head -c 4 scores.mp.zst | od -An -tx1 | tr -d ' ')" = 28b52ffd ]
+    [ "$(logits scores.mp.zst)" = "$(logits whole.mp)" ]
+}
+
+@test "-v says what was shared, computed, and how fast" {
+    run lm-score -v --model "$model" -o /dev/null "$data/good.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"LlamaForCausalLM"*"stored as F32, computing in F32 on cpu"* ]]
+    [[ $output == *"458 computed"*"3 shared prefixes"* ]]
+    [[ $output == *"GFLOP/s"*"read 13, written 13, skipped 0"* ]]
+}
+
+@test "records that the model cannot take are named" {
+    refuses 65 "record 2 (id t1): token 96 is not in the model's vocabulary of 96" \
+        lm-score --model "$model" "$data/token-too-large.mp"
+    refuses 65 "record 2 (id t1): token -5 is not in the model's vocabulary" \
+        lm-score --model "$model" "$data/token-negative.mp"
+    refuses 65 "record 2 (id t1): 513 tokens, but the model takes 512" \
+        lm-score --model "$model" "$data/too-long.mp"
+}
+
+@test "streams that cannot be scored are refused" {
+    refuses 65 "the input holds no records" lm-score --model "$model" -o /dev/null "$data/empty.mp"
+    refuses 65 "the header has no 'class_tokens'" lm-score --model "$model" "$data/no-class-tokens.mp"
+    refuses 65 "class token 96 is not in" lm-score --model "$model" "$data/class-token-too-large.mp"
+    refuses 65 "2 class tokens in the header for 3 classes" \
+        lm-score --model "$model" "$data/class-token-missing.mp"
+    head -c 2000 "$data/good.mp" >cut.mp
+    refuses 65 "cut.mp" lm-score --model "$model" -o out.mp cut.mp
+    [ ! -e out.mp ]
+    lm-score --model "$model" "$data/good.mp" >scores.mp
+    refuses 65 "scores" lm-score --model "$model" scores.mp
+}
+
+@test "wrong options are refused" {
+    refuses 64 "--model DIR is needed" lm-score "$data/good.mp"
+    refuses 64 "none of auto, f32, bf16" lm-score --model "$model" --compute f64 "$data/good.mp"
+    refuses 64 "--batch-tokens" lm-score --model "$model" --batch-tokens 0 "$data/good.mp"
+    refuses 64 "neither auto nor cpu" lm-score --model "$model" --device tpu "$data/good.mp"
+    refuses 69 "no CUDA" lm-score --model "$model" --device cuda "$data/good.mp"
+    refuses 66 "nowhere/config.json" lm-score --model nowhere "$data/good.mp"
+}
+
+@test "configurations that would be computed wrongly are refused by name" {
+    with_config '.architectures = ["GemmaForCausalLM"]'
+    refuses 65 "architecture GemmaForCausalLM is not supported" lm-score --model changed "$data/good.mp"
+    with_config '.hidden_act = "gelu"'
+    refuses 65 "activation 'gelu' is not supported" lm-score --model changed "$data/good.mp"
+    with_config '.quantization_config = {"quant_method": "awq"}'
+    refuses 65 "quantised" lm-score --model changed "$data/good.mp"
+    for scaling in dynamic longrope; do
+        with_config "del(.rope_parameters) |
+            .rope_scaling = {\"type\": \"$scaling\", \"factor\": 2.0}"
+        refuses 65 "RoPE scaling '$scaling' is not supported" lm-score --model changed "$data/good.mp"
+    done
+    with_config '.num_attention_heads = 3'
+    refuses 65 "3 attention heads cannot share 2 key heads" lm-score --model changed "$data/good.mp"
+    with_config '.hidden_size = 40'
+    refuses 65 "has the shape [96,32], config.json asks for [96,40]" \
+        lm-score --model changed "$data/good.mp"
+    with_config '.num_hidden_layers = 3'
+    refuses 65 "tensor model.layers.2.self_attn.q_proj.weight is missing" \
+        lm-score --model changed "$data/good.mp"
+    with_config '.vocab_size = "many"'
+    refuses 65 "'vocab_size' is missing or not a positive whole number" \
+        lm-score --model changed "$data/good.mp"
+}
+
+@test "hostile safetensors files are errors, not crashes" {
+    entry='"dtype":"F32","shape":[4],"data_offsets"'
+    with_header '{"a":{'"$entry"':[0,16]}}' 99999999
+    refuses 65 "not a safetensors file, or cut off" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{'"$entry"':[0,16]}}' $((1 << 62))
+    refuses 65 "not a safetensors file, or cut off" lm-score --model changed "$data/good.mp"
+    with_header '[1, 2]'
+    refuses 65 "not a JSON object" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{'"$entry"':[0,16]'
+    refuses 65 "not a JSON object" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{'"$entry"':[56,72]}}'
+    refuses 65 "tensor a: its bytes lie outside the file" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{'"$entry"':[-8,8]}}'
+    refuses 65 "tensor a: its bytes lie outside the file" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{'"$entry"':[16,0]}}'
+    refuses 65 "tensor a: its bytes lie outside the file" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{'"$entry"':[0,12]}}'
+    refuses 65 "tensor a: 12 bytes for a shape that takes 16" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{'"$entry"':[0,16]},"b":{'"$entry"':[8,24]}}'
+    refuses 65 "tensors a and b overlap" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,16]}}'
+    refuses 65 "tensor a: impossible shape" lm-score --model changed "$data/good.mp"
+    with_header '{"a":{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}}'
+    refuses 65 "tensor a: impossible shape" lm-score --model changed "$data/good.mp"
+    with_header '{"a":7}'
+    refuses 65 "tensor a: dtype, shape or data_offsets is missing" \
+        lm-score --model changed "$data/good.mp"
+    with_header '{"model.embed_tokens.weight":{"dtype":"I8","shape":[96,32],"data_offsets":[0,64]}}'
+    refuses 65 "64 bytes for a shape that takes 3072" lm-score --model changed "$data/good.mp"
+    printf 'abc' >changed/model.safetensors
+    refuses 65 "shorter than its own length field" lm-score --model changed "$data/good.mp"
+    : >changed/model.safetensors
+    refuses 65 "shorter than its own length field" lm-score --model changed "$data/good.mp"
+}
+
+@test "folders with other weights say what to do" {
+    mkdir changed
+    cp "$model/config.json" changed
+    refuses 66 "no model.safetensors" lm-score --model changed "$data/good.mp"
+    : >changed/pytorch_model.bin
+    refuses 65 "convert them: python3" lm-score --model changed "$data/good.mp"
+    rm -r changed
+    cp -r "$data/mistral-shards" changed
+    rm changed/model-00002-of-00002.safetensors
+    refuses 66 "model-00002-of-00002.safetensors" lm-score --model changed "$data/good.mp"
+    cp changed/model-00001-of-00002.safetensors changed/model-00002-of-00002.safetensors
+    refuses 65 "is also in" lm-score --model changed "$data/good.mp"
+    jq '.weight_map["lm_head.weight"] = "../escape"' "$data/mistral-shards/model.safetensors.index.json" \
+        >changed/model.safetensors.index.json
+    refuses 65 "not a plain file name" lm-score --model changed "$data/good.mp"
+}
+
+@test "a logit that is not a number is an error that names the record" {
+    cp -r "$model" changed
+    # The last bytes of the file belong to the final norm.
+    size=$(stat -c %s changed/model.safetensors)
+    printf '\377\377\377\377' | dd of=changed/model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
+    refuses 65 "record 1 (id t0): the model gives a logit that is not a finite number" \
+        lm-score --model changed -o out.mp "$data/good.mp"
+    [ ! -e out.mp ]
+}

@@ -1,0 +1,304 @@
+/* The CPU's operations one by one, against plain loops in double precision. */
+#include "common/util/mem.h"
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* Numbers between -1 and 1. */
+static uint64_t seed = 1;
+
+static float draw(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(seed >> 32) * 0x1p-31f;
+}
+
+static float *random_matrix(size_t n)
+{
+    float *x = xaligned(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = draw();
+    return x;
+}
+
+static void half_types_convert_exactly(void **state)
+{
+    (void)state;
+    for (uint32_t h = 0; h < 1 << 16; h++) {
+        uint32_t exponent = h >> 10 & 31, fraction = h & 1023;
+        double value = exponent ? ldexp(1024 + fraction, (int)exponent - 25) : ldexp(fraction, -24);
+        if (exponent == 31)
+            value = fraction ? NAN : INFINITY;
+        value = h & 0x8000 ? -value : value;
+        float ours = f32_from_f16((uint16_t)h);
+        assert_true(isnan(value) ? isnan(ours) : ours == (float)value);
+        float wide = f32_from_bf16((uint16_t)h);
+        if (!isnan(wide))
+            assert_int_equal(bf16_from_f32(wide), h);
+    }
+    assert_true(isnan(f32_from_bf16(bf16_from_f32(NAN))));
+    /* Between two neighbours: to the nearer, ties to even. */
+    assert_int_equal(bf16_from_f32(1.0f + 0x1p-8f), 0x3f80);
+    assert_int_equal(bf16_from_f32(1.0f + 3 * 0x1p-8f), 0x3f82);
+    assert_int_equal(bf16_from_f32(1.0f + 0x1.01p-8f), 0x3f81);
+    assert_int_equal(bf16_from_f32(0x1.fffp127f), 0x7f80);
+}
+
+static void exponential_is_right_to_2e_7(void **state)
+{
+    (void)state;
+    double worst = 0;
+    for (float x = -87.3f; x < 88.0f; x += 0.00137f)
+        worst = fmax(worst, fabs((double)fast_exp(x) / exp((double)x) - 1));
+    assert_true(worst < 2e-7);
+    assert_true(fast_exp(0) == 1.0f);
+    assert_true(fast_exp(-INFINITY) == 0 && fast_exp(-88) == 0);
+    assert_true(isfinite(fast_exp(INFINITY)) && fast_exp(INFINITY) > 1e38f);
+    assert_true(isnan(fast_exp(NAN)));
+}
+
+/* Products of every compute and stored type, with bias and accumulation, against double sums; and
+ * whatever the number of rows, a row has the same bits (without AVX-512, nearly). */
+static void products_are_right_and_rows_independent(void **state)
+{
+    (void)state;
+#ifdef __x86_64__
+    bool exact = __builtin_cpu_supports("avx512bw");
+#else
+    bool exact = false;
+#endif
+    static const int shapes[][2] = {{576, 576}, {30, 48}, {192, 1536}, {96, 33}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int c = 0; c < 2; c++)
+            for (enum dtype stored = F32; stored <= F16; stored++) {
+                enum dtype compute = c ? BF16 : F32;
+                if ((compute == BF16 && !cpu_has_bf16()) || (compute == BF16 && stored == F16))
+                    continue;
+                enum { ROWS = 70 };
+                int out = shapes[s][0], in = shapes[s][1];
+                size_t n_out = (size_t)out, n_in = (size_t)in;
+                struct device *d = cpu_device_open(compute, 0);
+                float *values = random_matrix(n_out * n_in), *x = random_matrix(ROWS * n_in);
+                float *bias = random_matrix(n_out), *y = random_matrix(ROWS * n_out);
+                float *start = xaligned(ROWS * n_out * sizeof *start);
+                memcpy(start, y, ROWS * n_out * sizeof *start);
+                uint16_t *halves = xaligned(n_out * n_in * 2), *narrow = xaligned(ROWS * n_in * 2);
+                for (size_t i = 0; i < n_out * n_in && stored != F32; i++) {
+                    /* As f16, bits of small numbers: 0x2c00 is 1/16. */
+                    halves[i] = stored == BF16 ? bf16_from_f32(values[i])
+                                               : (uint16_t)(0x2c00 + (seed = seed * 5 + 3) % 4096);
+                    values[i] = dtype_load(stored, halves, i);
+                }
+                for (size_t i = 0; i < ROWS * n_in && compute == BF16; i++) {
+                    narrow[i] = bf16_from_f32(x[i]);
+                    x[i] = f32_from_bf16(narrow[i]);
+                }
+                if (compute == BF16 && stored == F32) /* rounded when they are packed */
+                    for (size_t i = 0; i < n_out * n_in; i++)
+                        values[i] = f32_from_bf16(bf16_from_f32(values[i]));
+                const void *input = compute == BF16 ? (void *)narrow : (void *)x;
+                struct weight *w = d->weight_create(
+                    d, stored == F32 ? (void *)values : (void *)halves, stored, out, in);
+                d->matmul(d, w, input, bias, y, ROWS, true);
+                for (int r = 0; r < ROWS; r++)
+                    for (int o = 0; o < out; o++) {
+                        double sum = 0, size = 0;
+                        for (int i = 0; i < in; i++) {
+                            double term = (double)x[r * in + i] * (double)values[o * in + i];
+                            sum += term;
+                            size += fabs(term);
+                        }
+                        sum += (double)bias[o] + (double)start[r * out + o];
+                        assert_true(fabs(sum - (double)y[r * out + o]) < 1e-6 * (size + 2));
+                    }
+                d->matmul(d, w, input, bias, y, ROWS, false);
+                float *part = xaligned(ROWS * n_out * sizeof *part);
+                for (int rows = 1; rows < ROWS; rows = rows * 2 + 1) {
+                    int from = ROWS - rows;
+                    d->matmul(d, w, (const char *)input + (size_t)from * n_in * dtype_size(compute),
+                              bias, part, rows, false);
+                    for (int i = 0; i < rows * out; i++) {
+                        float a = part[i], b = y[from * out + i];
+                        if (exact ? a != b : fabsf(a - b) > 1e-4f)
+                            fail_msg("%d rows: %g is not %g", rows, (double)a, (double)b);
+                    }
+                }
+                d->weight_free(d, w);
+                d->close(d);
+                free(values);
+                free(x);
+                free(bias);
+                free(y);
+                free(start);
+                free(halves);
+                free(narrow);
+                free(part);
+            }
+}
+
+static void rms_norm_rope_and_swiglu_follow_their_formulas(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, WIDTH = 37, HEADS = 2, HEAD = 6, POSITIONS = 5 };
+    struct device *d = cpu_device_open(F32, 0);
+    float *x = random_matrix(ROWS * WIDTH), *gain = random_matrix(WIDTH), out[ROWS * WIDTH];
+    d->rmsnorm(d, x, gain, 1e-2f, ROWS, WIDTH, out, F32);
+    for (int r = 0; r < ROWS; r++) {
+        double squares = 0;
+        for (int i = 0; i < WIDTH; i++)
+            squares += pow((double)x[r * WIDTH + i], 2);
+        for (int i = 0; i < WIDTH; i++)
+            assert_true(fabs((double)gain[i] * (double)x[r * WIDTH + i] /
+                                 sqrt(squares / WIDTH + (double)1e-2f) -
+                             (double)out[r * WIDTH + i]) < 1e-6);
+    }
+    float *q = random_matrix(ROWS * HEADS * HEAD), before[ROWS * HEADS * HEAD];
+    memcpy(before, q, sizeof before);
+    float cosine[POSITIONS * HEAD / 2], sine[POSITIONS * HEAD / 2];
+    for (int i = 0; i < POSITIONS * HEAD / 2; i++) {
+        cosine[i] = cosf(0.3f * (float)i);
+        sine[i] = sinf(0.3f * (float)i);
+    }
+    int32_t positions[ROWS] = {4, 0, 2};
+    d->rope(d, q, ROWS, HEADS, HEAD, positions, cosine, sine);
+    for (int r = 0; r < ROWS; r++)
+        for (int h = 0; h < HEADS; h++)
+            for (int i = 0; i < HEAD / 2; i++) {
+                int at = (r * HEADS + h) * HEAD + i, t = positions[r] * HEAD / 2 + i;
+                float a = before[at], b = before[at + HEAD / 2];
+                assert_true(fabsf(a * cosine[t] - b * sine[t] - q[at]) < 1e-6f);
+                assert_true(fabsf(b * cosine[t] + a * sine[t] - q[at + HEAD / 2]) < 1e-6f);
+            }
+    for (int i = 0; i < ROWS * WIDTH; i++)
+        x[i] *= 20;
+    float *up = random_matrix(ROWS * WIDTH);
+    d->swiglu(d, x, up, ROWS * WIDTH, out);
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        double g = (double)x[i], expected = g / (1 + exp(-g)) * (double)up[i];
+        assert_true(fabs(expected - (double)out[i]) < 1e-6 * (1 + fabs(expected)));
+    }
+    free(x);
+    free(gain);
+    free(q);
+    free(up);
+    d->close(d);
+}
+
+/* One query by the definition. lse: log of the denominator. */
+static void plain_attention(const struct attention *a, const struct attention_span *s, int token,
+                            int head, double *out, double *lse)
+{
+    int position = s->prefix + s->keys - s->queries + token, kv = head / (a->heads / a->kv_heads);
+    int from = a->window && position - a->window + 1 > 0 ? position - a->window + 1 : 0;
+    double weights[512], sum = 0;
+    const float *q = a->q + ((s->query_row + token) * a->heads + head) * a->head_dim;
+    for (int i = 0; i < a->head_dim; i++)
+        out[i] = 0;
+    for (int p = from; p <= position; p++) {
+        bool shared = p < s->prefix;
+        int row = shared ? s->prefix_row + p : s->key_row + p - s->prefix;
+        const float *k = (shared ? a->prefix_k : a->k) + (row * a->kv_heads + kv) * a->head_dim;
+        double score = 0;
+        for (int i = 0; i < a->head_dim; i++)
+            score += (double)q[i] * (double)k[i];
+        weights[p] = exp(score * (double)a->scale);
+        sum += weights[p];
+    }
+    for (int p = from; p <= position; p++) {
+        bool shared = p < s->prefix;
+        int row = shared ? s->prefix_row + p : s->key_row + p - s->prefix;
+        const float *v = (shared ? a->prefix_v : a->v) + (row * a->kv_heads + kv) * a->head_dim;
+        for (int i = 0; i < a->head_dim; i++)
+            out[i] += weights[p] / sum * (double)v[i];
+    }
+    *lse = log(sum);
+}
+
+static void attention_sees_prefix_window_and_own_keys(void **state)
+{
+    (void)state;
+    enum { HEADS = 6, KV = 2, HEAD = 10, ROWS = 300, PREFIX_ROWS = 200 };
+    static const int windows[] = {0, 1, 20, 64, 100};
+    static const struct attention_span spans[] = {
+        {.query_row = 0, .queries = 1, .key_row = 0, .keys = 1},
+        {.query_row = 1, .queries = 130, .key_row = 1, .keys = 130},
+        {.query_row = 131,
+         .queries = 20,
+         .key_row = 131,
+         .keys = 20,
+         .prefix_row = 0,
+         .prefix = 70},
+        {.query_row = 151,
+         .queries = 3,
+         .key_row = 151,
+         .keys = 33,
+         .prefix_row = 70,
+         .prefix = 64},
+        {.query_row = 184,
+         .queries = 5,
+         .key_row = 184,
+         .keys = 5,
+         .prefix_row = 70,
+         .prefix = 127},
+    };
+    struct device *d = cpu_device_open(F32, 0);
+    float *q = random_matrix(ROWS * HEADS * HEAD), *k = random_matrix(ROWS * KV * HEAD);
+    float *v = random_matrix(ROWS * KV * HEAD), *pk = random_matrix(PREFIX_ROWS * KV * HEAD);
+    float *pv = random_matrix(PREFIX_ROWS * KV * HEAD);
+    float *out = random_matrix(ROWS * HEADS * HEAD), *lse = random_matrix(ROWS * HEADS);
+    for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
+        struct attention a = {.q = q,
+                              .k = k,
+                              .v = v,
+                              .prefix_k = pk,
+                              .prefix_v = pv,
+                              .spans = spans,
+                              .spans_at = spans,
+                              .n_spans = sizeof spans / sizeof *spans,
+                              .heads = HEADS,
+                              .kv_heads = KV,
+                              .head_dim = HEAD,
+                              .window = windows[w],
+                              .scale = 0.7f,
+                              .out = out,
+                              .lse = lse};
+        d->attention(d, &a);
+        for (int i = 0; i < a.n_spans; i++)
+            for (int t = 0; t < spans[i].queries; t++)
+                for (int h = 0; h < HEADS; h++) {
+                    double expected[HEAD], expected_lse;
+                    plain_attention(&a, &spans[i], t, h, expected, &expected_lse);
+                    int row = spans[i].query_row + t;
+                    assert_true(fabs(expected_lse - (double)lse[row * HEADS + h]) < 1e-5);
+                    for (int e = 0; e < HEAD; e++)
+                        assert_true(fabs(expected[e] - (double)out[(row * HEADS + h) * HEAD + e]) <
+                                    1e-6);
+                }
+    }
+    free(q);
+    free(k);
+    free(v);
+    free(pk);
+    free(pv);
+    free(out);
+    free(lse);
+    d->close(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(half_types_convert_exactly),
+        cmocka_unit_test(exponential_is_right_to_2e_7),
+        cmocka_unit_test(products_are_right_and_rows_independent),
+        cmocka_unit_test(rms_norm_rope_and_swiglu_follow_their_formulas),
+        cmocka_unit_test(attention_sees_prefix_window_and_own_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
