@@ -196,7 +196,7 @@ static void plain_attention(const struct attention *a, const struct attention_sp
 {
     int position = s->prefix + s->keys - s->queries + token, kv = head / (a->heads / a->kv_heads);
     int from = a->window && position - a->window + 1 > 0 ? position - a->window + 1 : 0;
-    double weights[512], sum = 0;
+    double weights[512] = {0}, sum = 0;
     const float *q = a->q + ((s->query_row + token) * a->heads + head) * a->head_dim;
     for (int i = 0; i < a->head_dim; i++)
         out[i] = 0;
