@@ -458,6 +458,7 @@ void adapter_write(const struct adapter *a, const char *folder, const char *base
                             .data = l->b};
     }
     char *path = xasprintf("%s/adapter_model.safetensors", folder);
+    outfile_remove_stale(path);
     json_t *metadata = json_pack("{s:s}", "format", "pt");
     safetensors_write(path, tensors, n, metadata);
     json_decref(metadata);

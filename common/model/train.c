@@ -5,6 +5,7 @@
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
+#include "common/util/outfile.h"
 #include "common/util/philox.h"
 #include "common/util/progress.h"
 
@@ -175,6 +176,15 @@ static void order_epoch(struct run *r, unsigned long epoch)
 
 /* ---- steps ---- */
 
+static _Noreturn void die_diverged(const struct run *r, const char *what, const char *id)
+{
+    bool saved = r->files->every && r->place.step >= r->files->every;
+    die(EX_DATAERR, "step %lu%s%s%s: %s is not a finite number; try a lower --lr, or --clip. %s%s",
+        r->place.step + 1, id ? " (id " : "", id ? id : "", id ? ")" : "", what,
+        saved ? "The last checkpoint is whole: " : "No checkpoint was due yet",
+        saved ? r->files->checkpoint : "");
+}
+
 /* One pass over `count` examples from number `first` of the order: adds their gradients, for a mean
  * over `total` examples, and returns their share of the mean loss. */
 static double run_pass(struct run *r, int first, int count, int total, double *gradient_s)
@@ -198,12 +208,7 @@ static double run_pass(struct run *r, int first, int count, int total, double *g
             loss_value(&r->settings->loss, x, r->set->targets + (size_t)example * classes, classes,
                        log_alpha0, gradient, &by_s);
         if (!isfinite(value))
-            die(EX_DATAERR,
-                "step %lu: the loss is not a finite number at id %s; try a lower --lr, or --clip. "
-                "%s",
-                r->place.step + 1, r->set->ids[example],
-                r->files->every && r->place.step >= r->files->every ? "The last checkpoint is whole"
-                                                                    : "No checkpoint was due yet");
+            die_diverged(r, "the loss", r->set->ids[example]);
         loss += value / total;
         *gradient_s += by_s / total;
         for (size_t c = 0; c < classes; c++)
@@ -233,8 +238,7 @@ static void run_step(struct run *r, int first)
 
     double norm = gradient_norm(r->parameters, r->n_parameters);
     if (!isfinite(norm))
-        die(EX_DATAERR, "step %lu: a gradient is not a finite number; try a lower --lr",
-            r->place.step + 1);
+        die_diverged(r, "a gradient", NULL);
     if (s->clip > 0)
         clip_gradients(r->parameters, r->n_parameters, norm, s->clip);
     double rate = s->rate * schedule_factor(&r->schedule, r->place.step);
@@ -249,26 +253,32 @@ static void run_step(struct run *r, int first)
 
 /* ---- files ---- */
 
+/* The length of the log's lines up to a step, its heading included. */
+static long kept_length(FILE *log, unsigned long last)
+{
+    char line[256];
+    unsigned long step;
+    long keep = 0;
+    while (fgets(line, sizeof line, log) && strchr(line, '\n') &&
+           (keep == 0 || (sscanf(line, "%lu", &step) == 1 && step <= last)))
+        keep = ftell(log);
+    return keep;
+}
+
 /* The log of a run that goes on keeps the lines of the steps it has taken. */
 static void open_log(struct run *r)
 {
     const char *path = r->files->log;
     if (!path)
         return;
-    r->log = fopen(path, r->place.step ? "r+" : "w");
-    if (!r->log && errno == ENOENT)
-        r->log = fopen(path, "w");
+    struct stat st;
+    bool goes_on = r->place.step && !stat(path, &st) && S_ISREG(st.st_mode);
+    r->log = fopen(path, goes_on ? "r+" : "w");
     if (!r->log)
         die(EX_CANTCREAT, "%s: cannot be written: %s", path, strerror(errno));
-    char line[256];
-    unsigned long step;
-    long keep = 0;
-    while (fgets(line, sizeof line, r->log) && strchr(line, '\n') &&
-           (keep == 0 || (sscanf(line, "%lu", &step) == 1 && step <= r->place.step)))
-        keep = ftell(r->log);
-    if (fseek(r->log, keep, SEEK_SET) || ftruncate(fileno(r->log), keep))
-        die(EX_CANTCREAT, "%s: cannot be cut to step %lu: %s", path, r->place.step,
-            strerror(errno));
+    long keep = goes_on ? kept_length(r->log, r->place.step) : 0;
+    if (goes_on && (fseek(r->log, keep, SEEK_SET) || ftruncate(fileno(r->log), keep)))
+        die(EX_IOERR, "%s: cannot be cut to step %lu: %s", path, r->place.step, strerror(errno));
     if (keep == 0)
         fputs("step\tloss\tlr\n", r->log);
 }
@@ -351,6 +361,7 @@ void train(struct model *m, const struct training_set *t, const struct train_set
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
     collect_parameters(&r);
     check_folder(files->folder);
+    outfile_remove_stale(files->checkpoint);
     bool done = false;
     if (files->resume) {
         if (checkpoint_read(files->checkpoint, r.parameters, r.n_parameters, &r.place,

@@ -3,6 +3,7 @@
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -126,4 +127,20 @@ void outfile_finish(struct outfile *f)
     free(f->temporary);
     free(f->path);
     free(f);
+}
+
+void outfile_remove_stale(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? xasprintf("%.*s", (int)(slash - path + 1), path) : xstrdup(".");
+    char *prefix = xasprintf("%s.part.", name);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (!strncmp(e->d_name, prefix, strlen(prefix)) &&
+            strlen(e->d_name) == strlen(prefix) + strlen("XXXXXX"))
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    free(folder);
+    free(prefix);
 }

@@ -17,4 +17,7 @@ const char *outfile_name(const struct outfile *f);
 /* Flushes, syncs, renames and frees; dies with EX_IOERR when anything was not written. */
 void outfile_finish(struct outfile *f);
 
+/* Removes what programs that were killed left unfinished beside path. */
+void outfile_remove_stale(const char *path);
+
 #endif

@@ -1,0 +1,265 @@
+# lora-train: its losses against PyTorch's, interruption, and what it says to bad input. The streams
+# and the losses are made by tests/oracle/lora_streams.py.
+
+setup() {
+    data=$BATS_TEST_DIRNAME/../data/lora/streams
+    models=$BATS_TEST_DIRNAME/../data/engine
+    model=$models/llama-tied
+    export OMP_NUM_THREADS=1
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+train() { # OPTION...
+    lora-train --model "$model" --rank 4 --alpha 8 "$@" "$data/tokens.mp"
+}
+
+teach() { # OPTION...
+    train --teacher "$data/teacher.mp" "$@"
+}
+
+# The worst relative difference of the losses in a log from a column of PyTorch's.
+worst_difference() { # LOG COLUMN
+    paste "$1" "$data/curves.tsv" | awk -v name="$2" '
+        NR == 1 { for (i = 4; i <= NF; i++) if ($i == name) column = i; next }
+        { d = ($2 - $column) / $column; d = d < 0 ? -d : d; if (d > worst) worst = d; steps++ }
+        END { if (steps != 50) worst = "not-50-steps"; print worst }'
+}
+
+like_pytorch() { # COLUMN OPTION...
+    local column=$1
+    shift
+    train --lr 3e-3 --dropout 0 --batch 5 --epochs 10 --clip 1 --schedule cosine --warmup 5 --log log.tsv -o a.lora "$@"
+    awk -v d="$(worst_difference log.tsv "$column")" 'BEGIN { exit !(d < 1e-4) }'
+}
+
+@test "fifty steps with the softmax loss follow PyTorch's" {
+    like_pytorch softmax --teacher "$data/teacher.mp" --loss softmax
+}
+
+@test "fifty steps on labels follow PyTorch's" {
+    like_pytorch labels --loss labels
+}
+
+@test "fifty steps with the Dirichlet loss follow PyTorch's" {
+    like_pytorch standard --teacher "$data/teacher.mp" --loss dirichlet
+}
+
+@test "fifty steps with a fixed alpha0 follow PyTorch's" {
+    like_pytorch fixed --teacher "$data/teacher.mp" --loss dirichlet --alpha0 fixed:10
+}
+
+@test "fifty steps with a learned alpha0 follow PyTorch's" {
+    like_pytorch learned --teacher "$data/teacher.mp" --loss dirichlet --alpha0 learned
+}
+
+@test "the adapter's configuration says what PEFT needs, and duq.json what it was trained on" {
+    teach --loss dirichlet --alpha0 fixed:7 --targets q,down,lm_head --rslora --epochs 1 -o a.lora
+    [ "$(jq -r '[.peft_type, .task_type, .r, .lora_alpha, .use_rslora, .bias] | join(" ")' a.lora/adapter_config.json)" = \
+        "LORA CAUSAL_LM 4 8 true none" ]
+    [ "$(jq -c '.target_modules' a.lora/adapter_config.json)" = '["q_proj","down_proj","lm_head"]' ]
+    jq -e '.head == "dirichlet" and .alpha0_mode == "fixed" and .alpha0 == 7 and .class_tokens == [3, 50, 95]
+        and .classes == ["bad", "fair", "good"]' a.lora/duq.json
+    [ "$(jq -r .model a.lora/duq.json)" = "$(lm-score --model "$model" "$data/tokens.mp" | rec to-json --header | head -n 1 | jq -r .model)" ]
+}
+
+@test "the adapter has the same bytes for any number of threads" {
+    for threads in 1 2 3; do
+        teach --threads $threads --epochs 4 --lr 1e-3 -o $threads.lora
+    done
+    cmp 1.lora/adapter_model.safetensors 2.lora/adapter_model.safetensors
+    cmp 1.lora/adapter_model.safetensors 3.lora/adapter_model.safetensors
+}
+
+@test "seed, order and dropout each change the adapter" {
+    teach --epochs 2 -o plain.lora
+    teach --epochs 2 --seed 1 -o seed.lora
+    teach --epochs 2 --shuffle -o shuffle.lora
+    teach --epochs 2 --dropout 0 -o dropout.lora
+    for other in seed shuffle dropout; do
+        run cmp -s plain.lora/adapter_model.safetensors $other.lora/adapter_model.safetensors
+        [ "$status" -eq 1 ]
+    done
+}
+
+@test "accumulated passes are the steps of one large batch" {
+    teach --dropout 0 --lr 1e-3 --batch 12 --epochs 5 --log large.tsv -o large.lora
+    teach --dropout 0 --lr 1e-3 --batch 4 --accumulate 3 --epochs 5 --log small.tsv -o small.lora
+    paste large.tsv small.tsv | awk 'NR > 1 { d = $2 / $5 - 1; if (d < -1e-5 || d > 1e-5) exit 1; n++ } END { exit n != 10 }'
+}
+
+# ---- interruption ----
+
+# Where it is put in the background, its process is lora-train itself: exec.
+long_run() { # FOLDER OPTION...
+    local run=${runner-}
+    $run lora-train --model "$model" --rank 4 --alpha 8 --teacher "$data/teacher.mp" --loss dirichlet --alpha0 learned \
+        --batch 4 --epochs 60 --shuffle --checkpoint-every 7 "$data/tokens.mp" -o "$@"
+}
+
+@test "killed at any moment and resumed, the adapter and the log have the same bytes" {
+    long_run whole.lora --log whole.tsv
+    kills=0
+    for i in {1..60}; do
+        runner=exec long_run cut.lora --log cut.tsv --resume &
+        pid=$!
+        sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
+        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
+        wait $pid && break
+    done
+    [ $kills -gt 2 ]
+    long_run cut.lora --log cut.tsv --resume
+    for file in adapter_model.safetensors adapter_config.json duq.json; do
+        cmp whole.lora/$file cut.lora/$file
+    done
+    cmp whole.tsv cut.tsv
+    [ ! -e cut.lora.checkpoint ]
+}
+
+# Leaves half.lora.checkpoint.
+interrupt() {
+    for i in {1..200}; do
+        runner=exec long_run half.lora &
+        pid=$!
+        while [ ! -e half.lora.checkpoint ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+        kill -9 $pid 2>/dev/null
+        wait $pid || true
+        [ ! -e half.lora.checkpoint ] || return 0
+    done
+    return 1
+}
+
+@test "an interrupted training is not begun anew by mistake" {
+    interrupt
+    run long_run half.lora
+    [ "$status" -eq 73 ]
+    [[ $output == *"half.lora.checkpoint: a training was interrupted; go on with --resume"* ]]
+    [ -e half.lora.checkpoint ]
+}
+
+@test "a run that is complete is left alone by --resume" {
+    long_run done.lora
+    before=$(stat -c %Y.%i done.lora/adapter_model.safetensors)
+    run long_run done.lora -v --resume
+    [ "$status" -eq 0 ]
+    [[ $output == *"done.lora: already complete"* ]]
+    [ "$before" = "$(stat -c %Y.%i done.lora/adapter_model.safetensors)" ]
+}
+
+@test "a checkpoint of other settings is refused by the setting's name" {
+    interrupt
+    cp half.lora.checkpoint before
+    run long_run half.lora --resume --lr 1e-4
+    [ "$status" -eq 65 ]
+    [[ $output == *"half.lora.checkpoint: made with learning_rate = "*", which is now 0.0001"* ]]
+    run long_run half.lora --resume --seed 5
+    [[ $output == *"made with seed = 0, which is now 5"* ]]
+    model=$models/llama-yarn run long_run half.lora --resume
+    [[ $output == *"made with model = "* ]]
+    cmp before half.lora.checkpoint
+}
+
+@test "a damaged checkpoint is refused" {
+    interrupt
+    size=$(stat -c %s half.lora.checkpoint)
+    cp half.lora.checkpoint good
+    printf 'x' | dd of=half.lora.checkpoint bs=1 seek=$((size - 100)) conv=notrunc status=none
+    run long_run half.lora --resume
+    [ "$status" -eq 65 ]
+    [[ $output == *"half.lora.checkpoint: the checkpoint is damaged"* ]]
+    head -c $((size / 2)) good >half.lora.checkpoint
+    run long_run half.lora --resume
+    [ "$status" -eq 65 ]
+    [[ $output == *"half.lora.checkpoint"* ]]
+    cp "$model/model.safetensors" half.lora.checkpoint
+    run long_run half.lora --resume
+    [ "$status" -eq 65 ]
+    [[ $output == *"not a checkpoint of lora-train"* ]]
+}
+
+@test "a full disk is an error and leaves the last checkpoint whole" {
+    interrupt
+    cp half.lora.checkpoint before
+    # Files may grow to 20 KiB only: writing the next checkpoint fails.
+    run bash -c 'trap "" XFSZ; ulimit -f 20; exec lora-train "$@"' - --model "$model" --rank 4 --alpha 8 \
+        --teacher "$data/teacher.mp" --loss dirichlet --alpha0 learned --batch 4 --epochs 60 --shuffle \
+        --checkpoint-every 7 -o half.lora --resume "$data/tokens.mp"
+    [ "$status" -eq 74 ]
+    [[ $output == *"half.lora.checkpoint: not written: File too large"* ]]
+    cmp before half.lora.checkpoint
+    [ -z "$(ls half.lora.checkpoint.part.* 2>/dev/null)" ]
+    long_run half.lora --resume
+    [ -e half.lora/adapter_config.json ]
+    run teach --log /dev/full -o other.lora
+    [ "$status" -eq 74 ]
+    [[ $output == *"/dev/full: not written"* ]]
+}
+
+@test "a loss that is not finite ends the training and keeps the checkpoint" {
+    run teach --lr 1000 --epochs 50 --checkpoint-every 1 -o a.lora
+    [ "$status" -eq 65 ]
+    [[ $output == *"is not a finite number; try a lower --lr"* ]]
+    [[ $output == *"The last checkpoint is whole: a.lora.checkpoint"* ]]
+    [ -e a.lora.checkpoint ]
+    [ ! -e a.lora/adapter_config.json ]
+}
+
+# ---- bad input ----
+
+refused() { # STATUS MESSAGE OPTION...
+    local want=$1 message=$2
+    shift 2
+    run lora-train --model "$model" -o refused.lora "$@"
+    echo "$output"
+    [ "$status" -eq "$want" ]
+    [[ $output == *"$message"* ]]
+    [ ! -e refused.lora/adapter_config.json ]
+}
+
+@test "teacher and tokens that do not match are refused by the id" {
+    refused 65 "tokens.mp: record 24 (id t23): $data/teacher-less.mp holds no prediction of this id" \
+        --teacher "$data/teacher-less.mp" "$data/tokens.mp"
+    refused 65 "record 2 (id t1): its label is 1, in $data/teacher-labels.mp it is 0" \
+        --teacher "$data/teacher-labels.mp" "$data/tokens.mp"
+    refused 65 'teacher-classes.mp: the classes are ["a","b","c"]' \
+        --teacher "$data/teacher-classes.mp" "$data/tokens.mp"
+    refused 65 "teacher-twice.mp: record 25 (id t0): this id comes twice" \
+        --teacher "$data/teacher-twice.mp" "$data/tokens.mp"
+    run train --teacher "$data/teacher-more.mp" -o more.lora --epochs 1
+    [ "$status" -eq 0 ]
+    [[ $output == *"teacher-more.mp: 1 of its 25 predictions are of no text"* ]]
+}
+
+@test "a teacher without what the loss needs is refused" {
+    refused 65 "teacher-no-members.mp: record 1 (id t0): no members" \
+        --loss dirichlet --teacher "$data/teacher-no-members.mp" "$data/tokens.mp"
+    refused 65 "no 'weights' of members" --loss dirichlet --teacher "$data/teacher-no-weights.mp" "$data/tokens.mp"
+    refused 65 "record 1 (id t0): 4 members, but the header has 2 weights" \
+        --loss dirichlet --teacher "$data/teacher-few-weights.mp" "$data/tokens.mp"
+    refused 65 "record 4 (id t3): the probabilities sum to 0.9" --teacher "$data/teacher-sum.mp" "$data/tokens.mp"
+    refused 65 "record 1 (id t0): no label, which --loss labels needs" --loss labels "$data/tokens-unlabelled.mp"
+    train --teacher "$data/teacher-no-members.mp" --loss softmax --epochs 1 -o a.lora
+}
+
+@test "tokens that the model cannot take are refused" {
+    refused 65 "(id x): token 96 is not in the model's vocabulary of 96" --loss labels "$data/tokens-strange.mp"
+    refused 65 "(id x): 513 tokens, but the model takes 512" --loss labels "$data/tokens-long.mp"
+    refused 65 "no 'class_tokens'" --loss labels "$data/tokens-no-classes.mp"
+    refused 65 "tokens-cut.mp" --loss labels "$data/tokens-cut.mp"
+    refused 65 "holds no records" --loss labels "$data/tokens-empty.mp"
+}
+
+@test "usage errors say what is wrong" {
+    refused 64 "--teacher FILE is needed" "$data/tokens.mp"
+    refused 64 "--loss: 'mse' is none of" --loss mse
+    refused 64 "--alpha0 goes with --loss dirichlet" --loss labels --alpha0 learned
+    refused 64 "--alpha0: 'often' is none of" --alpha0 often
+    refused 64 "--targets: 'z' is none of" --targets q,z
+    refused 64 "--loss labels learns from the tokens' labels" --loss labels --teacher t
+    run lora-train --model "$model" --loss labels "$data/tokens.mp"
+    [ "$status" -eq 64 ]
+    [[ $output == *"-o ADAPTER is needed"* ]]
+    touch file
+    run train --loss labels -o file
+    [ "$status" -eq 73 ]
+    [[ $output == *"file: not a folder"* ]]
+}

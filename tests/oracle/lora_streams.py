@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""What the tests of lora-train read, and PyTorch's answers.
+
+usage: lora_streams.py streams FOLDER                  token streams, teachers, and bad ones
+       lora_streams.py curves LORA-TRAIN MODEL FOLDER  losses of 50 steps by transformers + PEFT + torch.optim.AdamW
+
+The streams' texts are random tokens of the small models of tests/data/engine; half of them begin alike.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import duq_stream
+
+CLASSES, CLASS_TOKENS, N, MEMBERS = ["bad", "fair", "good"], [3, 50, 95], 24, 4
+FLOOR = 1e-8
+
+
+def texts():
+    rng = np.random.default_rng(7)
+    shared = [1, *rng.integers(3, 96, 12).tolist()]
+    return [(shared if i % 2 else [1]) + rng.integers(3, 96, 2 + i % 5).tolist() for i in range(N)]
+
+
+def members():
+    rng = np.random.default_rng(8)
+    logits = rng.normal(size=(N, 1, 3)) * 2 + rng.normal(size=(N, MEMBERS, 3))
+    p = np.exp(logits)
+    return p / p.sum(2, keepdims=True)
+
+
+WEIGHTS = [0.4, 0.3, 0.2, 0.1]
+LABELS = [i * 7 % 3 for i in range(N)]
+
+
+def token_records(labels=LABELS):
+    return [{"id": f"t{i}", "prompt": 0, "tokens": np.array(t, "<i4"), "label": labels[i]} for i, t in enumerate(texts())]
+
+
+def token_header(**more):
+    return {"schema": "tokens", "classes": CLASSES, "class_tokens": CLASS_TOKENS, "prompts": 1, "made": [], **more}
+
+
+def teacher_header(**more):
+    return {"schema": "prediction", "classes": CLASSES, "head": "ensemble", "weights": WEIGHTS, "made": [], **more}
+
+
+def teacher_records():
+    return [{"id": f"t{i}", "label": LABELS[i], "probs": np.einsum("m,mc->c", WEIGHTS, m), "members": m,
+             "total": 0.5, "aleatoric": 0.4, "epistemic": 0.1} for i, m in enumerate(members())]
+
+
+def streams(folder):
+    def tokens(name, header, records, close=True):
+        duq_stream.write(os.path.join(folder, f"tokens{name}.mp"), header, records, close)
+
+    def teacher(name, header, records):
+        duq_stream.write(os.path.join(folder, f"teacher{name}.mp"), header, records)
+
+    tokens("", token_header(), token_records())
+    tokens("-unlabelled", token_header(), token_records([None] * N))
+    tokens("-cut", token_header(), token_records(), close=False)
+    tokens("-empty", token_header(), [])
+    tokens("-strange", token_header(), token_records() + [
+        {"id": "x", "prompt": 0, "tokens": np.array([1, 96], "<i4"), "label": 0}])
+    tokens("-long", token_header(), [{"id": "x", "prompt": 0, "tokens": np.ones(513, "<i4"), "label": 0}])
+    tokens("-other-classes", token_header(class_tokens=[3, 50, 94]), token_records())
+    tokens("-no-classes", {"schema": "tokens", "made": []}, token_records())
+    good = teacher_records()
+    teacher("", teacher_header(), good)
+    teacher("-more", teacher_header(), good + [dict(good[0], id="u")])
+    teacher("-less", teacher_header(), good[:-1])
+    teacher("-twice", teacher_header(), good + good[:1])
+    teacher("-no-weights", {k: v for k, v in teacher_header().items() if k != "weights"}, good)
+    teacher("-few-weights", teacher_header(weights=[0.5, 0.5]), good)
+    teacher("-no-members", teacher_header(), [{k: v for k, v in r.items() if k != "members"} for r in good])
+    teacher("-classes", teacher_header(classes=["a", "b", "c"]), good)
+    teacher("-labels", teacher_header(), [dict(r, label=0) for r in good])
+    teacher("-sum", teacher_header(), good[:3] + [dict(good[3], probs=np.array([0.5, 0.2, 0.2]))])
+
+
+def loss_of(kind, logits, p, labels, s):
+    if kind == "labels":
+        return F.cross_entropy(logits, labels)
+    mixture = torch.einsum("m,bmc->bc", torch.tensor(WEIGHTS, dtype=p.dtype), p)
+    if kind == "softmax":
+        return F.kl_div(F.log_softmax(logits, 1), mixture, reduction="batchmean")
+    alpha = 1 + F.softplus(logits)
+    if kind == "fixed":
+        alpha = alpha * (10 / alpha.sum(1, keepdim=True))
+    density = (torch.lgamma(alpha.sum(1)) - torch.lgamma(alpha).sum(1)
+               + torch.einsum("m,bmc,bc->b", torch.tensor(WEIGHTS, dtype=p.dtype), (p + FLOOR).log(), alpha - 1))
+    loss = -density.mean()
+    if kind == "learned":
+        loss = loss + ((alpha.sum(1) - s.exp()) ** 2).mean()
+    return loss
+
+
+OPTIONS = {"softmax": ["--loss", "softmax"], "labels": ["--loss", "labels"],
+           "standard": ["--loss", "dirichlet"], "fixed": ["--loss", "dirichlet", "--alpha0", "fixed:10"],
+           "learned": ["--loss", "dirichlet", "--alpha0", "learned"]}
+# 10 epochs of 5 batches, the last of them smaller.
+COMMON = ["--lr", "3e-3", "--dropout", "0", "--rank", "4", "--alpha", "8", "--batch", "5", "--epochs", "10",
+          "--compute", "f32", "--clip", "1", "--schedule", "cosine", "--warmup", "5"]
+
+
+def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epochs=10, batch=5, rate=3e-3):
+    """Losses of PyTorch's run from the initial adapter that lora-train draws."""
+    import peft
+    from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
+    with tempfile.TemporaryDirectory() as work:
+        # So small a rate leaves the initial values as they are.
+        start = os.path.join(work, "start")
+        teacher = [] if kind == "labels" else ["--teacher", os.path.join(data, "teacher.mp")]
+        subprocess.run([lora_train, "--model", model_folder, *teacher, *OPTIONS[kind], *COMMON, "--lr", "1e-30",
+                        "--epochs", "1", "-o", start, os.path.join(data, "tokens.mp")], check=True)
+        base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+        model = peft.PeftModel.from_pretrained(base, start, is_trainable=True)
+    parameters = [q for q in model.parameters() if q.requires_grad]
+    s = torch.nn.Parameter(torch.tensor(2.3025851))
+    groups = [{"params": parameters, "lr": rate}] + ([{"params": [s], "lr": 1e-3}] if kind == "learned" else [])
+    optimizer = torch.optim.AdamW(groups)
+    per_epoch = -(-len(texts) // batch)
+    schedule = get_cosine_schedule_with_warmup(optimizer, 5, epochs * per_epoch)
+    everything = [q for g in groups for q in g["params"]]
+    losses = []
+    for _ in range(epochs):
+        for first in range(0, len(texts), batch):
+            rows = slice(first, first + batch)
+            logits = torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, classes]
+                                  for t in texts[rows]])
+            loss = loss_of(kind, logits, p[rows], labels[rows], s)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(everything, 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+    return losses
+
+
+def curves(lora_train, model_folder, folder):
+    answers = {kind: curve(lora_train, model_folder, folder, kind, texts(),
+                           torch.tensor(members(), dtype=torch.float32), torch.tensor(LABELS), CLASS_TOKENS)
+               for kind in OPTIONS}
+    with open(os.path.join(folder, "curves.tsv"), "w") as f:
+        print("step", *answers, sep="\t", file=f)
+        for i, row in enumerate(zip(*answers.values())):
+            print(i + 1, *(f"{v:.8g}" for v in row), sep="\t", file=f)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] == "streams":
+        streams(sys.argv[2])
+    elif len(sys.argv) == 5 and sys.argv[1] == "curves":
+        curves(*sys.argv[2:])
+    else:
+        sys.exit(__doc__)
