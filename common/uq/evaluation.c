@@ -5,8 +5,10 @@
 #include "common/uq/ranking.h"
 #include "common/uq/risk.h"
 #include "common/util/mem.h"
+#include "common/util/progress.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -277,9 +279,18 @@ static void find_intervals(const struct evaluation_settings *e, struct statistic
 {
     size_t r = e->replicates;
     double *values = xreallocarray(NULL, r * s->count, sizeof *values);
+    unsigned long done = 0;
+    progress_start("replicates", r);
 #pragma omp parallel for schedule(dynamic)
-    for (size_t i = 0; i < r; i++)
+    for (size_t i = 0; i < r; i++) {
         replicate(e, s, i, values + i * s->count);
+        unsigned long now;
+#pragma omp atomic capture
+        now = ++done;
+        if (omp_get_thread_num() == 0) /* the line on the terminal is one thread's */
+            progress_update(now);
+    }
+    progress_end();
     double *of_one = xreallocarray(NULL, r, sizeof *of_one);
     for (size_t j = 0; j < s->count; j++) {
         for (size_t i = 0; i < r; i++)

@@ -132,6 +132,27 @@ static void bootstrap_intervals_agree_with_scipys(void **state)
     prediction_set_free(s);
 }
 
+static void scores_of_any_sign_and_size_are_ranked(void **state)
+{
+    (void)state;
+    struct scored s[500];
+    uint64_t x = 1;
+    for (size_t i = 0; i < 500; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        double v = (double)(int64_t)x / (i % 3 ? 1 : 1e30);
+        s[i] = (struct scored){i % 5 ? v : (double)(i % 4) - 2, i % 2};
+    }
+    s[7].score = 0.0;
+    s[8].score = -0.0;
+    s[9].score = INFINITY;
+    s[10].score = -INFINITY;
+    rank_scores(s, 500);
+    for (size_t i = 1; i < 500; i++)
+        assert_true(s[i - 1].score >= s[i].score);
+    assert_true(s[0].score == INFINITY && s[499].score == -INFINITY);
+    rank_scores(s, 0);
+}
+
 /* The mean over all orders of equally uncertain texts, by hand: 1 certain right one, then a tie of
  * one wrong and one right. */
 static void ties_count_as_the_mean_over_their_orders(void **state)
@@ -170,6 +191,7 @@ int main(void)
         cmocka_unit_test(the_average_member_is_the_mean_of_each_members_metrics),
         cmocka_unit_test(detection_agrees_with_scikit_learn_and_scipy),
         cmocka_unit_test(bootstrap_intervals_agree_with_scipys),
+        cmocka_unit_test(scores_of_any_sign_and_size_are_ranked),
         cmocka_unit_test(ties_count_as_the_mean_over_their_orders),
         cmocka_unit_test(an_interval_is_numpys_quantiles),
     };

@@ -1,11 +1,15 @@
-"""Writes score streams to tests/data/uq/fit-*.mp and, to tests/data/uq/fit.json, their optimal prompt weights and an
-ensemble's predictions, computed by numpy and scipy alone.
+"""Optimal prompt weights and an ensemble's predictions, computed by numpy and scipy alone.
+
+  bpe_fit.py record FOLDER       writes score streams fit-*.mp and fit.json there: what make test compares with
+  bpe_fit.py check BPE-FIT       fresh random scores, that program's weights and predictions against scipy's
 
 The weights come from SLSQP on the simplex, started from several points, and are accepted only when the first-order
 conditions of the optimum hold: for the paper's objective w is refined by root finding on w = softmax(grad / lambda).
 """
 import json
+import subprocess
 import sys
+import tempfile
 
 import numpy as np
 from scipy.optimize import minimize, root
@@ -13,11 +17,10 @@ from scipy.special import log_softmax, softmax
 
 import duq_stream
 
-folder = sys.argv[1] if len(sys.argv) > 1 else "tests/data/uq"
 LAMBDA = 0.1
 
 
-def scores(name, rng, texts, prompts, classes, make):
+def scores(folder, name, rng, texts, prompts, classes, make):
     labels = rng.integers(0, classes, texts)
     logits = np.stack([[make(n, i, labels[n]) for i in range(prompts)] for n in range(texts)]).astype(np.float32)
     header = {"schema": "scores", "task": "oracle", "classes": [f"class {c}" for c in range(classes)],
@@ -71,50 +74,90 @@ def optimum(kind, p):
     return best
 
 
-rng = np.random.default_rng(7)
-answers = {}
-cases = {
-    "random": (30, 9, 2, lambda n, i, y: rng.normal(0, 2, 2) + 1.5 * (np.arange(2) == y)),
-    "three": (40, 4, 3, lambda n, i, y: rng.normal(0, 1 + i, 3) + (2 - 0.5 * i) * (np.arange(3) == y)),
-    # Prompt 0 is always right and sure, prompt 1 always wrong, prompts 2 and 3 know nothing.
-    "hopeless": (20, 4, 2, lambda n, i, y: (np.arange(2) == y) * [30, -30, 0, 0][i] * 1.0),
-    "one-text": (1, 5, 2, lambda n, i, y: rng.normal(0, 2, 2)),
-    "one-prompt": (10, 1, 2, lambda n, i, y: rng.normal(0, 2, 2)),
-}
-for name, (texts, prompts, classes, make) in cases.items():
-    logits, labels = scores(name, rng, texts, prompts, classes, make)
-    p = members(logits)[np.arange(texts), :, labels]
-    answers[name] = {}
-    for kind in ("paper", "published"):
-        w = optimum(kind, p)
-        answers[name][kind] = {"optimum": objective(kind, p, w), "weights": w.tolist()}
+def cases(rng):
+    """name -> texts, prompts, classes, logits of text n under prompt i with label y"""
+    copy = {}
 
-# Prompt 2 repeats prompt 0: they share their weight equally. One prompt's logits are not numbers.
-copy = {}
+    def with_twin(n, i, y):
+        if i != 2:
+            copy[n, i] = rng.normal(0, 2, 2) + (np.arange(2) == y)
+        if (n, i) == (3, 1):
+            return np.array([np.nan, 1])
+        if (n, i) == (4, 1):
+            return np.array([np.inf, 1])
+        return copy[n, 0 if i == 2 else i]
 
-
-def with_twin(n, i, y):
-    if i != 2:
-        copy[n, i] = rng.normal(0, 2, 2) + (np.arange(2) == y)
-    if (n, i) == (3, 1):
-        return np.array([np.nan, 1])
-    if (n, i) == (4, 1):
-        return np.array([np.inf, 1])
-    return copy[n, 0 if i == 2 else i]
+    return {
+        "random": (30, 9, 2, lambda n, i, y: rng.normal(0, 2, 2) + 1.5 * (np.arange(2) == y)),
+        "three": (40, 4, 3, lambda n, i, y: rng.normal(0, 1 + i, 3) + (2 - 0.5 * i) * (np.arange(3) == y)),
+        # Prompt 0 is always right and sure, prompt 1 always wrong, prompts 2 and 3 know nothing.
+        "hopeless": (20, 4, 2, lambda n, i, y: (np.arange(2) == y) * [30, -30, 0, 0][i] * 1.0),
+        "one-text": (1, 5, 2, lambda n, i, y: rng.normal(0, 2, 2)),
+        "one-prompt": (10, 1, 2, lambda n, i, y: rng.normal(0, 2, 2)),
+        # Prompt 2 repeats prompt 0: they share their weight equally. Prompt 1 has logits that are not numbers.
+        "twins": (12, 3, 2, with_twin),
+    }
 
 
-logits, labels = scores("twins", rng, 12, 3, 2, with_twin)
-m = members(logits)
-p = m[np.arange(12), :, labels]
-answers["twins"] = {}
-for kind in ("paper", "published"):
-    w = optimum(kind, p)
-    answers["twins"][kind] = {"optimum": objective(kind, p, w), "weights": w.tolist()}
-w = np.array(answers["twins"]["paper"]["weights"])
-mixture = np.einsum("i,nic->nc", w, m)
-total = -(mixture * np.log(mixture)).sum(-1)
-aleatoric = -np.einsum("i,nic->n", w, m * np.log(m))
-answers["twins"]["predictions"] = {"probs": mixture.tolist(), "members": m.tolist(), "total": total.tolist(),
-                                   "aleatoric": aleatoric.tolist(), "epistemic": (total - aleatoric).tolist()}
-with open(f"{folder}/fit.json", "w") as f:
-    json.dump(answers, f, indent=1)
+def predictions(m, w):
+    mixture = np.einsum("i,nic->nc", w, m)
+    total = -(mixture * np.log(mixture)).sum(-1)
+    aleatoric = -np.einsum("i,nic->n", w, m * np.log(m))
+    return {"probs": mixture, "members": m, "total": total, "aleatoric": aleatoric, "epistemic": total - aleatoric}
+
+
+def solve(folder, rng):
+    """name -> (members, probabilities of the labels, kind -> weights)"""
+    out = {}
+    for name, (texts, prompts, classes, make) in cases(rng).items():
+        logits, labels = scores(folder, name, rng, texts, prompts, classes, make)
+        m = members(logits)
+        p = m[np.arange(texts), :, labels]
+        out[name] = m, p, {kind: optimum(kind, p) for kind in ("paper", "published")}
+    return out
+
+
+def record(folder):
+    answers = {}
+    for name, (m, p, weights) in solve(folder, np.random.default_rng(7)).items():
+        answers[name] = {kind: {"optimum": objective(kind, p, w), "weights": w.tolist()}
+                         for kind, w in weights.items()}
+        if name == "twins":
+            answers[name]["predictions"] = {k: v.tolist() for k, v in predictions(m, weights["paper"]).items()}
+    with open(f"{folder}/fit.json", "w") as f:
+        json.dump(answers, f, indent=1)
+
+
+def check(program):
+    compared = 0
+    worst = {"objective": 0.0, "prediction": 0.0}
+    for seed in range(100, 105):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, (m, p, weights) in solve(folder, np.random.default_rng(seed)).items():
+                for kind, w in weights.items():
+                    file = f"{folder}/fit-{name}.mp"
+                    subprocess.run([program, "-q", "--objective", kind, "-o", "w.mp", file], check=True, cwd=folder)
+                    header, records = duq_stream.read(f"{folder}/w.mp")
+                    got = np.array([r["weight"] for r in records])
+                    best = objective(kind, p, w)
+                    assert header["fit"]["gap"] <= 1e-8 and abs(got.sum() - 1) < 1e-12
+                    assert abs(header["fit"]["optimum"] - objective(kind, p, got)) < 1e-9
+                    # scipy's point is feasible: ours may be better than it, and worse by no more than the gap.
+                    worst["objective"] = max(worst["objective"], best - objective(kind, p, got))
+                    subprocess.run([program, "-q", "--apply", "w.mp", "-o", "p.mp", file], check=True, cwd=folder)
+                    _, records = duq_stream.read(f"{folder}/p.mp", {"probs": "f8", "members": "f8"})
+                    want = predictions(m, got)
+                    for field, values in want.items():
+                        have = np.array([r[field] for r in records]).reshape(values.shape)
+                        worst["prediction"] = max(worst["prediction"], np.abs(have - values).max())
+                    compared += 1
+    print(f"bpe-fit: {compared} fits, at most {worst['objective']:.1e} below scipy's optimum; "
+          f"predictions within {worst['prediction']:.1e} of numpy's")
+    return 0 if worst["objective"] <= 1e-8 and worst["prediction"] < 1e-12 else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "record":
+        record(sys.argv[2])
+    else:
+        sys.exit(check(sys.argv[2]))
