@@ -1,4 +1,4 @@
-# The teacher's whole pipeline on the embedded model: what flows between the programs, that a stage
+# The whole job on the embedded model, teacher and student: what flows between the programs, that a stage
 # which dies takes the later ones with it, and that how the work is cut up changes no score.
 
 setup_file() {
@@ -17,6 +17,14 @@ setup_file() {
     done
     bpe-fit val.scores.mp >weights.mp
     bpe-fit --apply weights.mp test.scores.mp >teacher.mp
+    student test.mp >student.tokens.mp
+    lora-train --model "$M" --teacher teacher.mp --loss dirichlet --epochs 2 --rank 2 --batch 8 \
+        -o dirichlet.lora student.tokens.mp
+    lm-score --model "$M" --adapter dirichlet.lora --head dirichlet student.tokens.mp >student.mp
+}
+
+student() {
+    prompt-expand --task "$T" --instruction best:weights.mp --zero-shot "$1" | tok --model "$M"
 }
 
 setup() {
@@ -35,11 +43,14 @@ records() {
     [ "$(rec count -q test.scores.mp)" = $((16 * 9)) ]
     [ "$(rec count -q weights.mp)" = 9 ]
     [ "$(rec count -q teacher.mp)" = 16 ]
+    [ "$(rec count -q student.tokens.mp)" = 16 ]
+    [ "$(rec count -q student.mp)" = 16 ]
 }
 
 @test "ids and labels survive every step, in order" {
     records test.mp | jq -c '[.id, .label]' >"$new/texts"
     records teacher.mp | jq -c '[.id, .label]' | cmp - "$new/texts"
+    records student.mp | jq -c '[.id, .label]' | cmp - "$new/texts"
     records test.scores.mp | jq -c 'select(.prompt == 8) | [.id, .label]' | cmp - "$new/texts"
 }
 
@@ -48,6 +59,26 @@ records() {
     [ "$(jq -r '[.made[].program] | join(" ")' "$new/header")" = \
         "rec rec prompt-expand tok lm-score bpe-fit" ]
     [ "$(jq -c '[.task, .classes]' "$new/header")" = '["sst2",["negative","positive"]]' ]
+}
+
+@test "the student sees the instruction with the highest weight, and no shots" {
+    best=$(records weights.mp | jq -s 'max_by(.weight).prompt')
+    [ "$(records student.tokens.mp | jq -s 'map(.prompt) | unique[]')" = "$best" ]
+    tok --decode --model "$M" student.tokens.mp | records | head -n 1 | jq -r .text >"$new/prompt"
+    [ "$(head -n 1 "$new/prompt")" = "$(jq -r ".instructions[$best]" "$T")" ]
+    [ "$(wc -l <"$new/prompt")" = 6 ]
+}
+
+@test "teacher and student stand side by side, and against texts of another kind" {
+    rec from-csv --id COMMENT_ID --text CONTENT "$M/../data/youtube.csv" | rec head -n 16 >"$new/ood.mp"
+    student "$new/ood.mp" | lm-score --model "$M" --adapter dirichlet.lora --head dirichlet \
+        >"$new/ood.predictions.mp"
+    dir-eval --json teacher=teacher.mp dirichlet=student.mp \
+        --ood dirichlet:youtube="$new/ood.predictions.mp" >"$new/report"
+    jq -e '[.sets[].name] == ["teacher", "dirichlet"]' "$new/report"
+    jq -e '.sets[] | .metrics | .accuracy.value > 0.5 and .ece.value < 0.5' "$new/report"
+    jq -e '.detection[0] | [.set, .against] == ["dirichlet", "youtube"] and
+        (.metrics.auroc_total | .n == 32 and .value >= 0 and .value <= 1)' "$new/report"
 }
 
 @test "one pipeline gives what the steps give" {
@@ -110,6 +141,7 @@ records() {
 stages=('prompt-expand --task $T --shots shots.mp:test.mp'
     'tok --model $M:test.prompts.mp'
     'lm-score --model $M:test.tokens.mp'
+    'lm-score --model $M --adapter dirichlet.lora:student.tokens.mp'
     'bpe-fit:val.scores.mp'
     'bpe-fit --apply weights.mp:test.scores.mp')
 
@@ -125,10 +157,16 @@ stages=('prompt-expand --task $T --shots shots.mp:test.mp'
     done
     run dir-eval <(head -c -60 teacher.mp)
     [ "$status" = 65 ]
+    run lora-train --model "$M" --teacher <(head -c -60 teacher.mp) -o "$new/a.lora" student.tokens.mp
+    [ "$status" = 65 ]
+    run lora-train --model "$M" --teacher teacher.mp -o "$new/a.lora" <(head -c -60 student.tokens.mp)
+    [ "$status" = 65 ]
+    [ ! -e "$new/a.lora" ]
 }
 
 @test "when a stage is killed the next one ends with status 65 and leaves no output" {
     mkfifo "$new/in" "$new/link"
+    stages=("${stages[@]:0:3}" 'bpe-fit --apply weights.mp:test.scores.mp')
     for i in 0 1 2; do
         eval "killed=(${stages[i]%:*}) next=(${stages[i + 1]%:*})"
         input=${stages[i]##*:}
@@ -168,4 +206,26 @@ stages=('prompt-expand --task $T --shots shots.mp:test.mp'
         tok --model "$M" | lm-score --model "$M" | bpe-fit --apply weights.mp >"$0/out.mp"' "$new"
     [ "$status" = 65 ]
     [[ $output == *"prompt-expand: "*"tok: "*"lm-score: "*"bpe-fit: "* ]]
+}
+
+# The section's indented lines; in a block with a line "$ COMMAND" only such lines are commands.
+readme_commands() {
+    sed -n '/^## On a model/,/^## Manual/p' "$1" | awk '
+        function flush() { if (shows) printf "%s", typed; else printf "%s", all; all = typed = ""; shows = 0 }
+        /^    / { line = substr($0, 5); all = all line "\n"
+                  if (sub(/^\$ /, "", line)) { shows = 1; typed = typed line "\n" } }
+        /^[^ ]/ { flush() }
+        END { flush() }'
+}
+
+@test "the commands in the README do what they say, here on the embedded model and fewer texts" {
+    root=$(realpath "$BATS_TEST_DIRNAME/../..")
+    cd "$new" && ln -s "$root/examples" "$root/pipelines" .
+    readme_commands "$root/README.md" |
+        sed 's/-n \(100\|200\|1000\)/-n 16/; s|^PATH=[^ ]* *M=[^ ]*|M=examples/model|' >commands
+    [ "$(wc -l <commands)" -gt 15 ]
+    grep -q '^M=examples/model   T=' commands
+    bash -eu commands >said
+    rec check ./*.mp
+    grep -q '^dirichlet ' said
 }
