@@ -1,36 +1,62 @@
 #!/usr/bin/env bash
 # The main job on the embedded model, as a user would type it: shows each command line before it runs.
-# usage: examples/demo.sh [TEXTS]      how many test texts (500); run by make demo
-# Everything is written to build/demo. The model, texts and tasks are this folder's own: see make-texts
-# and train-model.
+# usage: examples/demo.sh [TEST [TRAIN]]      how many texts to test on (500), to train on (1000)
+# Run by make demo. Everything is written to build/demo. The model, texts and tasks are this folder's own: see
+# make-texts and train-model.
 # shellcheck disable=SC2016  # command lines are shown before their variables are expanded
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 programs=${PROGRAMS:-$build/bin}
-texts=${1:-500}
+test=${1:-500}
+train=${2:-1000}
+# Threads that spin while they wait cost more than they save in a model this small.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 run() {
     printf '+ %s\n' "$1"
     eval "$1"
 }
-note() { printf '\n# %s\n' "$*"; }
+note() {
+    echo
+    printf '# %s\n' "$@"
+}
 
-note 'A model, a task with nine instructions, and texts with labels: shots, validation, test.'
+note 'A model, a task with nine instructions, and labelled texts: to train on, shots, validation, test.'
 run "PATH=$programs:\$PATH D=$build/demo M=examples/model T=examples/sst2/task.json"
 run 'mkdir -p $D'
 run 'rec from-csv --id idx --text sentence --label label --classes negative,positive examples/data/sst2.csv >$D/all.mp'
+run "rec head -n $train \$D/all.mp >\$D/train.mp"
 run 'rec head --skip 1000 -n 45 $D/all.mp >$D/shots.mp'
 run 'rec head --skip 1045 -n 100 $D/all.mp >$D/val.mp'
-run "rec head --skip 1145 -n $texts \$D/all.mp >\$D/test.mp"
+run "rec head --skip 1145 -n $test \$D/all.mp >\$D/test.mp"
 
 note 'The teacher: every instruction with five shots of its own, weighted by how well it does on the validation texts.'
 run 'teacher() { prompt-expand --task $T --shots $D/shots.mp "$1" | tok --model $M | lm-score --model $M; }'
 run 'teacher $D/val.mp | bpe-fit >$D/weights.mp'
+run 'teacher $D/train.mp | bpe-fit --apply $D/weights.mp >$D/teacher.train.mp'
 run 'teacher $D/test.mp | bpe-fit --apply $D/weights.mp >$D/teacher.test.mp'
 run 'rec to-json $D/weights.mp | jq -c .'
 run 'rec head -n 3 $D/teacher.test.mp | rec to-json | jq -c "del(.members)"'
 
-note 'The ensemble beside the average of its prompts.'
-run 'dir-eval --members teacher=$D/teacher.test.mp'
+note 'The students: LoRA adapters that say in one pass of one prompt, without shots, what the teacher says in nine.'
+run 'student() { prompt-expand --task $T --instruction best:$D/weights.mp --zero-shot "$1" | tok --model $M; }'
+for loss in softmax dirichlet; do
+    run "student \$D/train.mp | lora-train --model \$M --teacher \$D/teacher.train.mp --loss $loss --lr 1e-3 --epochs 3 --log \$D/$loss.tsv -o \$D/$loss.lora"
+    run "student \$D/test.mp | lm-score --model \$M --adapter \$D/$loss.lora --head $loss >\$D/$loss.test.mp"
+done
+run 'student $D/test.mp | lm-score --model $M --head softmax >$D/untrained.test.mp'
+
+note 'Texts of another kind, comments under videos, given to all of them as if they were about films.'
+run 'rec from-csv --id COMMENT_ID --text CONTENT examples/data/youtube.csv >$D/comments.mp'
+run "rec head --skip 1145 -n $test \$D/comments.mp >\$D/other.mp"
+run 'teacher $D/other.mp | bpe-fit --apply $D/weights.mp >$D/teacher.other.mp'
+for loss in softmax dirichlet; do
+    run "student \$D/other.mp | lm-score --model \$M --adapter \$D/$loss.lora --head $loss >\$D/$loss.other.mp"
+done
+
+note 'All of it side by side: how right, how well calibrated, and how well uncertainty gives the other texts away.' \
+    'teacher/prompts is the average of the single few-shot prompts; untrained is the student before its training.'
+run 'dir-eval -q --members untrained=$D/untrained.test.mp teacher=$D/teacher.test.mp softmax=$D/softmax.test.mp dirichlet=$D/dirichlet.test.mp --ood teacher:comments=$D/teacher.other.mp --ood softmax:comments=$D/softmax.other.mp --ood dirichlet:comments=$D/dirichlet.other.mp --curve softmax=$D/softmax.tsv --curve dirichlet=$D/dirichlet.tsv --figures $D/figures'
+run 'ls $D/figures'
 printf '\n# done in %s s\n' $SECONDS

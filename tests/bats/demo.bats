@@ -4,7 +4,7 @@
 
 setup_file() {
     export DEMO=$BATS_FILE_TMPDIR/demo
-    BUILD=$BATS_FILE_TMPDIR PROGRAMS=$BUILD/bin "$BATS_TEST_DIRNAME/../../examples/demo.sh" 100 \
+    BUILD=$BATS_FILE_TMPDIR PROGRAMS=$BUILD/bin "$BATS_TEST_DIRNAME/../../examples/demo.sh" 100 200 \
         >"$BATS_FILE_TMPDIR/output"
     export OUTPUT=$BATS_FILE_TMPDIR/output
 }
@@ -28,6 +28,15 @@ agree() {
     grep -q '^+ teacher \$D/val.mp | bpe-fit >\$D/weights.mp$' "$OUTPUT"
     grep -q '^teacher  *100 ' "$OUTPUT"
     grep -q '^teacher/prompts  *100 ' "$OUTPUT"
+}
+
+@test "the demo compares both students and detects the texts of another kind" {
+    grep -q '^+ student \$D/train.mp | lora-train .* --loss dirichlet ' "$OUTPUT"
+    for set in untrained softmax dirichlet; do
+        grep -Eq "^$set  *100 ( *[01]\.[0-9]{4}){7}$" "$OUTPUT"
+    done
+    grep -Eq "^dirichlet  *comments  *epistemic  *200 ( *[01]\.[0-9]{4}){4}$" "$OUTPUT"
+    ls "$DEMO"/figures/*.svg
 }
 
 @test "the demo's figures are those of transformers within what bf16 products allow" {
