@@ -31,7 +31,7 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh pipelines/*.sh examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh pipelines/*.sh examples/*.sh)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -94,6 +94,12 @@ check: all $(C_TESTS)
 	BUILD='$(BUILD)' ./tests/run
 
 # Every comparison runs, whatever became of the one before.
+bench: all
+	@failed=; for script in tests/bench/*.sh; do \
+	    echo "== $$script"; \
+	    BUILD='$(BUILD)' PYTHON='$(PYTHON)' $$script || failed="$$failed $$script"; \
+	done; [ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
+
 check-oracle: all
 	@failed=; for script in tests/oracle/check-*.sh; do \
 	    echo "== $$script"; \

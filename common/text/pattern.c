@@ -3,6 +3,7 @@
 
 #include "common/text/regex_dialect.h"
 #include "common/text/unicode.h"
+#include "common/text/unicode_recent.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
@@ -16,7 +17,8 @@ struct pattern {
     pcre2_code *code; /* NULL: a literal */
     pcre2_match_data *found;
     pcre2_match_context *context;
-    pcre2_jit_stack *stack;
+    pcre2_jit_stack *stack; /* NULL: not compiled to machine code */
+    struct buf stand_in;    /* the text being searched, when it is not as it was given */
 };
 
 /* A text of a megabyte may need many steps; PCRE2's default limits are for web forms. */
@@ -89,12 +91,37 @@ void pattern_free(struct pattern *p)
     pcre2_match_data_free(p->found);
     pcre2_match_context_free(p->context);
     pcre2_jit_stack_free(p->stack);
+    buf_free(&p->stand_in);
     free(p->source);
     free(p);
 }
 
+/* The text with characters that PCRE2 may know otherwise replaced by others of the same length. */
+static const char *with_stand_ins(struct pattern *p, const char *text, size_t len)
+{
+    bool changed = false;
+    struct buf one = {0};
+    for (size_t i = 0, n; i < len; i += n) {
+        uint32_t code = utf8_get(text + i, &n), other = unicode_stand_in(code);
+        if (other == code)
+            continue;
+        if (!changed) {
+            p->stand_in.len = 0;
+            buf_add(&p->stand_in, text, len);
+            changed = true;
+        }
+        one.len = 0;
+        utf8_add(&one, other);
+        memcpy(p->stand_in.data + i, one.data, n);
+    }
+    buf_free(&one);
+    return changed ? p->stand_in.data : text;
+}
+
 struct pattern_search pattern_start(struct pattern *p, const char *text, size_t len)
 {
+    if (p->code)
+        text = with_stand_ins(p, text, len);
     return (struct pattern_search){p, text, len, 0, false, 0};
 }
 
@@ -116,8 +143,10 @@ bool pattern_next(struct pattern_search *s, size_t *start, size_t *end)
     if (!p->code)
         return literal_next(s, start, end);
     while (s->at <= s->len) {
-        int n = pcre2_match(p->code, (PCRE2_SPTR)s->text, s->len, s->at, PCRE2_NO_UTF_CHECK,
-                            p->found, p->context);
+        int n = p->stack ? pcre2_jit_match(p->code, (PCRE2_SPTR)s->text, s->len, s->at, 0, p->found,
+                                           p->context)
+                         : pcre2_match(p->code, (PCRE2_SPTR)s->text, s->len, s->at,
+                                       PCRE2_NO_UTF_CHECK, p->found, p->context);
         if (n == PCRE2_ERROR_NOMATCH)
             return false;
         if (n < 0) {

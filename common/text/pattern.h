@@ -25,7 +25,7 @@ struct pattern_search {
     bool any;        /* a match was found before, */
     size_t last_end; /* and ended here */
 };
-/* text is UTF-8. */
+/* text is UTF-8. One search at a time per pattern. */
 struct pattern_search pattern_start(struct pattern *p, const char *text, size_t len);
 /* The next match that does not overlap those before; an empty one never directly after another
  * match. False when there are no more. */

@@ -16,9 +16,10 @@
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}!-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"      \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"                 \
     "\\x{3001}-\\x{d7ff}\\x{e000}-\\x{10ffff}"
-/* Alphabetic, M, Nd, Pc; PCRE2's own \w is L, N and the underscore. */
+/* Alphabetic, M, Nd, Pc, and of Latin-1 the numbers; PCRE2's own \w is L, N and the underscore. */
 #define WORD                                                                                       \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                    \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe\\x{24b6}-\\x{24e9}\\x{1f130}-"    \
+    "\\x{1f149}"                                                                                   \
     "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 #define BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
 #define NOT_BOUNDARY "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
@@ -242,7 +243,7 @@ static const char *interval(const char **at, struct buf *out)
 const char *regex_from_oniguruma(const char *pattern, struct buf *out)
 {
     const char *p = pattern, *problem = NULL;
-    while (*p && !problem) {
+    while (!problem && *p) {
         switch (*p) {
         case '\\':
             problem = escape(&p, false, out);

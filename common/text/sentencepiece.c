@@ -59,6 +59,16 @@ static void need(const struct protobuf *p, const char *path)
         die(EX_DATAERR, "%s: damaged or cut off: not a whole SentencePiece model", path);
 }
 
+static bool is_byte_name(const struct sp_piece *p)
+{
+    unsigned byte;
+    int end = 0;
+    char name[8] = "";
+    if (p->len == 6)
+        memcpy(name, p->s, 6);
+    return sscanf(name, "<0x%2x>%n", &byte, &end) == 1 && end == 6;
+}
+
 static void read_piece(struct reader *r, const struct protobuf_field *whole)
 {
     struct protobuf p = {whole->bytes, whole->len, false};
@@ -80,6 +90,9 @@ static void read_piece(struct reader *r, const struct protobuf_field *whole)
     need(&p, r->t->path);
     if (piece.len == 0 || utf8_invalid_at(piece.s, piece.len) < piece.len || isnan(piece.score))
         die(EX_DATAERR, "%s: piece %zu is empty, not UTF-8 or without a score", r->t->path, r->n);
+    if (piece.type == PIECE_BYTE && !is_byte_name(&piece))
+        die(EX_DATAERR, "%s: piece %zu is of the type BYTE, but not spelt <0xNN>", r->t->path,
+            r->n);
     if (piece.type == PIECE_UNUSED)
         die(EX_DATAERR, "%s: piece %zu is of the type UNUSED, which is not supported", r->t->path,
             r->n);

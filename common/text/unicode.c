@@ -1,5 +1,6 @@
 #include "common/text/unicode.h"
 
+#include "common/text/unicode_recent.h"
 #include "common/util/utf8.h"
 
 #include <utf8proc.h>
@@ -69,17 +70,23 @@ bool unicode_is_space(uint32_t c)
            c == 0x205F || c == 0x3000;
 }
 
+static utf8proc_category_t category(uint32_t c)
+{
+    return utf8proc_category((utf8proc_int32_t)unicode_stand_in(c));
+}
+
 bool unicode_is_number(uint32_t c)
 {
     if (c < 0x80)
         return c >= '0' && c <= '9';
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+    utf8proc_category_t k = category(c);
+    return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO ||
+           unicode_is_recent_number(c);
 }
 
 bool unicode_is_word(uint32_t c)
 {
-    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    switch (category(c)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:

@@ -43,9 +43,9 @@ void utf8_add_lossy(struct buf *b, const char *s, size_t len);
 
 /* White_Space. */
 bool unicode_is_space(uint32_t code);
-/* General category N. */
+/* General category N (Unicode 17, as Rust's library has it). */
 bool unicode_is_number(uint32_t code);
-/* A word character: Alphabetic, M, Nd, Pc or Join_Control (Unicode TR 18). */
+/* A word character: Alphabetic, M, Nd, Pc or Join_Control (Unicode TR 18, of Unicode 16). */
 bool unicode_is_word(uint32_t code);
 
 /* Byte-level alphabet (GPT-2): each byte as a printable code point, and back (-1: not one). */

@@ -1,6 +1,7 @@
 #include "common/text/unicode_forms.h"
 
 #include "common/text/unicode.h"
+#include "common/text/unicode_recent.h"
 #include "common/util/diag.h"
 
 #include <stdlib.h>
@@ -58,15 +59,16 @@ static void order_marks(utf8proc_int32_t *codes, size_t n)
     }
 }
 
-void unicode_to_form(enum unicode_form form, const char *s, size_t len, struct buf *out)
+/* Decomposes, orders and composes a stretch of text. */
+static void stretch_to_form(enum unicode_form form, const char *s, size_t len, struct buf *out)
 {
+    enum { LONGEST = 32 }; /* U+FDFA becomes 18 characters, the most there are */
     int options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE;
     if (form == FORM_NFKC || form == FORM_NFKD)
         options |= UTF8PROC_COMPAT;
     utf8proc_int32_t *codes = NULL;
     size_t n = 0, cap = 0;
     for (size_t i = 0, bytes; i < len; i += bytes) {
-        enum { LONGEST = 32 }; /* U+FDFA becomes 18 characters, the most there are */
         if (cap - n < LONGEST) {
             cap = cap ? cap * 2 : len + LONGEST;
             codes = xreallocarray(codes, cap, sizeof *codes);
@@ -88,9 +90,23 @@ void unicode_to_form(enum unicode_form form, const char *s, size_t len, struct b
     free(codes);
 }
 
+void unicode_to_form(enum unicode_form form, const char *s, size_t len, struct buf *out)
+{
+    size_t start = 0;
+    for (size_t i = 0, n; i < len; i += n) {
+        if (!unicode_is_inert(utf8_get(s + i, &n)))
+            continue;
+        stretch_to_form(form, s + start, i - start, out);
+        buf_add(out, s + i, n);
+        start = i + n;
+    }
+    stretch_to_form(form, s + start, len - start, out);
+}
+
 void unicode_add_lower(struct buf *out, uint32_t code)
 {
-    utf8_add(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)code));
+    uint32_t recent = unicode_recent_lower(code);
+    utf8_add(out, recent != code ? recent : (uint32_t)utf8proc_tolower((utf8proc_int32_t)code));
     if (code == 0x130) /* the one whose lower case is two characters (SpecialCasing.txt) */
         utf8_add(out, 0x307);
 }

@@ -1,4 +1,5 @@
-/* Unicode normal forms and lower case (UAX 15; data from utf8proc). */
+/* Unicode normal forms and lower case (UAX 15; data from utf8proc, held to what `tokenizers` knows:
+ * unicode_recent.h). */
 #ifndef DUQ_TEXT_UNICODE_FORMS_H
 #define DUQ_TEXT_UNICODE_FORMS_H
 

@@ -4,6 +4,7 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
+    data=$BATS_TEST_DIRNAME/../data/tok
     cd "$BATS_TEST_TMPDIR" || exit 1
     # Letters of "negative", "positive" and "pos": one merge, one special token.
     cat >tokenizer.json <<'END'
@@ -114,4 +115,40 @@ refused() { # JQ_FILTER MESSAGE
     : >tokenizer.model
     run -65 tok --tokenizer tokenizer.model </dev/null
     [[ $output == *"tokenizer.model: neither a tokenizer.json nor a SentencePiece model"* ]]
+}
+
+@test "a text that is not UTF-8 is an error that names the record and the byte" {
+    run -65 tok --tokenizer "$data/gpt2.json" "$data/not-utf8.mp"
+    [[ $output == *"not-utf8.mp: record 2 (id latin): the text is not UTF-8 at byte 3"* ]]
+}
+
+@test "a SentencePiece model adds BOS unless tokenizer_config.json says not to" {
+    mkdir model
+    cp "$data/sp-identity.model" model/tokenizer.model
+    prompts negative,positive pos >prompts.mp
+    tok --model model prompts.mp >with.mp
+    echo '{"add_bos_token": false}' >model/tokenizer_config.json
+    tok --model model prompts.mp >without.mp
+    # Token ids are 32-bit: one more of them, and the class tokens the same.
+    [ $(($(stat -c %s with.mp) - $(stat -c %s without.mp))) = 4 ]
+    run -0 bash -c 'for f in with without; do rec to-json --header $f.mp | head -n 1 | jq -c .class_tokens; done | uniq | wc -l'
+    [ "$output" = 1 ]
+    tok --decode --model model with.mp | rec to-json >with.jsonl
+    tok --decode --model model without.mp | rec to-json | cmp - with.jsonl
+}
+
+@test "a folder's tokenizer.json goes before its tokenizer.model" {
+    cp "$data/sp-identity.model" tokenizer.model
+    prompts negative,positive pos >prompts.mp
+    tok --model . prompts.mp | rec to-json >by-folder
+    tok --tokenizer tokenizer.json prompts.mp | rec to-json | cmp - by-folder
+}
+
+@test "a cut tokenizer.model is refused, wherever the cut is" {
+    size=$(stat -c %s "$data/sp-identity.model")
+    for cut in 1 2 10 100 1000 $((size / 2)) $((size - 1)); do
+        head -c "$cut" "$data/sp-identity.model" >cut.model
+        run -65 tok --tokenizer cut.model </dev/null
+        [[ $output == *"cut.model: "* ]]
+    done
 }

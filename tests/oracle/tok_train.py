@@ -164,7 +164,7 @@ SENTENCEPIECE = {
 def train_sentencepiece(lines, options):
     model = io.BytesIO()
     clean = [s.replace("\0", "").replace("\n", " ") for s in lines]
-    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(clean), model_writer=model, model_type="bpe", vocab_size=SIZE + 400,
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(clean), model_writer=model, model_type="bpe", vocab_size=SIZE + 800,
                                              minloglevel=2, hard_vocab_limit=False, **options)
     return model.getvalue()
 
