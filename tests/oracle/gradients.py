@@ -2,6 +2,7 @@
 """Adapter gradients by transformers + PEFT for lora-train to be held against.
 
 usage: gradients.py record MODELS FOLDER    on the small models of tests/data/engine
+       gradients.py compare FOLDER FOLDER   whether two recordings agree to rounding
 
 For each case an adapter as PEFT saves it (random A and B), a batch of token sequences of which some begin alike, a
 teacher's members, and in double precision: the class logits, the Dirichlet loss and its gradient by every tensor of
@@ -90,8 +91,21 @@ def record(models, folder):
         json.dump(answers, f)
 
 
+def compare(one, other):
+    worst = 0
+    for name in CASES:
+        a, b = (load_file(os.path.join(f, name, "gradients.safetensors")) for f in (one, other))
+        assert a.keys() == b.keys()
+        worst = max([worst] + [((a[k] - b[k]).abs().max() / b[k].abs().max()).item() for k in a])
+    print(f"gradients: {len(CASES)} recorded cases within {worst:.2g} of PEFT's now")
+    return worst < 1e-5
+
+
 if __name__ == "__main__":
     transformers.logging.set_verbosity_error()
-    if len(sys.argv) != 4 or sys.argv[1] != "record":
+    if len(sys.argv) == 4 and sys.argv[1] == "record":
+        record(*sys.argv[2:])
+    elif len(sys.argv) == 4 and sys.argv[1] == "compare":
+        sys.exit(not compare(*sys.argv[2:]))
+    else:
         sys.exit(__doc__)
-    record(*sys.argv[2:])

@@ -3,6 +3,8 @@
 
 usage: lora_streams.py streams FOLDER                  token streams, teachers, and bad ones
        lora_streams.py curves LORA-TRAIN MODEL FOLDER  losses of 50 steps by transformers + PEFT + torch.optim.AdamW
+       lora_streams.py check BIN MODELS FOLDER         live: these again; adapters to and from PEFT; optimizer state
+                                                       after three steps; what merging changes
 
 The streams' texts are random tokens of the small models of tests/data/engine; half of them begin alike.
 """
@@ -155,8 +157,147 @@ def curves(lora_train, model_folder, folder):
             print(i + 1, *(f"{v:.8g}" for v in row), sep="\t", file=f)
 
 
+# ---- live ----
+
+def state_after(model_folder, start, options, steps, kind, rate):
+    """PyTorch's exp_avg of every adapter tensor after some steps on the whole set as one batch."""
+    import peft
+    from transformers import AutoModelForCausalLM
+    base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+    model = peft.PeftModel.from_pretrained(base, start, is_trainable=True)
+    named = {n.replace(".default.", "."): q for n, q in model.named_parameters() if q.requires_grad}
+    optimizer = torch.optim.AdamW(named.values(), lr=rate)
+    p = torch.tensor(members(), dtype=torch.float32)
+    for _ in range(steps):
+        logits = torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, CLASS_TOKENS] for t in texts()])
+        loss = loss_of(kind, logits, p, torch.tensor(LABELS), None)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return {n: optimizer.state[q]["exp_avg"] for n, q in named.items()}
+
+
+def compare_state(binaries, model_folder, folder, work):
+    """The checkpoint of a killed run holds AdamW's averages of the gradients: every tensor's worst error over its
+    largest element, against PyTorch's."""
+    import signal
+    import time
+
+    from safetensors.torch import load_file
+    rate, checkpoint = 1e-4, os.path.join(work, "a.lora.checkpoint")
+    options = ["--model", model_folder, "--teacher", os.path.join(folder, "teacher.mp"), "--loss", "dirichlet",
+               "--dropout", "0", "--rank", "4", "--batch", str(N), "--targets", "q,k,v,o,gate,up,down,lm_head",
+               "--compute", "f32", os.path.join(folder, "tokens.mp")]
+    start = os.path.join(work, "start")
+    subprocess.run([binaries + "/lora-train", *options, "--lr", "1e-30", "--epochs", "1", "-o", start], check=True)
+    run = subprocess.Popen([binaries + "/lora-train", *options, "--lr", str(rate), "--epochs", "1000000",
+                            "--checkpoint-every", "3", "-o", os.path.join(work, "a.lora")])
+    while not os.path.exists(checkpoint):
+        time.sleep(0.001)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    ours = load_file(checkpoint)
+    with open(checkpoint, "rb") as f:
+        size = int.from_bytes(f.read(8), "little")
+        steps = int(json.loads(f.read(size))["__metadata__"]["step"])
+    worst = 0
+    theirs = state_after(model_folder, start, options, steps, "standard", rate)
+    for name, want in theirs.items():
+        name = name.removeprefix("base_model.model.").removesuffix(".weight") + ".adamw_m"
+        got = ours[name].reshape(want.shape)
+        worst = max(worst, ((got - want).abs().max() / want.abs().max()).item())
+    print(f"{os.path.basename(model_folder)}: AdamW's averages of {len(theirs)} gradients after {steps} steps within "
+          f"{worst:.2g} of PyTorch's", flush=True)
+    return worst < 1e-3
+
+
+def our_logits(binaries, model_folder, folder, *options):
+    with tempfile.NamedTemporaryFile() as out:
+        subprocess.run([binaries + "/lm-score", "--model", model_folder, "--head", "none", *options,
+                        os.path.join(folder, "tokens.mp")], stdout=out, check=True)
+        _, records = duq_stream.read(out.name, {"logits": "<f4"})
+    return np.array([r["logits"] for r in records], dtype=np.float64)
+
+
+def their_logits(model):
+    with torch.no_grad():
+        return np.array([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, CLASS_TOKENS].double().numpy()
+                         for t in texts()])
+
+
+def compare_adapters(binaries, model_folder, folder, work):
+    """An adapter of ours in PEFT, the same saved by PEFT here, and merged ones."""
+    import warnings
+
+    import peft
+    from transformers import AutoModelForCausalLM
+    ours, theirs = os.path.join(work, "ours"), os.path.join(work, "theirs")
+    subprocess.run([binaries + "/lora-train", "--model", model_folder, "--teacher", os.path.join(folder, "teacher.mp"),
+                    "--loss", "dirichlet", "--lr", "3e-3", "--epochs", "20", "--rslora", "--rank", "6", "-o", ours,
+                    "--targets", "q,v,o,up,down,lm_head", os.path.join(folder, "tokens.mp")], check=True)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = peft.AutoPeftModelForCausalLM.from_pretrained(ours, dtype=torch.float32)
+    complaints = [str(w.message) for w in said if "adapter keys" in str(w.message)]
+    want = their_logits(model)
+    base = our_logits(binaries, model_folder, folder, "--compute", "f32")
+    read = np.abs(our_logits(binaries, model_folder, folder, "--adapter", ours, "--compute", "f32") - want).max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save_pretrained(theirs)
+    back = np.abs(our_logits(binaries, model_folder, folder, "--adapter", theirs, "--compute", "f32") - want).max()
+    # Merged in the type that the weights are stored in, as PEFT merges a model loaded in it.
+    stored = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto")
+    dtype, tied = stored.dtype, stored.config.tie_word_embeddings
+    merge = our_logits(binaries, model_folder, folder, "--adapter", ours, "--merge", "--compute", "f32")
+    if tied:  # PEFT's merge would change the embedding too: hold ours against the unmerged logits
+        against = np.abs(merge - want).max()
+    else:
+        against = np.abs(merge - their_logits(peft.PeftModel.from_pretrained(stored, ours).merge_and_unload().float())).max()
+    print(f"{os.path.basename(model_folder)}: the adapter moves logits by up to {np.abs(want - base).max():.3g}; read by "
+          f"PEFT ({len(complaints)} complaints about keys) they are within {read:.2g}, saved by PEFT and read here "
+          f"within {back:.2g}; merged as {dtype} they move by up to {np.abs(merge - want).max():.2g}, within "
+          f"{against:.2g} of {'the unmerged' if tied else 'PEFT merged'}", flush=True)
+    return not complaints and read < 1e-4 and back < 1e-4 and against < 1e-4
+
+
+def compare_curves(binaries, model_folder, folder, work):
+    good = True
+    with open(os.path.join(folder, "curves.tsv")) as f:
+        recorded = np.loadtxt(f, skiprows=1)[:, 1:]
+    for column, kind in enumerate(OPTIONS):
+        losses = curve(binaries + "/lora-train", model_folder, folder, kind, texts(),
+                       torch.tensor(members(), dtype=torch.float32), torch.tensor(LABELS), CLASS_TOKENS)
+        off = np.abs(recorded[:, column] / np.array(losses) - 1).max()
+        print(f"{kind}: 50 recorded losses within {off:.2g} of PyTorch's now", flush=True)
+        good &= off < 1e-4
+    return good
+
+
+def check(binaries, models, folder):
+    good = True
+    with tempfile.TemporaryDirectory() as fresh:
+        streams(fresh)
+        for name in sorted(os.listdir(fresh)):
+            with open(os.path.join(fresh, name), "rb") as a, open(os.path.join(folder, name), "rb") as b:
+                good &= a.read() == b.read()
+    print(f"the recorded streams are {'' if good else 'NOT '}what the script makes", flush=True)
+    good &= compare_curves(binaries, os.path.join(models, "llama-tied"), folder, None)
+    for name in ("mistral-window", "qwen2-bias", "llama-bias"):
+        with tempfile.TemporaryDirectory() as work:
+            good &= compare_state(binaries, os.path.join(models, name), folder, work)
+    for name in ("mistral-window", "qwen2-bias", "llama-bias", "mistral-shards", "llama-linear"):
+        with tempfile.TemporaryDirectory() as work:
+            good &= compare_adapters(binaries, os.path.join(models, name), folder, work)
+    return good
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] == "streams":
+    import transformers
+    transformers.logging.set_verbosity_error()
+    if len(sys.argv) == 5 and sys.argv[1] == "check":
+        sys.exit(not check(*sys.argv[2:]))
+    elif len(sys.argv) == 3 and sys.argv[1] == "streams":
         streams(sys.argv[2])
     elif len(sys.argv) == 5 and sys.argv[1] == "curves":
         curves(*sys.argv[2:])
