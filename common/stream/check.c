@@ -32,9 +32,8 @@ struct checker *checker_new(const struct stream_reader *r)
 }
 
 /* The record's id for messages, NULL when it has none. */
-static const char *id_of(const struct checker *c, const msgpack_object *record, struct buf *copy)
+static const char *id_of(const msgpack_object *record, struct buf *copy)
 {
-    (void)c;
     const msgpack_object *id = map_get(record, "id");
     if (!id || id->type != MSGPACK_OBJECT_STR)
         return NULL;
@@ -45,7 +44,7 @@ static const char *id_of(const struct checker *c, const msgpack_object *record, 
 static _Noreturn void bad(struct checker *c, const msgpack_object *record, const char *why)
 {
     struct buf id = {0};
-    stream_bad_record(c->r, id_of(c, record, &id), "%s", why);
+    stream_bad_record(c->r, id_of(record, &id), "%s", why);
 }
 
 /* The fields that are the key, as text: "id 'x', prompt 3". */
@@ -85,8 +84,20 @@ static void check_key(struct checker *c, const msgpack_object *record)
     c->records[n] = stream_record_number(c->r);
 }
 
+/* Where the header names no classes, the first array with a number for each tells how many. */
+static void count_classes(struct checker *c, const msgpack_object *record)
+{
+    for (size_t i = 0; i < c->schema->n_properties && !c->classes; i++) {
+        const char *name = c->schema->properties[i].name;
+        const msgpack_object *v = map_get(record, name);
+        if (v && v->type == MSGPACK_OBJECT_BIN && schema_per_class(c->schema, name, strlen(name)))
+            c->classes = v->via.bin.size / element_size(c->schema->properties[i].schema->element);
+    }
+}
+
 void checker_record(struct checker *c, const msgpack_object *record)
 {
+    count_classes(c, record);
     c->why.len = 0;
     if (!schema_check(c->schema, record, c->classes, &c->why))
         bad(c, record, buf_str(&c->why));

@@ -11,16 +11,21 @@
 
 static void print_real(struct buf *out, double v, bool single, const char *not_finite)
 {
-    if (!isfinite(v))
-        buf_addf(out, "%s", not_finite);
-    else
-        buf_addf(out, "%.*g", single ? 9 : 17, v);
+    char text[32];
+    if (isfinite(v))
+        snprintf(text, sizeof text, "%.*g", single ? 9 : 17, v);
+    const char *shown = isfinite(v) ? text : not_finite;
+    buf_add(out, shown, strlen(shown));
 }
 
 static void print_element(struct buf *out, enum element e, const char *bytes, size_t i,
                           const char *not_finite)
 {
-    print_real(out, element_at(e, bytes, i), e == ELEMENT_F32, not_finite);
+    char text[16];
+    if (e == ELEMENT_I32)
+        buf_add(out, text, (size_t)snprintf(text, sizeof text, "%d", (int)element_at(e, bytes, i)));
+    else
+        print_real(out, element_at(e, bytes, i), e == ELEMENT_F32, not_finite);
 }
 
 /* What a bin field holds, and how many numbers. */

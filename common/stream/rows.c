@@ -419,6 +419,11 @@ struct rows *rows_open(enum row_format format, char *const *paths, int count, ch
     if (format != ROWS_JSONL && !header) {
         const struct span *fields;
         r->held_row = rows_next(r, &fields);
+        if (r->held_row == ROW_END)
+            die(EX_DATAERR, "%s: empty", name_of(r));
+        if (r->held_row == ROW_BAD)
+            die(EX_DATAERR, "%s: row 1, which tells how many columns there are: %s", name_of(r),
+                rows_problem(r));
         r->held = true;
     }
     return r;

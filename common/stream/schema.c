@@ -255,7 +255,7 @@ static bool check_string(struct check *c, const struct schema *s, const char *p,
 {
     size_t bad = utf8_invalid_at(p, len);
     if (bad < len)
-        return wrong(c, "not UTF-8 (at byte %zu)", bad);
+        return wrong(c, "not UTF-8 (byte %zu of it)", bad + 1);
     if (len >= s->min_length && len <= s->max_length)
         return true;
     size_t characters = 0;

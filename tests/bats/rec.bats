@@ -164,7 +164,11 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 @test "empty tables are bad data, missing ones no input" {
     : >empty.csv
     fails 65 "empty.csv: empty, not even a header" rec from-csv --text text empty.csv
-    fails 65 "no column '1'" rec from-csv --no-header --text 1 empty.csv
+    fails 65 "empty.csv: empty" rec from-csv --no-header --text 1 empty.csv
+    fails 65 "empty.csv: empty" rec from-tsv --no-header --text 1 empty.csv
+    fails 65 "holds no records" rec from-jsonl --text a empty.csv
+    printf 'a "b",1\nc,2\n' >bad.csv
+    fails 65 "row 1, which tells how many columns" rec from-csv --no-header --text 1 bad.csv
     printf 'text\n' >header.csv
     fails 65 "holds no records" rec from-csv --text text header.csv
     fails 66 "missing.csv: No such file" rec from-csv --text text missing.csv

@@ -123,6 +123,8 @@ BAD = {  # name: (schema, header, records, what rec check says after the file's 
     "logits-size": ("scores", PAIR, [{**SCORES, "logits": b"12345"}], "record 1 (id a): field 'logits': 5 bytes are no whole number of 4-byte elements"),
     "logits-three": ("scores", PAIR, [{**SCORES, "logits": f32(1, 2, 3)}], "record 1 (id a): field 'logits': 3 numbers, but there are 2 classes"),
     "logits-four": ("scores", PAIR, [{**SCORES, "logits": f32(1, 2, 3, 4)}], "record 1 (id a): field 'logits': 4 numbers, but there are 2 classes"),
+    "logits-more": ("scores", {}, [SCORES, {**SCORES, "id": "b", "logits": f32(1, 2, 3)}], "record 2 (id b): field 'logits': 3 numbers, but there are 2 classes"),
+    "head-other": ("prediction", {"head": "hydra"}, [PREDICTION], "header: field 'head': is none of the values it may have"),
     "logits-none": ("scores", {}, [{**SCORES, "logits": b""}], "record 1 (id a): field 'logits': less than 1 numbers"),
     "logits-inf": ("scores", {}, [{**SCORES, "logits": f32(1, -math.inf)}], "record 1 (id a): field 'logits': -inf is not a finite number"),
     "tokens-minus": ("tokens", {}, [{"id": "a", "prompt": 0, "tokens": i32(1, -5)}], "record 1 (id a): field 'tokens': -5 is less than 0"),
@@ -149,7 +151,7 @@ def bad_streams():
     head = msgpack.packb({"duq": 1, "schema": "example"})
     for name, record, message in [
             ("key-twice", twice, "record 1 (id a): key 'label' comes twice"),
-            ("latin1", latin, "record 1 (id a): field 'text': not UTF-8 (at byte 0)"),
+            ("latin1", latin, "record 1 (id a): field 'text': not UTF-8 (byte 1 of it)"),
             ("key-number", number_key, "record 1 (id a): a key is not a string"),
             ("not-a-map", b"\x93\x01\x02\x03", "record 1: not a map")]:
         trailer = {"end": 1, "xxh64": f"{xxhash.xxh64_intdigest(record):016x}",
@@ -274,7 +276,7 @@ def check(rec, schemas):
             jsonschema.validate(record, load(name))
             n_verdicts += 1
     # What only our own words forbid is right by JSON Schema; what its words forbid is not.
-    own = {"label-beyond", "prompt-twice", "logits-array", "logits-three", "logits-four", "members-odd",
+    own = {"label-beyond", "logits-more", "prompt-twice", "logits-array", "logits-three", "logits-four", "members-odd",
            "weight-twice", "metrics-twice", "id-nul", "total-nan", "logits-size", "text-bin", "logits-inf"}
     for name, (schema, extra, records, _) in BAD.items():
         if name in own:
