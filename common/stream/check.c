@@ -25,7 +25,7 @@ struct checker *checker_new(const struct stream_reader *r)
     c->r = r;
     if (!schema_check_json(schema_find("header"), stream_header(r), 0, &c->why))
         die(EX_DATAERR, "%s: header: %s", stream_name(r), buf_str(&c->why));
-    c->schema = schema_find(stream_schema(r));
+    c->schema = schema_of_records(stream_schema(r));
     c->classes = json_array_size(json_object_get(stream_header(r), "classes"));
     c->keys = id_index_new();
     return c;

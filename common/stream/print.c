@@ -32,7 +32,7 @@ static void print_element(struct buf *out, enum element e, const char *bytes, si
 static enum element bin_element(const struct stream_reader *r, const msgpack_object_str *key,
                                 const msgpack_object_bin *bin, size_t *count)
 {
-    const struct schema *s = schema_find(stream_schema(r));
+    const struct schema *s = schema_of_records(stream_schema(r));
     enum element e = s ? schema_element(s, key->ptr, key->size) : ELEMENT_NONE;
     if (!e)
         stream_bad_record(r, NULL, "field '%.*s' is binary and no schema says of what",
@@ -168,7 +168,7 @@ static void add_column(struct csv_columns *c, const struct schema *s, const char
 struct csv_columns *csv_columns_new(const struct stream_reader *r, const msgpack_object *first)
 {
     struct csv_columns *c = xcalloc(1, sizeof *c);
-    const struct schema *s = schema_find(stream_schema(r));
+    const struct schema *s = schema_of_records(stream_schema(r));
     if (!s)
         die(EX_DATAERR, "%s: no schema for '%s' records", stream_name(r), stream_schema(r));
     c->classes = json_object_get(stream_header(r), "classes");

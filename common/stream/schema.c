@@ -152,9 +152,21 @@ static const struct schema *property(const struct schema *s, const char *key, si
     return NULL;
 }
 
-const json_t *schema_record_types(void)
+static const json_t *record_types(void)
 {
     return property(schema_find("header"), "schema", 6)->one_of;
+}
+
+const struct schema *schema_of_records(const char *type)
+{
+    size_t i;
+    const json_t *name;
+    json_array_foreach(record_types(), i, name)
+    {
+        if (!strcmp(json_string_value(name), type))
+            return schema_find(type);
+    }
+    return NULL;
 }
 
 /* The array by that name, of this record type or else of another one. */
@@ -165,7 +177,7 @@ static const struct schema *array_named(const struct schema *s, const char *key,
     const json_t *type;
     if (p)
         return p;
-    json_array_foreach(schema_record_types(), i, type)
+    json_array_foreach(record_types(), i, type)
     {
         p = property(schema_find(json_string_value(type)), key, len);
         if (p && p->element)

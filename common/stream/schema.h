@@ -59,8 +59,8 @@ enum {
 /* NULL when there is no schemas/NAME.json. Schemas live to the program's end. */
 const struct schema *schema_find(const char *name);
 
-/* Names of the record types, from schemas/header.json. Borrowed. */
-const json_t *schema_record_types(void);
+/* Of a record type, of those that schemas/header.json lists; NULL when it is none. */
+const struct schema *schema_of_records(const char *type);
 
 /* What a bin field of a record holds: as its own type's schema says; for a field joined from
  * another type, as that one's does. ELEMENT_NONE when no schema knows. */

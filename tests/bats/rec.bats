@@ -251,6 +251,11 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     fails 65 "record 1 (id a): field 'logits': nan is not a finite number" rec check "$data/not-finite.mp"
 }
 
+@test "streams of a type that is not known are shown where that needs no schema" {
+    rec to-json "$data/bad/schema-task.mp" | diff - <(echo '{"id":"a","text":"t","label":0}')
+    fails 65 "no schema for 'task' records" rec to-csv "$data/bad/schema-task.mp"
+}
+
 @test "a table comes back through CSV as it was" {
     examples train.csv >all.mp
     rec to-csv all.mp | diff - <(printf 'id,text,label\n7,"good, very",1\n9,"bad\nindeed",0\n12,so-so,1\n')

@@ -136,6 +136,7 @@ BAD = {  # name: (schema, header, records, what rec check says after the file's 
     "weight-twice": ("weights", {}, [{"prompt": 0, "weight": 0.5}] * 2, "record 2: prompt 0: so has record 1"),
     "metrics-twice": ("metrics", {}, [{"set": "a", "metric": "m", "value": 1.0, "n": 1}] * 2, "record 2: set 'a', metric 'm': so has record 1"),
     "schema-unknown": ("letters", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
+    "schema-task": ("task", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
     "classes-number": ("example", {"classes": [1]}, [EXAMPLE], "header: field 'classes[0]': is not of type string"),
     "made-number": ("example", {"made": [{"program": 1, "version": ""}]}, [EXAMPLE], "header: field 'made[0].program': is not of type string"),
 }
