@@ -131,7 +131,7 @@ static uint64_t pair_of(int32_t left, int32_t right)
 
 void bpe_add_merge(struct bpe *m, int32_t left, int32_t right, int32_t merged, uint32_t rank)
 {
-    if (m->merge_count * 2 >= m->merge_slots)
+    if (m->merge_count * 5 >= m->merge_slots * 3)
         grow_merges(m);
     struct merge *place = merge_place(m->merges, m->merge_slots, pair_of(left, right));
     if (place->pair == NO_PAIR)
@@ -180,14 +180,17 @@ void bpe_ready(struct bpe *m)
         m->byte_token[b] = bpe_find(m, name, strlen(name));
     }
     m->char_token = xreallocarray(NULL, 0x10000, sizeof *m->char_token);
-    struct buf one = {0};
-    for (uint32_t c = 0; c < 0x10000; c++) {
-        one.len = 0;
-        if (c < 0xD800 || c > 0xDFFF)
-            utf8_add(&one, c);
-        m->char_token[c] = one.len ? bpe_find(m, one.data, one.len) : NO_TOKEN;
+    for (uint32_t c = 0; c < 0x10000; c++)
+        m->char_token[c] = NO_TOKEN;
+    for (int32_t id = 0; id < bpe_size(m); id++) {
+        size_t len, n;
+        const char *token = bpe_token(m, id, &len);
+        if (!token || len == 0 || len != utf8_len((unsigned char)*token))
+            continue;
+        uint32_t c = utf8_get(token, &n);
+        if (c < 0x10000)
+            m->char_token[c] = id;
     }
-    buf_free(&one);
     m->split_at_spaces = may_split_at_spaces(m);
     m->cache = word_cache_new();
 }

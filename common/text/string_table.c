@@ -9,15 +9,21 @@
 
 struct entry {
     size_t start;
-    uint32_t len, hash;
+    uint32_t len;
     bool used;
+};
+
+/* The hash beside the number: strings that differ are told apart without a look at either. */
+struct slot {
+    uint32_t hash;
+    int32_t number; /* -1: free */
 };
 
 struct string_table {
     struct buf bytes;
     struct entry *entries; /* by number */
     int32_t size, cap;
-    int32_t *slots; /* numbers; -1: free; a power of two of them */
+    struct slot *slots; /* a power of two of them */
     size_t n_slots, count;
 };
 
@@ -45,9 +51,11 @@ void string_table_free(struct string_table *t)
 static size_t slot_of(const struct string_table *t, const char *s, size_t len, uint32_t hash)
 {
     size_t i = hash & (t->n_slots - 1);
-    for (; t->slots[i] >= 0; i = (i + 1) & (t->n_slots - 1)) {
-        const struct entry *e = &t->entries[t->slots[i]];
-        if (e->hash == hash && e->len == len && !memcmp(t->bytes.data + e->start, s, len))
+    for (; t->slots[i].number >= 0; i = (i + 1) & (t->n_slots - 1)) {
+        if (t->slots[i].hash != hash)
+            continue;
+        const struct entry *e = &t->entries[t->slots[i].number];
+        if (e->len == len && !memcmp(t->bytes.data + e->start, s, len))
             break;
     }
     return i;
@@ -55,18 +63,20 @@ static size_t slot_of(const struct string_table *t, const char *s, size_t len, u
 
 static void grow_slots(struct string_table *t)
 {
-    free(t->slots);
-    t->n_slots = t->n_slots ? t->n_slots * 2 : 1024;
-    t->slots = xreallocarray(NULL, t->n_slots, sizeof *t->slots);
-    memset(t->slots, 0xFF, t->n_slots * sizeof *t->slots);
-    for (int32_t k = 0; k < t->size; k++) {
-        if (!t->entries[k].used)
+    size_t n = t->n_slots ? t->n_slots * 2 : 1024;
+    struct slot *slots = xreallocarray(NULL, n, sizeof *slots);
+    memset(slots, 0xFF, n * sizeof *slots);
+    for (size_t k = 0; k < t->n_slots; k++) {
+        if (t->slots[k].number < 0)
             continue;
-        size_t i = t->entries[k].hash & (t->n_slots - 1);
-        while (t->slots[i] >= 0)
-            i = (i + 1) & (t->n_slots - 1);
-        t->slots[i] = k;
+        size_t i = t->slots[k].hash & (n - 1);
+        while (slots[i].number >= 0)
+            i = (i + 1) & (n - 1);
+        slots[i] = t->slots[k];
     }
+    free(t->slots);
+    t->slots = slots;
+    t->n_slots = n;
 }
 
 static void grow_entries(struct string_table *t, int32_t number)
@@ -87,23 +97,23 @@ bool string_table_add(struct string_table *t, const char *s, size_t len, int32_t
         grow_slots(t);
     uint32_t hash = hash_of(s, len);
     size_t slot = slot_of(t, s, len, hash);
-    if (t->slots[slot] >= 0 || (number < t->size && t->entries[number].used))
+    if (t->slots[slot].number >= 0 || (number < t->size && t->entries[number].used))
         return false;
     if (number >= t->cap)
         grow_entries(t, number);
-    t->entries[number] = (struct entry){t->bytes.len, (uint32_t)len, hash, true};
+    t->entries[number] = (struct entry){t->bytes.len, (uint32_t)len, true};
     buf_add(&t->bytes, s, len);
     buf_addc(&t->bytes, '\0');
     if (number >= t->size)
         t->size = number + 1;
-    t->slots[slot] = number;
+    t->slots[slot] = (struct slot){hash, number};
     t->count++;
     return true;
 }
 
 int32_t string_table_find(const struct string_table *t, const char *s, size_t len)
 {
-    return t->n_slots ? t->slots[slot_of(t, s, len, hash_of(s, len))] : -1;
+    return t->n_slots ? t->slots[slot_of(t, s, len, hash_of(s, len))].number : -1;
 }
 
 const char *string_table_get(const struct string_table *t, int32_t number, size_t *len)
