@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Philox streams beside those of dropout and of the initial values: the order of an epoch. */
@@ -332,7 +333,10 @@ static void close_run(struct run *r)
 static void run_epochs(struct run *r)
 {
     const struct train_settings *s = r->settings;
-    progress_start("steps", r->schedule.total);
+    unsigned long before = r->place.step;
+    struct timespec began, ended;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    progress_start("steps", r->schedule.total - before); /* those that are left */
     while (r->place.step < r->schedule.total) {
         unsigned long within = r->place.step % r->steps_per_epoch;
         order_epoch(r, r->place.step / r->steps_per_epoch);
@@ -342,10 +346,15 @@ static void run_epochs(struct run *r)
                 r->place.step < r->schedule.total)
                 checkpoint_write(r->files->checkpoint, r->parameters, r->n_parameters, &r->place,
                                  r->description);
-            progress_update(r->place.step);
+            progress_update(r->place.step - before);
         }
     }
     progress_end();
+    clock_gettime(CLOCK_MONOTONIC, &ended);
+    double seconds =
+        (double)(ended.tv_sec - began.tv_sec) + 1e-9 * (double)(ended.tv_nsec - began.tv_nsec);
+    inform("%lu steps in %.1f s: %.3g s each", r->place.step - before, seconds,
+           seconds / (double)(r->place.step > before ? r->place.step - before : 1));
 }
 
 void train(struct model *m, const struct training_set *t, const struct train_settings *s,
