@@ -11,15 +11,16 @@ import struct
 import sys
 
 SHAPES = {
-    "mistral-7b": dict(architectures=["MistralForCausalLM"], vocab_size=32768, hidden_size=4096,
-                       intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
+    "mistral-7b": dict(architectures=["MistralForCausalLM"], model_type="mistral",
+                       vocab_size=32768, hidden_size=4096, intermediate_size=14336,
+                       num_hidden_layers=32, num_attention_heads=32,
                        num_key_value_heads=8, head_dim=128, max_position_embeddings=32768,
                        rope_theta=1e6, rms_norm_eps=1e-5, sliding_window=None,
                        tie_word_embeddings=False),
-    "smollm2": dict(architectures=["LlamaForCausalLM"], vocab_size=49152, hidden_size=576,
-                    intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-                    num_key_value_heads=3, max_position_embeddings=8192, rope_theta=1e5,
-                    rms_norm_eps=1e-5, tie_word_embeddings=True),
+    "smollm2": dict(architectures=["LlamaForCausalLM"], model_type="llama", vocab_size=49152,
+                    hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+                    num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192,
+                    rope_theta=1e5, rms_norm_eps=1e-5, tie_word_embeddings=True),
 }
 SHARD = 5_000_000_000
 

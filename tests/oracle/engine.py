@@ -25,7 +25,8 @@ SMALL = dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_lay
              num_attention_heads=4, num_key_value_heads=2, head_dim=8,
              max_position_embeddings=512, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False)
 LARGE = dict(SMALL, vocab_size=4096, hidden_size=512, intermediate_size=1152, num_hidden_layers=8,
-             num_attention_heads=8, num_key_value_heads=2, head_dim=64, max_position_embeddings=4096)
+             num_attention_heads=8, num_key_value_heads=2, head_dim=64,
+             max_position_embeddings=4096)
 
 
 def cases(base, context):
@@ -147,7 +148,7 @@ def run(lm_score, folder, tokens, *options):
 
 
 def compare(lm_score, name, folder, model, texts, classes):
-    """Prints and returns whether every way of computing agrees with transformers and with itself."""
+    """Prints and returns whether all ways of computing agree with transformers and each other."""
     expected = np.array(class_logits(model, texts, classes))
     with tempfile.NamedTemporaryFile() as tokens:
         write_tokens(tokens.name, texts, classes)
