@@ -23,9 +23,9 @@ note() {
 }
 
 note 'A model, a task with nine instructions, and labelled texts: to train on, shots, validation, test.'
-run "PATH=$programs:\$PATH D=$build/demo M=examples/model T=examples/sst2/task.json"
+run "PATH=$programs:\$PATH D=$build/demo M=examples/model T=examples/amazon/task.json"
 run 'mkdir -p $D'
-run 'rec from-csv --id idx --text sentence --label label --classes negative,positive examples/data/sst2.csv >$D/all.mp'
+run 'rec from-csv --no-header --text "{2}. {3}" --label 1 --labels 1,2 --classes negative,positive examples/data/amazon.csv >$D/all.mp'
 run "rec head -n $train \$D/all.mp >\$D/train.mp"
 run 'rec head --skip 1000 -n 45 $D/all.mp >$D/shots.mp'
 run 'rec head --skip 1045 -n 100 $D/all.mp >$D/val.mp'
@@ -47,7 +47,7 @@ for loss in softmax dirichlet; do
 done
 run 'student $D/test.mp | lm-score --model $M --head softmax >$D/untrained.test.mp'
 
-note 'Texts of another kind, comments under videos, given to all of them as if they were about films.'
+note 'Texts of another kind, comments under videos, given to all of them as if they were reviews.'
 run 'rec from-csv --id COMMENT_ID --text CONTENT examples/data/youtube.csv >$D/comments.mp'
 run "rec head --skip 1145 -n $test \$D/comments.mp >\$D/other.mp"
 run 'teacher $D/other.mp | bpe-fit --apply $D/weights.mp >$D/teacher.other.mp'

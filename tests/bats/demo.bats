@@ -54,7 +54,7 @@ agree() {
     cd "$BATS_TEST_TMPDIR"
     examples=$BATS_TEST_DIRNAME/../../examples
     teacher() {
-        prompt-expand --task "$examples/sst2/task.json" --shots "$DEMO/shots.mp" "$1" |
+        prompt-expand --task "$examples/amazon/task.json" --shots "$DEMO/shots.mp" "$1" |
             tok --model "$examples/model" | lm-score --compute f32 --model "$examples/model"
     }
     teacher "$DEMO/val.mp" | bpe-fit >weights.mp

@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 out = sys.argv[1]
 texts = int(sys.argv[2]) if len(sys.argv) > 2 else 100
-task = json.load(open("examples/sst2/task.json", encoding="utf-8"))
-with open("examples/data/sst2.csv", newline="", encoding="utf-8") as file:
-    rows = [(row["sentence"], int(row["label"])) for row in csv.DictReader(file)]
+task = json.load(open("examples/amazon/task.json", encoding="utf-8"))
+with open("examples/data/amazon.csv", newline="", encoding="utf-8") as file:
+    rows = [(f"{title}. {text}", int(label) - 1) for label, title, text in csv.reader(file)]
 shots, validation, test = rows[1000:1045], rows[1045:1145], rows[1145:1145 + texts]
 tokenizer = AutoTokenizer.from_pretrained("examples/model")
 model = AutoModelForCausalLM.from_pretrained("examples/model", dtype=torch.float32).eval()
