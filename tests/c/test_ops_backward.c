@@ -257,35 +257,47 @@ static double loss_along(const double *step, void *context)
     return loss;
 }
 
+enum { LARGE_ROWS = 203 };
+
+/* Forward and backward over the large spans. x, gradient: queries, keys, values one after another.
+ */
+static void attend_large(const float *x, int window, const float *d_out, float *out, float *lse,
+                         float *work, float *gradient)
+{
+    const size_t q_size = LARGE_ROWS * HEADS * HEAD_DIM, kv_size = LARGE_ROWS * KV_HEADS * HEAD_DIM;
+    const float *k = x + q_size, *v = k + kv_size;
+    float *d_k = gradient + q_size, *d_v = d_k + kv_size;
+    struct attention forward = {x,
+                                k,
+                                v,
+                                k,
+                                v,
+                                large,
+                                large,
+                                3,
+                                HEADS,
+                                KV_HEADS,
+                                HEAD_DIM,
+                                window,
+                                (float)(1 / sqrt(HEAD_DIM)),
+                                out,
+                                lse};
+    f32_device->attention(f32_device, &forward);
+    f32_device->attention_backward(
+        f32_device,
+        &(struct attention_backward){forward, d_out, gradient, d_k, d_v, d_k, d_v, work});
+}
+
 static void attentions_gradient_is_right_over_many_blocks(void **state)
 {
     (void)state;
-    enum { ROWS = 203, N = ROWS * (HEADS + 2 * KV_HEADS) * HEAD_DIM };
-    const size_t q_size = ROWS * HEADS * HEAD_DIM, kv_size = ROWS * KV_HEADS * HEAD_DIM;
+    enum { ROWS = LARGE_ROWS, N = ROWS * (HEADS + 2 * KV_HEADS) * HEAD_DIM };
+    const size_t q_size = ROWS * HEADS * HEAD_DIM;
     for (int window = 0; window <= 90; window += 45) {
         float *x = random_floats(N, 9), *gradient = xcalloc(N, sizeof *gradient);
         float *d_out = random_floats(q_size, 10), *out = xaligned(q_size * sizeof *out);
         float lse[ROWS * HEADS], work[ROWS * HEADS];
-        struct attention forward = {x,
-                                    x + q_size,
-                                    x + q_size + kv_size,
-                                    x + q_size,
-                                    x + q_size + kv_size,
-                                    large,
-                                    large,
-                                    3,
-                                    HEADS,
-                                    KV_HEADS,
-                                    HEAD_DIM,
-                                    window,
-                                    (float)(1 / sqrt(HEAD_DIM)),
-                                    out,
-                                    lse};
-        f32_device->attention(f32_device, &forward);
-        f32_device->attention_backward(
-            f32_device, &(struct attention_backward){forward, d_out, gradient, gradient + q_size,
-                                                     gradient + q_size + kv_size, gradient + q_size,
-                                                     gradient + q_size + kv_size, work});
+        attend_large(x, window, d_out, out, lse, work, gradient);
         struct attending a = {large, 3, ROWS, window, d_out};
         for (uint32_t seed = 20; seed < 26; seed++) {
             float *direction = random_floats(N, seed);
@@ -422,8 +434,8 @@ static void rows_are_added_and_types_converted(void **state)
 static void results_do_not_depend_on_the_number_of_threads(void **state)
 {
     (void)state;
-    enum { ROWS = 203, N = ROWS * (HEADS + 2 * KV_HEADS) * HEAD_DIM, OUT = 512, IN = 640 };
-    const size_t q_size = ROWS * HEADS * HEAD_DIM, kv_size = ROWS * KV_HEADS * HEAD_DIM;
+    enum { ROWS = LARGE_ROWS, N = ROWS * (HEADS + 2 * KV_HEADS) * HEAD_DIM, OUT = 512, IN = 640 };
+    const size_t q_size = ROWS * HEADS * HEAD_DIM;
     float *x = random_floats(N, 18), *d_out = random_floats(q_size, 19),
           *out = xaligned(4 * q_size);
     float *w = random_floats(OUT * IN, 20), *dy = random_floats(ROWS * OUT, 21);
@@ -437,26 +449,7 @@ static void results_do_not_depend_on_the_number_of_threads(void **state)
     for (int t = 1; t <= 4; t++) {
         omp_set_num_threads(t);
         float *result = xcalloc(total, sizeof *result);
-        struct attention forward = {x,
-                                    x + q_size,
-                                    x + q_size + kv_size,
-                                    x + q_size,
-                                    x + q_size + kv_size,
-                                    large,
-                                    large,
-                                    3,
-                                    HEADS,
-                                    KV_HEADS,
-                                    HEAD_DIM,
-                                    0,
-                                    (float)(1 / sqrt(HEAD_DIM)),
-                                    out,
-                                    lse};
-        f32_device->attention(f32_device, &forward);
-        f32_device->attention_backward(
-            f32_device, &(struct attention_backward){forward, d_out, result, result + q_size,
-                                                     result + q_size + kv_size, result + q_size,
-                                                     result + q_size + kv_size, work});
+        attend_large(x, 0, d_out, out, lse, work, result);
         struct weight *weight = f32_device->weight_create(f32_device, w, F32, OUT, IN);
         f32_device->matmul_backward(f32_device, weight, dy, result + N, ROWS, false);
         f32_device->weight_free(f32_device, weight);
