@@ -45,9 +45,6 @@ static const struct program program = {
     "  -q, -v              quiet; say what is done and how fast\n"
     "  --help, --version\n"};
 
-/* Records are scored a window at a time: the more of them, the more prefixes are shared. */
-enum { WINDOW_RECORDS = 16384, WINDOW_TOKENS = 16 << 20 };
-
 struct entry {
     char *id;
     int prompt, label;
@@ -284,7 +281,7 @@ int main(int argc, char **argv)
     while (tokens_read(in, &t)) {
         check_tokens(in, &t, model->config);
         add_record(&window, &t);
-        if (window.n == WINDOW_RECORDS || window.n_tokens >= WINDOW_TOKENS)
+        if (window.n == SCORE_WINDOW_RECORDS || window.n_tokens >= SCORE_WINDOW_TOKENS)
             score_window(&window, scorer, &results);
     }
     if (window.n)

@@ -71,32 +71,6 @@ static void option_alpha0(const char *value, struct loss *loss)
     }
 }
 
-/* "q,k,lm_head": names with or without their _proj. */
-static void option_targets(const char *value, bool *targets)
-{
-    memset(targets, 0, PROJECTIONS * sizeof *targets);
-    for (const char *at = value; *at;) {
-        size_t n = strcspn(at, ",");
-        int found = -1;
-        for (int p = 0; p < PROJECTIONS; p++) {
-            const char *name = projection_names[p];
-            size_t whole = strlen(name), brief = p == LM_HEAD ? whole : whole - strlen("_proj");
-            if ((n == whole || n == brief) && !strncmp(at, name, n))
-                found = p;
-        }
-        if (found < 0)
-            usage_error("--targets: '%.*s' is none of q, k, v, o, gate, up, down, lm_head", (int)n,
-                        at);
-        targets[found] = true;
-        at += n;
-        at += *at == ',';
-    }
-    for (int p = 0; p < PROJECTIONS; p++)
-        if (targets[p])
-            return;
-    usage_error("--targets: names no target");
-}
-
 static enum schedule_kind option_schedule(const char *value)
 {
     if (!strcmp(value, "cosine"))
@@ -194,7 +168,7 @@ int main(int argc, char **argv)
                                .batch = 16,
                                .accumulate = 1,
                                .epochs = 10};
-    option_targets("q,k,v,o,lm_head", s.adapter.targets);
+    adapter_targets(ADAPTER_TARGETS, s.adapter.targets);
     struct train_files files = {.every = 100};
     const char *folder = NULL, *teacher = NULL, *compute = "auto", *device_name = "auto";
     bool alpha0_given = false;
@@ -234,7 +208,7 @@ int main(int argc, char **argv)
             s.adapter.dropout = option_double("--dropout", optarg, 0, 0.99);
             break;
         case TARGETS:
-            option_targets(optarg, s.adapter.targets);
+            adapter_targets(optarg, s.adapter.targets);
             break;
         case LR:
             s.rate = option_double("--lr", optarg, 1e-30, 1e3);

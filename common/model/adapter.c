@@ -4,6 +4,7 @@
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
+#include "common/util/options.h"
 #include "common/util/outfile.h"
 #include "common/util/philox.h"
 
@@ -19,6 +20,31 @@ const char *const projection_names[PROJECTIONS] = {"q_proj",    "k_proj",  "v_pr
 
 /* What PEFT puts before a module's name in a tensor's. */
 static const char peft_prefix[] = "base_model.model.";
+
+void adapter_targets(const char *list, bool *targets)
+{
+    memset(targets, 0, PROJECTIONS * sizeof *targets);
+    for (const char *at = list; *at;) {
+        size_t n = strcspn(at, ",");
+        int found = -1;
+        for (int p = 0; p < PROJECTIONS; p++) {
+            const char *name = projection_names[p];
+            size_t whole = strlen(name), brief = p == LM_HEAD ? whole : whole - strlen("_proj");
+            if ((n == whole || n == brief) && !strncmp(at, name, n))
+                found = p;
+        }
+        if (found < 0)
+            usage_error("--targets: '%.*s' is none of q, k, v, o, gate, up, down, lm_head", (int)n,
+                        at);
+        targets[found] = true;
+        at += n;
+        at += *at == ',';
+    }
+    for (int p = 0; p < PROJECTIONS; p++)
+        if (targets[p])
+            return;
+    usage_error("--targets: names no target");
+}
 
 struct lora *adapter_part(const struct adapter *a, int layer, enum projection p)
 {

@@ -36,6 +36,11 @@ struct adapter_settings {
     bool targets[PROJECTIONS];
 };
 
+/* The targets that --targets names, "q,k,lm_head", with or without their _proj; another name is a
+ * usage error. */
+void adapter_targets(const char *list, bool *targets);
+#define ADAPTER_TARGETS "q,k,v,o,lm_head"
+
 struct adapter {
     struct adapter_settings settings;
     int layers;

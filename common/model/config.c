@@ -10,7 +10,7 @@
 
 /* The file being read, for messages. */
 struct source {
-    char *path;
+    const char *path;
     json_t *root;
 };
 
@@ -188,9 +188,10 @@ static char *read_architecture(const struct source *s)
         known[0], known[1], known[2]);
 }
 
-struct config *config_read(const char *folder)
+/* folder: what messages call the model. */
+static struct config *read_config(const char *path, const char *folder)
 {
-    struct source s = {.path = xasprintf("%s/config.json", folder)};
+    struct source s = {.path = path};
     s.root = json_read_file(s.path);
     struct config *c = xcalloc(1, sizeof *c);
     c->folder = xstrdup(folder);
@@ -225,8 +226,20 @@ struct config *config_read(const char *folder)
     read_windows(&s, c);
     read_rope(&s, c);
     json_decref(s.root);
-    free(s.path);
     return c;
+}
+
+struct config *config_read(const char *folder)
+{
+    char *path = xasprintf("%s/config.json", folder);
+    struct config *c = read_config(path, folder);
+    free(path);
+    return c;
+}
+
+struct config *config_read_file(const char *path)
+{
+    return read_config(path, path);
 }
 
 void config_free(struct config *c)

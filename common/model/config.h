@@ -22,6 +22,8 @@ struct config {
 /* Reads FOLDER/config.json. Dies (EX_DATAERR), naming the file and the field, at anything it does
  * not know to compute exactly: other architectures, activations, RoPE scalings, quantisation. */
 struct config *config_read(const char *folder);
+/* The same of a file by whatever name; `folder` is then its path. */
+struct config *config_read_file(const char *path);
 void config_free(struct config *c);
 /* The fields above that shape results, for digests and messages. New reference. */
 json_t *config_json(const struct config *c);

@@ -26,6 +26,8 @@ struct safetensors {
     size_t n_files;
     struct tensor *tensors;
     size_t n_tensors;
+    bool zeros; /* see safetensors_zeros() */
+    enum dtype zeros_type;
 };
 
 /* ---- reading ---- */
@@ -235,6 +237,37 @@ struct safetensors *safetensors_open_folder(const char *folder)
     return s;
 }
 
+struct safetensors *safetensors_zeros(enum dtype type)
+{
+    struct safetensors *s = xcalloc(1, sizeof *s);
+    s->zeros = true;
+    s->zeros_type = type;
+    return s;
+}
+
+/* A tensor of zeros: pages that are never written to are not there. */
+static void add_zeros(struct safetensors *s, const char *name, int64_t rows, int64_t columns)
+{
+    struct mapped_file f = {.path = xstrdup("no file"), .header = json_string(name)};
+    f.size = (size_t)(rows * (columns ? columns : 1)) * dtype_size(s->zeros_type);
+    f.base = mmap(NULL, f.size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (f.base == MAP_FAILED)
+        die_errno("tensor %s: no room for its addresses", name);
+    s->tensors = xreallocarray(s->tensors, s->n_tensors + 1, sizeof *s->tensors);
+    s->tensors[s->n_tensors++] = (struct tensor){.name = json_string_value(f.header),
+                                                 .file = f.path,
+                                                 .dtype_name = dtype_name(s->zeros_type),
+                                                 .readable = true,
+                                                 .dtype = s->zeros_type,
+                                                 .n_dims = columns ? 2 : 1,
+                                                 .shape = {rows, columns},
+                                                 .data = f.base,
+                                                 .bytes = f.size};
+    s->files = xreallocarray(s->files, s->n_files + 1, sizeof *s->files);
+    s->files[s->n_files++] = f;
+    index_names(s);
+}
+
 size_t safetensors_count(const struct safetensors *s)
 {
     return s->n_tensors;
@@ -256,9 +289,11 @@ const json_t *safetensors_metadata(const struct safetensors *s)
     return json_object_get(s->files[0].header, "__metadata__");
 }
 
-const struct tensor *safetensors_need(const struct safetensors *s, const char *name, int64_t rows,
+const struct tensor *safetensors_need(struct safetensors *s, const char *name, int64_t rows,
                                       int64_t columns)
 {
+    if (s->zeros && !safetensors_find(s, name))
+        add_zeros(s, name, rows, columns);
     const struct tensor *t = safetensors_find(s, name);
     if (!t)
         die(EX_DATAERR, "%s: tensor %s is missing", s->files[0].path, name);

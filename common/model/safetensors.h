@@ -35,6 +35,10 @@ struct safetensors *safetensors_open_file(const char *path);
  * above, and when a tensor in the index is in none of the shards. */
 struct safetensors *safetensors_open_folder(const char *folder);
 
+/* No files: a folder that has every tensor which safetensors_need() asks for, of this type and all
+ * zero. They take no memory. */
+struct safetensors *safetensors_zeros(enum dtype type);
+
 size_t safetensors_count(const struct safetensors *s);
 /* Sorted by name. */
 const struct tensor *safetensors_at(const struct safetensors *s, size_t i);
@@ -44,7 +48,7 @@ const struct tensor *safetensors_find(const struct safetensors *s, const char *n
 const json_t *safetensors_metadata(const struct safetensors *s);
 /* Dies, naming it, when it is missing, of another shape or of a type that is not read (quantised).
  * columns 0: a vector of `rows` elements. */
-const struct tensor *safetensors_need(const struct safetensors *s, const char *name, int64_t rows,
+const struct tensor *safetensors_need(struct safetensors *s, const char *name, int64_t rows,
                                       int64_t columns);
 /* Lets the system take back the memory of a tensor that was copied; it is read anew if used. */
 void safetensors_forget(const struct tensor *t);

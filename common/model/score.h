@@ -4,6 +4,10 @@
 
 #include "common/model/forward.h"
 
+/* So many records, or the records that hold so many tokens, are worth looking through together for
+ * common prefixes: what lm-score gives scorer_run() at a time. */
+enum { SCORE_WINDOW_RECORDS = 16384, SCORE_WINDOW_TOKENS = 16 << 20 };
+
 struct score_options {
     int batch_tokens; /* tokens of one pass; a longer sequence is a pass of its own */
     bool share;       /* compute common prefixes once */

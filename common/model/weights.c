@@ -118,18 +118,33 @@ static void digest_model(struct model *m)
     XXH64_freeState(state);
 }
 
-struct model *model_open(const char *folder)
+/* Asks for every tensor once. */
+static void check_tensors(struct model *m)
 {
-    struct model *m = xcalloc(1, sizeof *m);
-    m->config = config_read(folder);
-    m->tensors = safetensors_open_folder(folder);
     struct layer nowhere;
     embedding_tensor(m);
     for (int i = 0; i < m->config->layers; i++)
         each_layer_tensor(m, i, &nowhere, check_matrix, check_vector);
     norm_tensor(m);
     output_tensor(m);
+}
+
+struct model *model_open(const char *folder)
+{
+    struct model *m = xcalloc(1, sizeof *m);
+    m->config = config_read(folder);
+    m->tensors = safetensors_open_folder(folder);
+    check_tensors(m);
     digest_model(m);
+    return m;
+}
+
+struct model *model_without_weights(const char *path, enum dtype stored)
+{
+    struct model *m = xcalloc(1, sizeof *m);
+    m->config = config_read_file(path);
+    m->tensors = safetensors_zeros(stored);
+    check_tensors(m);
     return m;
 }
 

@@ -46,6 +46,10 @@ struct model {
  */
 struct model *model_open(const char *folder);
 
+/* A model of a configuration's shape with no weights: all are zero, of the type given, and take no
+ * memory. path: a config.json. For counting what a pass takes (count_device.h). No digest. */
+struct model *model_without_weights(const char *path, enum dtype stored);
+
 /* The type that most of the weights are stored in. */
 enum dtype model_stored_type(const struct model *m);
 /* Weights in the products of one token's pass (each gives a multiplication and an addition). */

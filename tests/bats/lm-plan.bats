@@ -1,0 +1,126 @@
+# lm-plan: its options, its agreement with lm-score on a stream, and bad input. That its counts are right
+# is tests/c/test_plan.c's to show.
+
+setup() {
+    data=$BATS_TEST_DIRNAME/../data/engine
+    model=$data/llama-tied
+    mistral=$BATS_TEST_DIRNAME/../data/plan/mistral-7b.json
+    export OMP_NUM_THREADS=1
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+refuses() { # STATUS TEXT COMMAND...
+    local status_wanted=$1 text=$2
+    shift 2
+    run "$@"
+    echo "status $status: $output"
+    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
+}
+
+plan() { # OPTION...
+    lm-plan --config "$model/config.json" --gpu h100 --json "$@"
+}
+
+# The part of lm-score -v that both count.
+scored() { # OPTION...
+    lm-score -v --model "$model" -o /dev/null "$@" "$data/good.mp" 2>&1 |
+        sed -nE 's/.*: ([0-9]+) tokens in ([0-9]+) records; ([0-9]+) computed .* in ([0-9]+) passes, ([0-9]+) shared.*/\1 \2 \3 \4 \5/p'
+}
+
+planned() { # OPTION...
+    plan "$@" "$data/good.mp" |
+        jq -r '[.tokens, .records, .computed_tokens, .passes, .prefixes] | map(tostring) | join(" ")'
+}
+
+@test "what is planned is what lm-score does: tokens, computed tokens, passes, prefixes" {
+    for options in "" "--no-share" "--batch-tokens 50" "--batch-tokens 1"; do
+        # shellcheck disable=SC2086
+        ours=$(planned $options) theirs=$(scored $options)
+        echo "[$options] planned $ours, scored $theirs"
+        [ -n "$theirs" ] && [ "$ours" = "$theirs" ]
+    done
+}
+
+@test "a stream is planned as it comes off a pipe, in several files as one" {
+    rec head -n 5 "$data/good.mp" >first.mp
+    rec head --skip 5 "$data/good.mp" >rest.mp
+    plan "$data/good.mp" >whole.json
+    plan <"$data/good.mp" | cmp - whole.json
+    plan first.mp rest.mp | cmp - whole.json
+    plan -o out.json "$data/good.mp"
+    cmp out.json whole.json
+}
+
+@test "the totals are the sums of the operations, in JSON and in the table" {
+    for stage in score train; do
+        plan --stage $stage --rank 4 "$data/good.mp" >plan.json
+        jq -e 'def near(a; b): (a - b | fabs) <= 1e-9 * b;
+            (.operations | map(.flops) | add) as $flops | (.operations | map(.seconds) | add) as $s |
+            near($flops; .total.flops) and near($s; .total.seconds) and .bound_seconds == .total.seconds and
+            near(.bound_seconds + .total.launches * 4e-6; .launched_seconds)' plan.json
+        lm-plan --config "$model/config.json" --gpu h100 --stage $stage --rank 4 "$data/good.mp" >table
+        launches=$(jq .total.launches plan.json)
+        grep -E "^ +[0-9]+ +$launches " table
+        grep -q "computed from counts, not measured" table
+        grep -q "NVIDIA H100 datasheet" table
+    done
+}
+
+@test "Mistral-7B is planned from its config.json alone, within a second or so" {
+    lm-plan --config "$mistral" --gpu a100-80 --synthetic 872,9,430,35 --json >plan.json
+    # Weights: 7.25 G parameters in 2 bytes, less the output matrix, of which two rows are held.
+    jq -e '.memory.weights / 1e9 | . > 14.2 and . < 14.3' plan.json
+    jq -e '.records == 7848 and .computed_tokens == 9 * 430 + 7848 * 35' plan.json
+    # Two FLOPs for each weight and token, but for the last layer.
+    jq -e '.total.flops / (2 * .weights_in_products * .computed_tokens) | . > 0.96 and . < 1.02' plan.json
+    jq -e '.memory.fits' plan.json
+    lm-plan --config "$mistral" --gpu a100-40 --synthetic 10,1,0,8000 --stage train --json |
+        jq -e '.memory.fits | not'
+    lm-plan --config "$mistral" --gpu a100-40 --synthetic 10,1,0,8000 --stage train >table
+    grep "DOES NOT FIT; lower --batch" table
+}
+
+@test "made-up prompts share what they are said to share" {
+    plan --synthetic 3,2,20,5 | jq -e '.records == 6 and .tokens == 150 and .computed_tokens == 70 and
+        .prefixes == 2'
+    plan --synthetic 200,1,0,2 | jq -e '.computed_tokens <= 400'
+}
+
+@test "a machine of one's own takes the place of a GPU, and options change one" {
+    lm-plan --config "$model/config.json" --peak-tflops 0.8 --f32-tflops 0.4 --bandwidth 60 --memory 16 \
+        --compute f32 "$data/good.mp" >table
+    grep "this machine: 0.8 TFLOP/s in bf16 products, 0.4 in f32, 60 GB/s, 16 GB" table
+    grep "figures given by options" table
+    lm-plan --config "$model/config.json" --gpu h100 --bandwidth 4800 "$data/good.mp" >table
+    grep "989 TFLOP/s in bf16 products, 67 in f32, 4800 GB/s" table
+    grep "datasheet, changed by options" table
+}
+
+@test "wrong options are refused" {
+    refuses 64 "--config FILE is needed" lm-plan --gpu h100 "$data/good.mp"
+    refuses 64 "--gpu NAME is needed" lm-plan --config "$model/config.json" "$data/good.mp"
+    refuses 64 "none of a100-40, a100-80, h100" lm-plan --config "$model/config.json" --gpu v100 "$data/good.mp"
+    refuses 64 "neither score nor train" plan --stage both "$data/good.mp"
+    refuses 64 "neither f32 nor bf16" plan --compute fp8 "$data/good.mp"
+    refuses 64 "none of q, k, v" plan --targets x "$data/good.mp"
+    refuses 64 "rank 1 or more" plan --stage train --rank 0 "$data/good.mp"
+    refuses 64 "takes the place of files" plan --synthetic 1,1,1,1 "$data/good.mp"
+    for bad in 1,1,1 0,1,1,1 1,1,1,0 1,1,1,1x 1,1,-1,1 1,1,1,9999999 99999999,9999,1,1; do
+        refuses 64 "is not texts,prompts,shared,own" plan --synthetic $bad
+    done
+    refuses 64 "a plan is text" plan -z "$data/good.mp"
+}
+
+@test "what lm-score cannot score cannot be planned" {
+    refuses 66 "nowhere.json" lm-plan --config nowhere.json --gpu h100 "$data/good.mp"
+    jq '.architectures = ["GemmaForCausalLM"]' "$model/config.json" >changed.json
+    refuses 65 "architecture GemmaForCausalLM is not supported" \
+        lm-plan --config changed.json --gpu h100 "$data/good.mp"
+    refuses 65 "record 2 (id t1): token 96 is not in the model's vocabulary of 96" \
+        plan "$data/token-too-large.mp"
+    refuses 65 "class token 96 is not in" plan "$data/class-token-too-large.mp"
+    refuses 65 "the input holds no records" plan "$data/empty.mp"
+    head -c 2000 "$data/good.mp" >cut.mp
+    refuses 65 "cut.mp" plan -o out.json cut.mp
+    [ ! -e out.json ]
+}
