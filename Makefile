@@ -31,11 +31,11 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh pipelines/*.sh examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh examples/*.sh)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint demo test check bench check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint demo test check bench gpu-plan check-oracle lint format install uninstall clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -100,6 +100,12 @@ bench: all
 	    BUILD='$(BUILD)' PYTHON='$(PYTHON)' $$script || failed="$$failed $$script"; \
 	done; [ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
+# The tables of man/duq-gpu.7.
+gpu-plan: all
+	@for stage in score train student; do \
+	    echo "$$stage"; BUILD='$(BUILD)' tests/gpu/plan.sh $$stage || exit 1; \
+	done
+
 check-oracle: all
 	@failed=; for script in tests/oracle/check-*.sh; do \
 	    echo "== $$script"; \
@@ -143,6 +149,7 @@ help:
 	@echo 'make test       build and run every test'
 	@echo 'make deps       install what the build needs (apt), or say what to install'
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'
+	@echo 'make gpu-plan   the tables of duq-gpu(7), by lm-plan'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'

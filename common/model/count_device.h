@@ -9,7 +9,8 @@
  * Bytes: what an operation is given, read once, and what it gives, written once; accumulated
  * results are read as well. This is the least any implementation moves.
  *
- * Launches: of kernels, cuBLAS's included, that kernels/cuda makes for a call.
+ * Launches: of kernels on a GPU, cuBLAS's included, at the least: one for a call, two for a product
+ * with a bias, none for transfers.
  *
  * Time: a call takes at least the slowest of its FLOPs at the machine's rate, its bytes at its
  * memory's and what it sends to or from the host at the link's; calls follow one another. */

@@ -124,3 +124,14 @@ planned() { # OPTION...
     refuses 65 "cut.mp" plan -o out.json cut.mp
     [ ! -e out.json ]
 }
+
+@test "duq-gpu(7) has the rows that tests/gpu/plan.sh computes" {
+    root=$BATS_TEST_DIRNAME/../..
+    for stage in score train student; do
+        "$root/tests/gpu/plan.sh" $stage >rows
+        [ "$(wc -l <rows)" -eq 4 ]
+        while IFS= read -r row; do
+            grep -qxF "$row" "$root/man/duq-gpu.7" || { echo "$stage, not in the page: $row"; false; }
+        done <rows
+    done
+}
