@@ -35,7 +35,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint demo test check bench gpu-plan check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint demo test check bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -106,6 +106,10 @@ gpu-plan: all
 	    echo "$$stage"; BUILD='$(BUILD)' tests/gpu/plan.sh $$stage || exit 1; \
 	done
 
+# On a machine with a GPU; elsewhere it says so (status 69).
+gpu-check: all
+	@BUILD='$(BUILD)' tests/gpu/check.sh
+
 check-oracle: all
 	@failed=; for script in tests/oracle/check-*.sh; do \
 	    echo "== $$script"; \
@@ -150,6 +154,7 @@ help:
 	@echo 'make deps       install what the build needs (apt), or say what to install'
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'
 	@echo 'make gpu-plan   the tables of duq-gpu(7), by lm-plan'
+	@echo 'make gpu-check  where there is a GPU: compare with the processor, time, report'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
