@@ -30,7 +30,7 @@ struct plan {
     size_t n_operations;
     struct operation_count total;
 
-    /* Bytes: the model, the adapter with its gradients and optimizer state, and the most that
+    /* Bytes: the model, the adapter (in training with its gradients), and the most that
      * passes held beside them. */
     double weights, adapter, working;
 };
