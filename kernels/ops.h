@@ -15,6 +15,8 @@
 #ifndef DUQ_OPS_H
 #define DUQ_OPS_H
 
+#include "common/model/adamw.h"
+#include "common/uq/loss.h"
 #include "common/util/dtype.h"
 
 #include <stdbool.h>
@@ -83,6 +85,20 @@ struct attention_backward {
     float *dk, *dv;                 /* rows of own keys are set */
     float *d_prefix_k, *d_prefix_v; /* rows of prefixes are added to, after dk and dv are set */
     float *work;                    /* [., heads] */
+};
+
+/* The losses of a batch's rows and their gradients by the class logits (common/uq/loss.h), computed
+ * in double precision. */
+struct loss_batch {
+    struct loss loss;
+    int rows, classes;
+    int total;             /* examples that the mean is over: the gradients are divided by it */
+    double s;              /* the learned ln a0 */
+    const float *logits;   /* [rows, classes] */
+    const double *targets; /* [rows, classes] */
+    float *d_logits;       /* [rows, classes]; may be logits */
+    double *values;        /* [2, rows]: the rows' losses, then their derivatives by s; undivided */
+    double *work;          /* [2, rows, classes] */
 };
 
 struct device {
@@ -156,6 +172,14 @@ struct device {
     /* The gradients by gate and up, in the compute type. */
     void (*swiglu_backward)(struct device *, const float *gate, const float *up, const float *d_out,
                             size_t n, void *d_gate, void *d_up);
+
+    /* ---- losses and optimizer ---- */
+    void (*loss)(struct device *, const struct loss_batch *);
+    /* *sum += sum_i x[i]^2, in double precision and one order; sum is the device's. */
+    void (*add_squares)(struct device *, const float *x, size_t n, double *sum);
+    void (*scale)(struct device *, float factor, float *x, size_t n);
+    void (*adamw)(struct device *, const struct adamw_factors *, const float *gradient,
+                  float *value, float *m, float *v, size_t n);
 };
 
 /* threads: 0 for all of them. Dies (EX_UNAVAILABLE) when the processor cannot do `compute`. */

@@ -15,7 +15,8 @@ enum {
     SWIGLU_WORK = 4,
     DROPOUT_WORK = 2,
     RMSNORM_BACKWARD_WORK = 10,
-    SWIGLU_BACKWARD_WORK = 8
+    SWIGLU_BACKWARD_WORK = 8,
+    ADAMW_WORK = 12
 };
 
 struct weight {
@@ -434,6 +435,48 @@ static void count_swiglu_backward(struct device *d, const float *gate, const flo
                          .written = 2 * (double)(n * dtype_size(d->compute))});
 }
 
+static void count_loss(struct device *d, const struct loss_batch *b)
+{
+    double elements = (double)b->rows * b->classes;
+    charge(d, "loss",
+           (struct cost){.launches = 1,
+                         .read = f(elements) + elements * (double)sizeof(double),
+                         .written = f(elements) + 2 * b->rows * (double)sizeof(double)});
+}
+
+static void count_add_squares(struct device *d, const float *x, size_t n, double *sum)
+{
+    (void)x;
+    (void)sum;
+    charge(d, "add_squares",
+           (struct cost){.launches = 2, .f32_flops = 2 * (double)n, .read = f((double)n)});
+}
+
+static void count_scale(struct device *d, float factor, float *x, size_t n)
+{
+    (void)factor;
+    (void)x;
+    charge(
+        d, "scale",
+        (struct cost){
+            .launches = 1, .f32_flops = (double)n, .read = f((double)n), .written = f((double)n)});
+}
+
+static void count_adamw(struct device *d, const struct adamw_factors *factors,
+                        const float *gradient, float *value, float *m, float *v, size_t n)
+{
+    (void)factors;
+    (void)gradient;
+    (void)value;
+    (void)m;
+    (void)v;
+    charge(d, "adamw",
+           (struct cost){.launches = 1,
+                         .f32_flops = ADAMW_WORK * (double)n,
+                         .read = f(4 * (double)n),
+                         .written = f(3 * (double)n)});
+}
+
 static void count_convert(struct device *d, const void *from, enum dtype from_type, void *to,
                           enum dtype to_type, size_t n)
 {
@@ -495,6 +538,10 @@ struct device *count_device_open(enum dtype compute, const struct machine *m)
         .rmsnorm_backward = count_rmsnorm_backward,
         .attention_backward = count_attention_backward,
         .swiglu_backward = count_swiglu_backward,
+        .loss = count_loss,
+        .add_squares = count_add_squares,
+        .scale = count_scale,
+        .adamw = count_adamw,
     };
     return d;
 }

@@ -2,27 +2,29 @@
 
 #include <math.h>
 
+struct adamw_factors adamw_factors(const struct adamw *o, double rate, unsigned long step)
+{
+    double correction1 = 1 - pow(o->beta1, (double)step);
+    return (struct adamw_factors){
+        .rest1 = (float)(1 - o->beta1),
+        .beta2 = (float)o->beta2,
+        .rest2 = (float)(1 - o->beta2),
+        .root_correction2 = (float)sqrt(1 - pow(o->beta2, (double)step)),
+        .epsilon = (float)o->epsilon,
+        .keep = (float)(1 - rate * o->weight_decay),
+        .size = (float)(rate / correction1),
+    };
+}
+
 void adamw_step(const struct adamw *o, struct parameter *parameters, size_t count, double rate,
                 unsigned long step)
 {
-    double correction1 = 1 - pow(o->beta1, (double)step);
-    float root_correction2 = (float)sqrt(1 - pow(o->beta2, (double)step));
-    float beta2 = (float)o->beta2, rest1 = (float)(1 - o->beta1), rest2 = (float)(1 - o->beta2);
-    float epsilon = (float)o->epsilon;
     for (size_t p = 0; p < count; p++) {
         struct parameter *x = &parameters[p];
-        double own_rate = rate * x->rate_scale;
-        float keep = (float)(1 - own_rate * o->weight_decay);
-        float size = (float)(own_rate / correction1);
+        struct adamw_factors f = adamw_factors(o, rate * x->rate_scale, step);
 #pragma omp parallel for simd schedule(static)
-        for (size_t i = 0; i < x->n; i++) {
-            float g = x->gradient[i];
-            float m = x->m[i] + rest1 * (g - x->m[i]);
-            float v = x->v[i] * beta2 + rest2 * g * g;
-            x->m[i] = m;
-            x->v[i] = v;
-            x->value[i] = x->value[i] * keep - size * (m / (sqrtf(v) / root_correction2 + epsilon));
-        }
+        for (size_t i = 0; i < x->n; i++)
+            adamw_element(&f, x->gradient[i], &x->value[i], &x->m[i], &x->v[i]);
     }
 }
 

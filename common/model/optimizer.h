@@ -4,6 +4,8 @@
 #ifndef DUQ_MODEL_OPTIMIZER_H
 #define DUQ_MODEL_OPTIMIZER_H
 
+#include "common/model/adamw.h"
+
 #include <stddef.h>
 
 struct parameter {
@@ -21,6 +23,9 @@ struct adamw {
 
 /* torch.optim.AdamW's defaults. */
 #define ADAMW_DEFAULTS ((struct adamw){0.9, 0.999, 1e-8, 0.01})
+
+/* step counts from 1. */
+struct adamw_factors adamw_factors(const struct adamw *o, double rate, unsigned long step);
 
 /* One step of torch.optim.AdamW at the given learning rate; step counts from 1. */
 void adamw_step(const struct adamw *o, struct parameter *parameters, size_t count, double rate,

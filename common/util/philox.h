@@ -4,13 +4,15 @@
 #ifndef DUQ_UTIL_PHILOX_H
 #define DUQ_UTIL_PHILOX_H
 
+#include "common/util/everywhere.h"
+
 #include <stdint.h>
 
 struct philox {
     uint32_t v[4];
 };
 
-static inline struct philox philox4x32(struct philox counter, uint32_t key0, uint32_t key1)
+EVERYWHERE struct philox philox4x32(struct philox counter, uint32_t key0, uint32_t key1)
 {
     for (int round = 0; round < 10; round++) {
         uint64_t a = (uint64_t)0xD2511F53u * counter.v[0];

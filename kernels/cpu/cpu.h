@@ -84,4 +84,10 @@ void cpu_scatter_add(struct device *, const float *from, const int32_t *rows, in
 void cpu_swiglu_backward(struct device *, const float *gate, const float *up, const float *d_out,
                          size_t n, void *d_gate, void *d_up);
 
+void cpu_loss(struct device *, const struct loss_batch *);
+void cpu_add_squares(struct device *, const float *x, size_t n, double *sum);
+void cpu_scale(struct device *, float factor, float *x, size_t n);
+void cpu_adamw(struct device *, const struct adamw_factors *, const float *gradient, float *value,
+               float *m, float *v, size_t n);
+
 #endif

@@ -89,6 +89,10 @@ struct device *cpu_device_open(enum dtype compute, int threads)
         .rmsnorm_backward = cpu_rmsnorm_backward,
         .attention_backward = cpu_attention_backward,
         .swiglu_backward = cpu_swiglu_backward,
+        .loss = cpu_loss,
+        .add_squares = cpu_add_squares,
+        .scale = cpu_scale,
+        .adamw = cpu_adamw,
     };
     matmul_open(d);
     return d;

@@ -1,6 +1,7 @@
 /* The training losses and their gradients: against PyTorch (tests/oracle/losses.py) and against
  * central differences. */
 #include "common/uq/loss.h"
+#include "kernels/ops.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -92,6 +93,42 @@ static void losses_and_gradients_agree_with_pytorch(void **state)
     fclose(f);
 }
 
+/* A batch of two rows, the second the recorded example: logits there are single precision. */
+static void the_cpus_operation_gives_the_same_losses(void **state)
+{
+    (void)state;
+    struct device *d = cpu_device_open(F32, 1);
+    FILE *f = fopen("tests/data/lora/losses.tsv", "r");
+    assert_non_null(f);
+    struct example_loss e;
+    while (read_example(f, &e)) {
+        float logits[2 * MOST];
+        double targets[2 * MOST], values[4], work[4 * MOST], gradient[MOST], by_s;
+        for (size_t c = 0; c < e.n; c++) {
+            logits[c] = 0;
+            logits[e.n + c] = (float)e.logits[c];
+            e.logits[c] = (double)logits[e.n + c];
+            targets[c] = targets[e.n + c] = e.target[c];
+        }
+        double value = loss_value(&e.loss, e.logits, e.target, e.n, e.s, gradient, &by_s);
+        d->loss(d, &(struct loss_batch){.loss = e.loss,
+                                        .rows = 2,
+                                        .classes = (int)e.n,
+                                        .total = 5,
+                                        .s = e.s,
+                                        .logits = logits,
+                                        .targets = targets,
+                                        .d_logits = logits,
+                                        .values = values,
+                                        .work = work});
+        assert_true(values[1] == value && values[3] == by_s);
+        for (size_t c = 0; c < e.n; c++)
+            assert_true(logits[e.n + c] == (float)(gradient[c] / 5));
+    }
+    fclose(f);
+    d->close(d);
+}
+
 static double value_at(const struct example_loss *e, const double *logits, double s)
 {
     double gradient[MOST], gradient_s;
@@ -151,6 +188,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_and_gradients_agree_with_pytorch),
+        cmocka_unit_test(the_cpus_operation_gives_the_same_losses),
         cmocka_unit_test(gradients_agree_with_central_differences),
         cmocka_unit_test(extreme_logits_stay_finite),
         cmocka_unit_test(a_fixed_alpha0_is_what_alpha_sums_to),

@@ -3,6 +3,7 @@
 #include "common/model/optimizer.h"
 
 #include "common/util/philox.h"
+#include "kernels/ops.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -56,6 +57,37 @@ static void adamw_takes_pytorchs_steps(void **state)
     fclose(f);
 }
 
+/* A device's operations, on arrays of several lengths, against the same steps taken at once. */
+static void the_cpus_operations_take_the_same_steps(void **state)
+{
+    (void)state;
+    enum { N = 1009, FIRST = 17 };
+    static float value[2][N], gradient[2][N], m[2][N], v[2][N];
+    struct parameter p = {
+        .value = value[0], .gradient = gradient[0], .m = m[0], .v = v[0], .n = N, .rate_scale = 1};
+    struct adamw adamw = ADAMW_DEFAULTS;
+    struct device *d = cpu_device_open(F32, 1);
+    for (int i = 0; i < N; i++)
+        value[0][i] = value[1][i] = sinf((float)i);
+    for (unsigned long step = 1; step <= 5; step++) {
+        for (int i = 0; i < N; i++)
+            gradient[0][i] = gradient[1][i] = cosf((float)i * (float)step);
+        double norm = gradient_norm(&p, 1), sum = 0;
+        d->add_squares(d, gradient[1], FIRST, &sum);
+        d->add_squares(d, gradient[1] + FIRST, N - FIRST, &sum);
+        assert_true(sqrt(sum) == norm);
+        clip_gradients(&p, 1, norm, 1);
+        d->scale(d, (float)(1 / (norm + 1e-6)), gradient[1], N);
+        adamw_step(&adamw, &p, 1, 1e-2, step);
+        struct adamw_factors f = adamw_factors(&adamw, 1e-2, step);
+        d->adamw(d, &f, gradient[1], value[1], m[1], v[1], N);
+        assert_memory_equal(value[0], value[1], sizeof value[0]);
+        assert_memory_equal(m[0], m[1], sizeof m[0]);
+        assert_memory_equal(v[0], v[1], sizeof v[0]);
+    }
+    d->close(d);
+}
+
 static void a_constant_schedule_rises_and_stays(void **state)
 {
     (void)state;
@@ -95,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adamw_takes_pytorchs_steps),
+        cmocka_unit_test(the_cpus_operations_take_the_same_steps),
         cmocka_unit_test(a_constant_schedule_rises_and_stays),
         cmocka_unit_test(philox_gives_the_published_answers),
     };
