@@ -35,7 +35,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint demo test check bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint demo test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -62,13 +62,14 @@ $(BUILD)/libduq.a: $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
 
+# -rdynamic: a device in a shared object uses the messages and memory of the program that opens it.
 $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
 # Kernels: vector code from plain loops. -Wno-psabi: vectors never cross a file's border.
 $(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -ffp-contract=fast \
@@ -90,8 +91,11 @@ demo: deps
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
 	@BUILD='$(BUILD)' ./examples/demo.sh
 
-check: all $(C_TESTS)
+check: all tests-built
 	BUILD='$(BUILD)' ./tests/run
+
+# All that tests/run needs.
+tests-built: $(C_TESTS)
 
 # Every comparison runs, whatever became of the one before.
 bench: all

@@ -18,10 +18,13 @@
 #include "common/model/adamw.h"
 #include "common/uq/loss.h"
 #include "common/util/dtype.h"
+#include "common/util/everywhere.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+DUQ_C_BEGIN
 
 /* A matrix of the model, [out, in], made ready for products; the implementation's own. */
 struct weight;
@@ -186,5 +189,7 @@ struct device {
 struct device *cpu_device_open(enum dtype compute, int threads);
 /* Whether the processor multiplies bf16 natively, so that computing in it pays. */
 bool cpu_has_bf16(void);
+
+DUQ_C_END
 
 #endif

@@ -11,6 +11,8 @@
 #ifndef DUQ_UQ_LOSS_H
 #define DUQ_UQ_LOSS_H
 
+#include "common/util/everywhere.h"
+
 #include <stddef.h>
 
 enum loss_kind { LOSS_SOFTMAX, LOSS_LABELS, LOSS_DIRICHLET };
@@ -25,6 +27,8 @@ struct loss {
 
 /* Added to a member's probability before its logarithm, as the published code does. */
 #define LOSS_LOG_FLOOR 1e-8
+
+DUQ_C_BEGIN
 
 /* What loss_value() needs of the teacher, [n]; no loss needs the members one by one. */
 void target_from_probs(const double *probs, size_t n, double *target); /* LOSS_SOFTMAX */
@@ -44,5 +48,7 @@ void dirichlet_alpha(const struct loss *loss, const double *logits, size_t n, do
 
 /* probs: [n], receives softmax(logits). */
 void softmax_probs(const double *logits, size_t n, double *probs);
+
+DUQ_C_END
 
 #endif

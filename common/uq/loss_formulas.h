@@ -10,7 +10,7 @@
 
 EVERYWHERE double softplus(double x)
 {
-    return fmax(x, 0) + log1p(exp(-fabs(x)));
+    return fmax(x, 0.0) + log1p(exp(-fabs(x)));
 }
 
 EVERYWHERE double sigmoid(double x)

@@ -2,8 +2,12 @@
 #ifndef DUQ_UTIL_DIAG_H
 #define DUQ_UTIL_DIAG_H
 
+#include "common/util/everywhere.h"
+
 #include <stdbool.h>
 #include <sysexits.h>
+
+DUQ_C_BEGIN
 
 /* Set once by program_start(). */
 extern const char *program_name;
@@ -13,16 +17,18 @@ extern enum verbosity verbosity;
 
 /* Prints "PROGRAM: MESSAGE" and exits with a status from sysexits.h. Unfinished output files are
  * removed on the way out (outfile.h). The message names the file and record and says what to do. */
-_Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+DUQ_NORETURN void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* As die(), with ": strerror(errno)" appended; status is EX_IOERR, or EX_NOINPUT for a file that is
  * missing or may not be read. */
-_Noreturn void die_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
+DUQ_NORETURN void die_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A warning, silenced by -q. */
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A remark, shown under -v only. */
 void inform(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+DUQ_C_END
 
 #endif

@@ -2,7 +2,11 @@
 #ifndef DUQ_UTIL_MEM_H
 #define DUQ_UTIL_MEM_H
 
+#include "common/util/everywhere.h"
+
 #include <stddef.h>
+
+DUQ_C_BEGIN
 
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
@@ -26,5 +30,7 @@ void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(prin
 /* NUL-terminates without counting the NUL in len; returns data. */
 char *buf_str(struct buf *b);
 void buf_free(struct buf *b);
+
+DUQ_C_END
 
 #endif
