@@ -39,6 +39,8 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
+include kernels/cuda/build.mk
+
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -124,7 +126,7 @@ check-oracle: all
 # find what the compiler does not.
 lint: deps-lint
 	@case $$(clang-format --version) in \
-	*'version 14.'*) set -x; clang-format --dry-run -Werror $(shell git ls-files '*.[ch]') ;; \
+	*'version 14.'*) set -x; clang-format --dry-run -Werror $(shell git ls-files '*.[ch]' '*.cu') ;; \
 	*) echo 'lint: clang-format is not version 14: layout is not checked' ;; \
 	esac
 	cppcheck --quiet --std=c11 --library=.cppcheck.cfg --error-exitcode=1 --inline-suppr -j 2 -I. \
@@ -135,16 +137,16 @@ lint: deps-lint
 	$(if $(wildcard man/*),mandoc -T lint -W warning man/*)
 
 format:
-	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]')
+	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]' '*.cu')
 
-install: all
+install: all install-cuda
 	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
 	install $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
 	for page in man/*; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
 
 uninstall:
-	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(DESTDIR)$(PREFIX)/lib/duq/duq-cuda.so
 	for page in man/*; do \
 		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 
@@ -157,6 +159,7 @@ help:
 	@echo 'make test       build and run every test'
 	@echo 'make deps       install what the build needs (apt), or say what to install'
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'
+	@echo 'make cuda       the CUDA plugin, where nvcc is (make builds it there, too)'
 	@echo 'make gpu-plan   the tables of duq-gpu(7), by lm-plan'
 	@echo 'make gpu-check  where there is a GPU: compare with the processor, time, report'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'

@@ -108,6 +108,7 @@ struct device {
     const char *name;
     enum dtype compute; /* F32 or BF16 */
     void *state;
+    const char *advice; /* what the user can do when the device's memory is full, or NULL */
 
     void (*close)(struct device *);
 

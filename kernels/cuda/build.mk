@@ -1,0 +1,43 @@
+# The CUDA plugin: kernels/cuda/*.cu by nvcc, for A100 (sm_80) and H100 (sm_90), and as PTX for what
+# came later. Where there is no nvcc, all but this is built.
+
+NVCC ?= nvcc
+HAVE_NVCC := $(shell command -v $(NVCC))
+CUDA_SOURCES = $(wildcard kernels/cuda/*.cu)
+CUDA_OBJECTS = $(CUDA_SOURCES:%.cu=$(BUILD)/obj/nvcc/%.o)
+CUDA_PLUGIN = $(BUILD)/lib/duq/duq-cuda.so
+# Visibility: the plugin shows plugin.h's functions alone.
+NVCC_FLAGS = -std=c++17 -O3 -I. -Werror all-warnings -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden \
+	-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+
+.PHONY: cuda install-cuda
+
+ifneq ($(HAVE_NVCC),)
+
+all: cuda
+
+cuda: $(CUDA_PLUGIN)
+
+$(BUILD)/obj/nvcc/%.o: %.cu Makefile kernels/cuda/build.mk
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(CUDA_PLUGIN): $(CUDA_OBJECTS)
+	@mkdir -p $(@D)
+	$(NVCC) -shared -o $@ $^ -lcublas -Xlinker -rpath,$(dir $(HAVE_NVCC))../lib64
+
+install-cuda: $(CUDA_PLUGIN)
+	install -d $(DESTDIR)$(PREFIX)/lib/duq
+	install $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib/duq
+
+else
+
+all: no-cuda
+
+.PHONY: no-cuda
+no-cuda cuda:
+	@echo 'CUDA is left out: $(NVCC) is not on the PATH'
+
+install-cuda:
+
+endif

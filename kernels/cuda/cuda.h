@@ -1,0 +1,103 @@
+/* What the files of the CUDA device share. */
+#ifndef DUQ_CUDA_CUDA_H
+#define DUQ_CUDA_CUDA_H
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/plugin.h"
+
+#include <cublas_v2.h>
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+typedef __nv_bfloat16 bf16;
+
+struct staging; /* pinned memory that uploads pass through (device.cu) */
+struct copy;    /* a device copy of constant host memory (device.cu) */
+
+/* A sum of squares is formed by this many blocks, whatever the GPU, so that it has one order. */
+enum { SQUARES_BLOCKS = 256 };
+
+/* The state of a device. All of its work is queued on one stream, so what a later operation reads
+ * an earlier one has written, and released memory may be used again at once. */
+struct cuda {
+    int index;
+    int processors; /* streaming multiprocessors */
+    cudaStream_t stream;
+    cudaMemPool_t pool;
+    cublasHandle_t cublas;
+    void *workspace;  /* cuBLAS's */
+    double *partials; /* [SQUARES_BLOCKS], of add_squares */
+    struct staging *staging;
+    struct copy *copies;
+};
+
+static inline struct cuda *cuda_of(const struct device *d)
+{
+    return static_cast<struct cuda *>(d->state);
+}
+
+/* ---- errors: every call's status goes through one of these, which end the program ---- */
+
+#define CUDA(call) cuda_check((call), #call, __FILE__)
+#define CUBLAS(call) cublas_check((call), #call, __FILE__)
+
+void cuda_check(cudaError_t status, const char *call, const char *file);
+void cublas_check(cublasStatus_t status, const char *call, const char *file);
+
+/* Starts a kernel of at least one block on the device's stream; one with commas in its name is
+ * given in parentheses. */
+#define LAUNCH(d, kernel, grid, block, shared_bytes, ...)                                          \
+    do {                                                                                           \
+        launch(kernel, grid, block, shared_bytes, cuda_of(d)->stream, __VA_ARGS__);                \
+        cuda_check(cudaGetLastError(), "kernel " #kernel, __FILE__);                               \
+    } while (0)
+
+/* ---- for kernels ---- */
+
+enum { WARP = 32 };
+
+#define WHOLE_WARP 0xffffffffu
+
+/* The sum, or the largest, over a warp's 32 threads, in every one of them, in one order. */
+static __device__ inline float warp_sum(float x)
+{
+    for (int lane = WARP / 2; lane; lane /= 2)
+        x += __shfl_xor_sync(WHOLE_WARP, x, lane);
+    return x;
+}
+
+static __device__ inline float warp_max(float x)
+{
+    for (int lane = WARP / 2; lane; lane /= 2)
+        x = fmaxf(x, __shfl_xor_sync(WHOLE_WARP, x, lane));
+    return x;
+}
+
+/* Rounds to nearest, ties to even, or leaves as it is. */
+static __device__ inline void store(float *to, float x)
+{
+    *to = x;
+}
+
+static __device__ inline void store(bf16 *to, float x)
+{
+    *to = __float2bfloat16_rn(x);
+}
+
+static inline size_t div_up(size_t n, size_t by)
+{
+    return (n + by - 1) / by;
+}
+
+/* ---- memory ---- */
+
+void *cuda_alloc(struct device *, size_t bytes);
+void cuda_release(struct device *, void *);
+void cuda_upload(struct device *, void *to, const void *from, size_t bytes);
+
+/* ---- the operations of ops.h ---- */
+
+void cuda_attention(struct device *, const struct attention *);
+void cuda_attention_backward(struct device *, const struct attention_backward *);
+
+#endif

@@ -1,0 +1,284 @@
+/* A GPU as a device: opening it, its memory, what goes there and back, and what is said when a call
+ * fails.
+ *
+ * Memory comes from CUDA's stream-ordered pool, which keeps what is released, so that allocating in
+ * the midst of work costs no wait. Uploads are copied into a ring of pinned memory and go from
+ * there by themselves while the host goes on; it waits only when the ring is full. */
+#include "kernels/cuda/cuda.h"
+
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <stdlib.h>
+
+/* ---- errors ---- */
+
+void cuda_check(cudaError_t status, const char *call, const char *file)
+{
+    if (status == cudaSuccess)
+        return;
+    die(status == cudaErrorMemoryAllocation ? EX_UNAVAILABLE : EX_SOFTWARE,
+        "CUDA: %s (%s) from %s in %s, or from work queued before it", cudaGetErrorString(status),
+        cudaGetErrorName(status), call, file);
+}
+
+void cublas_check(cublasStatus_t status, const char *call, const char *file)
+{
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return;
+    die(status == CUBLAS_STATUS_ALLOC_FAILED ? EX_UNAVAILABLE : EX_SOFTWARE,
+        "cuBLAS: %s (%s) from %s in %s", cublasGetStatusString(status), cublasGetStatusName(status),
+        call, file);
+}
+
+/* ---- memory ---- */
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+/* What could still be allocated: what no process holds, and what the pool has of its own. */
+static size_t room(const struct cuda *c, size_t *total)
+{
+    size_t free = 0;
+    uint64_t reserved = 0, used = 0;
+    CUDA(cudaMemGetInfo(&free, total));
+    CUDA(cudaMemPoolGetAttribute(c->pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
+    CUDA(cudaMemPoolGetAttribute(c->pool, cudaMemPoolAttrUsedMemCurrent, &used));
+    return free + (size_t)(reserved - used);
+}
+
+void *cuda_alloc(struct device *d, size_t bytes)
+{
+    struct cuda *c = cuda_of(d);
+    void *p = nullptr;
+    cudaError_t status = cudaMallocAsync(&p, bytes ? bytes : 1, c->stream);
+    if (status == cudaErrorMemoryAllocation) {
+        size_t total, free = room(c, &total);
+        die(EX_UNAVAILABLE,
+            "out of memory on GPU %d: %.1f MiB were asked for, %.1f of its %.1f MiB are free; %s",
+            c->index, mib(bytes), mib(free), mib(total),
+            d->advice ? d->advice : "give it less to hold at once");
+    }
+    cuda_check(status, "cudaMallocAsync", __FILE__);
+    return p;
+}
+
+void cuda_release(struct device *d, void *p)
+{
+    if (p)
+        CUDA(cudaFreeAsync(p, cuda_of(d)->stream));
+}
+
+static void cuda_clear(struct device *d, void *p, size_t bytes)
+{
+    if (bytes)
+        CUDA(cudaMemsetAsync(p, 0, bytes, cuda_of(d)->stream));
+}
+
+/* ---- there and back ---- */
+
+enum : size_t { PIECE = 4 << 20, RING = 4 * PIECE };
+enum { MARKS = 64 };
+
+/* Bytes begin .. end - 1 hold what is on its way, counted from the start of all time: byte i is at
+ * memory[i % RING]. Mark i % MARKS says when the bytes before ends[i % MARKS] have gone. */
+struct staging {
+    char *memory;
+    size_t begin, end;
+    size_t first_mark, marks;
+    cudaEvent_t gone[MARKS];
+    size_t ends[MARKS];
+};
+
+static struct staging *staging_open(void)
+{
+    struct staging *s = static_cast<struct staging *>(xcalloc(1, sizeof *s));
+    CUDA(cudaMallocHost(reinterpret_cast<void **>(&s->memory), RING));
+    for (cudaEvent_t &event : s->gone)
+        CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    return s;
+}
+
+static void staging_close(struct staging *s)
+{
+    for (cudaEvent_t &event : s->gone)
+        CUDA(cudaEventDestroy(event));
+    CUDA(cudaFreeHost(s->memory));
+    free(s);
+}
+
+static void wait_for_oldest(struct staging *s)
+{
+    size_t mark = s->first_mark++ % MARKS;
+    CUDA(cudaEventSynchronize(s->gone[mark]));
+    s->begin = s->ends[mark];
+}
+
+/* Copies at most PIECE bytes by way of the ring. */
+static void upload_piece(struct cuda *c, void *to, const void *from, size_t bytes)
+{
+    struct staging *s = c->staging;
+    size_t at = s->end;
+    if (at % RING + bytes > RING) /* in one piece, from the ring's start */
+        at += RING - at % RING;
+    while (s->first_mark < s->marks && at + bytes - s->begin > RING)
+        wait_for_oldest(s);
+    if (s->marks - s->first_mark == MARKS)
+        wait_for_oldest(s);
+    char *room = s->memory + at % RING;
+    memcpy(room, from, bytes);
+    CUDA(cudaMemcpyAsync(to, room, bytes, cudaMemcpyHostToDevice, c->stream));
+    size_t mark = s->marks++ % MARKS;
+    s->end = s->ends[mark] = at + bytes;
+    CUDA(cudaEventRecord(s->gone[mark], c->stream));
+}
+
+void cuda_upload(struct device *d, void *to, const void *from, size_t bytes)
+{
+    for (size_t done = 0; done < bytes; done += PIECE)
+        upload_piece(cuda_of(d), static_cast<char *>(to) + done,
+                     static_cast<const char *>(from) + done,
+                     bytes - done < PIECE ? bytes - done : PIECE);
+}
+
+static void cuda_download(struct device *d, void *to, const void *from, size_t bytes)
+{
+    struct cuda *c = cuda_of(d);
+    if (bytes)
+        CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, c->stream));
+    CUDA(cudaStreamSynchronize(c->stream));
+}
+
+struct copy {
+    const void *host;
+    size_t bytes;
+    void *device;
+    struct copy *next;
+};
+
+static const void *cuda_import(struct device *d, const void *host, size_t bytes)
+{
+    struct cuda *c = cuda_of(d);
+    for (const struct copy *p = c->copies; p; p = p->next)
+        if (p->host == host && p->bytes == bytes)
+            return p->device;
+    struct copy *p = static_cast<struct copy *>(xmalloc(sizeof *p));
+    *p = {host, bytes, cuda_alloc(d, bytes), c->copies};
+    c->copies = p;
+    cuda_upload(d, p->device, host, bytes);
+    return p->device;
+}
+
+/* ---- the device ---- */
+
+int cuda_device_count(void)
+{
+    int n = 0;
+    return cudaGetDeviceCount(&n) == cudaSuccess ? n : 0;
+}
+
+static void require_driver(void)
+{
+    int n, driver = 0, runtime = 0;
+    cudaError_t status = cudaGetDeviceCount(&n);
+    if (status == cudaSuccess && n > 0)
+        return;
+    CUDA(cudaDriverGetVersion(&driver));
+    CUDA(cudaRuntimeGetVersion(&runtime));
+    if (driver == 0)
+        die(EX_UNAVAILABLE, "no NVIDIA driver is installed; use --device cpu");
+    if (status == cudaErrorInsufficientDriver)
+        die(EX_UNAVAILABLE,
+            "the NVIDIA driver is too old: it knows CUDA %d.%d, this program was built with %d.%d; "
+            "update the driver, or use --device cpu",
+            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (status == cudaErrorNoDevice || status == cudaSuccess)
+        die(EX_UNAVAILABLE,
+            "the NVIDIA driver finds no GPU (is CUDA_VISIBLE_DEVICES set?); use --device cpu");
+    die(EX_UNAVAILABLE, "the GPUs cannot be used: %s (%s); use --device cpu",
+        cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
+static struct cudaDeviceProp properties_of(int index)
+{
+    require_driver();
+    int n = cuda_device_count();
+    if (index < 0 || index >= n)
+        die(EX_UNAVAILABLE, "there is no GPU %d: this machine has %d, counted from 0", index, n);
+    struct cudaDeviceProp p;
+    CUDA(cudaGetDeviceProperties(&p, index));
+    if (p.major < 8)
+        die(EX_UNAVAILABLE,
+            "GPU %d, %s, has compute capability %d.%d; 8.0 (Ampere) or later is needed", index,
+            p.name, p.major, p.minor);
+    if (!p.memoryPoolsSupported)
+        die(EX_UNAVAILABLE, "GPU %d, %s, is set up without memory pools, which are needed", index,
+            p.name);
+    return p;
+}
+
+static void cuda_close(struct device *d)
+{
+    struct cuda *c = cuda_of(d);
+    CUDA(cudaStreamSynchronize(c->stream));
+    staging_close(c->staging);
+    while (c->copies) {
+        struct copy *next = c->copies->next;
+        cuda_release(d, c->copies->device);
+        free(c->copies);
+        c->copies = next;
+    }
+    CUBLAS(cublasDestroy(c->cublas));
+    cuda_release(d, c->workspace);
+    cuda_release(d, c->partials);
+    CUDA(cudaStreamSynchronize(c->stream));
+    CUDA(cudaStreamDestroy(c->stream));
+    free(c);
+    free(d);
+}
+
+/* cuBLAS gives the same bits in every run when it has a workspace of its own and one stream; 32 MiB
+ * is what NVIDIA advises for compute capability 9.0, 4 MiB for those before. */
+static void open_cublas(struct device *d, int capability)
+{
+    struct cuda *c = cuda_of(d);
+    size_t bytes = (size_t)(capability >= 9 ? 32 : 4) << 20;
+    c->workspace = cuda_alloc(d, bytes);
+    CUBLAS(cublasCreate(&c->cublas));
+    CUBLAS(cublasSetStream(c->cublas, c->stream));
+    CUBLAS(cublasSetWorkspace(c->cublas, c->workspace, bytes));
+}
+
+struct device *cuda_device_open(enum dtype compute, int index)
+{
+    struct cudaDeviceProp p = properties_of(index);
+    struct cuda *c = static_cast<struct cuda *>(xcalloc(1, sizeof *c));
+    struct device *d = static_cast<struct device *>(xcalloc(1, sizeof *d));
+    c->index = index;
+    c->processors = p.multiProcessorCount;
+    d->name = "cuda";
+    d->compute = compute;
+    d->state = c;
+    CUDA(cudaSetDevice(index));
+    CUDA(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
+    CUDA(cudaDeviceGetDefaultMemPool(&c->pool, index));
+    uint64_t keep = UINT64_MAX;
+    CUDA(cudaMemPoolSetAttribute(c->pool, cudaMemPoolAttrReleaseThreshold, &keep));
+    size_t total, free = room(c, &total);
+    inform("GPU %d: %s, %.0f of %.0f MiB free, computing in %s", index, p.name, mib(free),
+           mib(total), dtype_name(compute));
+    open_cublas(d, p.major);
+    c->partials = static_cast<double *>(cuda_alloc(d, SQUARES_BLOCKS * sizeof *c->partials));
+    c->staging = staging_open();
+
+    d->close = cuda_close;
+    d->alloc = cuda_alloc;
+    d->release = cuda_release;
+    d->upload = cuda_upload;
+    d->download = cuda_download;
+    d->import = cuda_import;
+    d->clear = cuda_clear;
+    return d;
+}

@@ -1,0 +1,21 @@
+/* What the CUDA plugin gives to the program that opens it (dlopen): lib/duq/duq-cuda.so. The
+ * program is linked with -rdynamic, for the plugin ends it by die() and speaks by inform(). */
+#ifndef DUQ_CUDA_PLUGIN_H
+#define DUQ_CUDA_PLUGIN_H
+
+#include "kernels/ops.h"
+
+DUQ_C_BEGIN
+
+#define CUDA_PLUGIN_EXPORT __attribute__((visibility("default")))
+
+/* How many GPUs there are; 0 without a driver, or with one too old. Says nothing. */
+CUDA_PLUGIN_EXPORT int cuda_device_count(void);
+
+/* GPU number `index`, computing in F32 or BF16. The thread that opens it is the one that uses it.
+ * Dies (EX_UNAVAILABLE), saying why, where there is no such GPU or it cannot be used. */
+CUDA_PLUGIN_EXPORT struct device *cuda_device_open(enum dtype compute, int index);
+
+DUQ_C_END
+
+#endif
