@@ -35,7 +35,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint demo test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint deps-test demo test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -82,11 +82,11 @@ $(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -
 deps:
 	@./tests/deps
 
-deps-lint:
-	@./tests/deps lint
+deps-lint deps-test:
+	@./tests/deps $(@:deps-%=%)
 
 # make again, for what deps installed changes the flags that this run has already worked out.
-test: deps
+test: deps-test
 	@$(MAKE) --no-print-directory check
 
 demo: deps
