@@ -24,7 +24,7 @@ MODULES := $(if $(shell pkg-config --exists msgpack || echo no),$(MODULES:msgpac
 CFLAGS ?= -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE) -fopenmp \
 	-Wall -Wextra -Werror $(shell pkg-config --cflags $(MODULES)) $(CFLAGS)
-LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldnnl -lm
+LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldnnl -ldl -lm
 
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)

@@ -12,7 +12,6 @@
 #include "common/util/progress.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -39,7 +38,7 @@ static const struct program program = {
     "  --batch-tokens N    tokens of one pass (2048)\n"
     "  --no-share          compute common prefixes again for every record\n"
     "  --threads N         processor threads (all)\n"
-    "  --device NAME       auto (default) or cpu\n"
+    "  --device NAME       auto (default), cpu, cuda or cuda:N\n"
     "  -o FILE             write there (zstd if it ends in .zst) instead of standard output\n"
     "  -z                  compress the output with zstd\n"
     "  -q, -v              quiet; say what is done and how fast\n"
@@ -144,7 +143,7 @@ static void score_window(struct window *w, struct scorer *scorer, struct results
 }
 
 /* bf16 where the model is stored in it and the processor multiplies it natively. */
-static enum dtype automatic_compute(const struct model *m)
+static enum dtype cpu_compute(const struct model *m)
 {
     return model_stored_type(m) == BF16 && cpu_has_bf16() ? BF16 : F32;
 }
@@ -203,8 +202,7 @@ int main(int argc, char **argv)
     struct score_options options = {.batch_tokens = 2048, .share = true};
     const char *folder = NULL, *adapter_folder = NULL, *head = NULL;
     bool merge = false;
-    const char *compute_name = "auto", *device_name = "auto";
-    int threads = 0;
+    struct device_request request = {.name = "auto", .compute = "auto"};
     program_start(&program, argc, argv);
     for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
         switch (c) {
@@ -221,7 +219,7 @@ int main(int argc, char **argv)
             head = optarg;
             break;
         case COMPUTE:
-            compute_name = optarg;
+            request.compute = optarg;
             break;
         case BATCH_TOKENS:
             options.batch_tokens = (int)option_long("--batch-tokens", optarg, 1, 1 << 20);
@@ -230,10 +228,10 @@ int main(int argc, char **argv)
             options.share = false;
             break;
         case THREADS:
-            threads = (int)option_long("--threads", optarg, 1, 4096);
+            request.threads = (int)option_long("--threads", optarg, 1, 4096);
             break;
         case DEVICE:
-            device_name = optarg;
+            request.name = optarg;
             break;
         }
     if (!folder)
@@ -242,8 +240,9 @@ int main(int argc, char **argv)
         usage_error("--merge goes with --adapter DIR");
 
     struct model *model = model_open(folder);
-    struct device *device =
-        device_open(device_name, compute_name, automatic_compute(model), threads);
+    request.stored = model_stored_type(model);
+    request.cpu_compute = cpu_compute(model);
+    struct device *device = device_open(&request);
     struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
     int n_classes;
     int32_t *class_tokens = header_class_tokens(in, &n_classes);
@@ -262,11 +261,11 @@ int main(int argc, char **argv)
     model_set_classes(model, class_tokens, n_classes);
     if (adapter && !merge)
         model->lora = lora_load(device, adapter, class_tokens, n_classes);
-    inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s (%d threads); "
-           "loaded in %.1f s",
+    inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s; loaded "
+           "in %.1f s",
            folder, model->config->architecture, 1e-9 * model_products(model),
-           dtype_name(model_stored_type(model)), dtype_name(device->compute), device->name,
-           omp_get_max_threads(), now() - began);
+           dtype_name(model_stored_type(model)), dtype_name(device->compute), device->description,
+           now() - began);
 
     results.out = stream_create(common.output, common.compress,
                                 make_header(in, model, adapter, &results.head, argc, argv));

@@ -43,7 +43,7 @@ static const struct program program = {
     "      --resume              go on where an interrupted run left its checkpoint\n"
     "      --log FILE            step, loss and learning rate as TSV\n"
     "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
-    "      --device NAME         auto (default) or cpu\n"
+    "      --device NAME         auto (default), cpu, cuda or cuda:N\n"
     "      --threads N           processor threads (all)\n"
     "  -o ADAPTER                the folder to write\n"
     "  -q, -v                    quiet; say what is done and how fast\n"
@@ -81,7 +81,7 @@ static enum schedule_kind option_schedule(const char *value)
 }
 
 /* f32 where it costs little: rounding to bf16 blurs gradients. */
-static enum dtype automatic_compute(const struct model *m)
+static enum dtype cpu_compute(const struct model *m)
 {
     enum { SMALL = 1000000000 };
     bool large = model_products(m) > SMALL;
@@ -170,9 +170,9 @@ int main(int argc, char **argv)
                                .epochs = 10};
     adapter_targets(ADAPTER_TARGETS, s.adapter.targets);
     struct train_files files = {.every = 100};
-    const char *folder = NULL, *teacher = NULL, *compute = "auto", *device_name = "auto";
+    const char *folder = NULL, *teacher = NULL;
+    struct device_request request = {.name = "auto", .compute = "auto"};
     bool alpha0_given = false;
-    int threads = 0;
     program_start(&program, argc, argv);
     for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
         switch (c) {
@@ -253,13 +253,13 @@ int main(int argc, char **argv)
             files.log = optarg;
             break;
         case COMPUTE:
-            compute = optarg;
+            request.compute = optarg;
             break;
         case DEVICE:
-            device_name = optarg;
+            request.name = optarg;
             break;
         case THREADS:
-            threads = (int)option_long("--threads", optarg, 1, 4096);
+            request.threads = (int)option_long("--threads", optarg, 1, 4096);
             break;
         }
     if (!folder)
@@ -282,7 +282,9 @@ int main(int argc, char **argv)
     struct training_set *set = training_set_read(in, teacher, model->config, s.loss.kind);
     if (set->n == 0)
         closing_count(0, 0, 0);
-    struct device *device = device_open(device_name, compute, automatic_compute(model), threads);
+    request.stored = model_stored_type(model);
+    request.cpu_compute = cpu_compute(model);
+    struct device *device = device_open(&request);
     model_load(model, device);
     model_set_classes(model, set->class_tokens, set->n_classes);
     train(model, set, &s, &files);

@@ -6,12 +6,16 @@
  *   "device" pointers come from alloc() or import() and may be offset, never read by the engine.
  *   Activations are f32, except inputs of weight products: those have the device's compute type
  *   (f32, or bf16 with f32 accumulation), which the producing operation rounds to.
- *   Operations are queued in order; download() waits for them.
+ *   Operations are queued in order; download() waits for them. What upload() and the operations are
+ *   given on the host may be changed as soon as they return.
+ *   What a device cannot do ends the program with a message: EX_UNAVAILABLE when it is not to be
+ *   had at all, EX_OSERR when memory runs out or the device fails.
  *
- * Promise: a row of any result depends on that row's inputs alone, to the last bit: not on how many
- * rows are processed with it, nor on the number of threads. So a text's score does not depend on
- * its neighbours in a batch. (On the CPU this rests on oneDNN's packed products on AVX-512, for
- * which tests/c/test_ops.c shows it.) */
+ * Promise: a row of any result depends on that row's inputs alone: not on how many rows are
+ * processed with it, nor on the number of threads. So a text's score does not depend on its
+ * neighbours in a batch. On the CPU this holds to the last bit (it rests on oneDNN's packed
+ * products on AVX-512, for which tests/c/test_ops.c shows it); on CUDA within rounding only, for
+ * cuBLAS may sum in another order when the number of rows is another. */
 #ifndef DUQ_OPS_H
 #define DUQ_OPS_H
 
@@ -105,10 +109,17 @@ struct loss_batch {
 };
 
 struct device {
-    const char *name;
-    enum dtype compute; /* F32 or BF16 */
+    const char *name;        /* its kind: "cpu", "cuda" */
+    const char *description; /* for messages: "cpu (8 threads)", "cuda:0 (NVIDIA A100-SXM4-80GB)" */
+    enum dtype compute;      /* F32 or BF16 */
+    bool copies; /* weights and imports are copies, and their host memory may go once they are made;
+                  * otherwise it must outlive the device */
+    size_t workspace; /* bytes that the operations take for themselves at most, beside what is
+                       * allocated; those they have taken already are no longer counted */
+    /* What the program's user can do when memory runs out ("lower --batch-tokens"); the program
+     * sets it as it goes on, NULL until then. The device's message ends with it. */
+    const char *advice;
     void *state;
-    const char *advice; /* what the user can do when the device's memory is full, or NULL */
 
     void (*close)(struct device *);
 
@@ -117,12 +128,14 @@ struct device {
     void (*release)(struct device *, void *);      /* NULL is allowed */
     void (*upload)(struct device *, void *to, const void *from, size_t bytes);
     void (*download)(struct device *, void *to, const void *from, size_t bytes);
-    /* Constant host memory that outlives the device, where the device can read it: the same
-     * pointer on a CPU, a copy elsewhere. */
+    /* Bytes that can still be allocated, and all there are. */
+    void (*memory)(struct device *, size_t *free, size_t *total);
+    /* Constant host memory, where the device can read it: the same pointer on a CPU, a copy
+     * elsewhere (see `copies`). */
     const void *(*import)(struct device *, const void *host, size_t bytes);
 
     /* ---- weights ----
-     * data: host memory [out, in] of type `stored` that outlives the weight. */
+     * data: host memory [out, in] of type `stored` (see `copies`). */
     struct weight *(*weight_create)(struct device *, const void *data, enum dtype stored, int out,
                                     int in);
     void (*weight_free)(struct device *, struct weight *);

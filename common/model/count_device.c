@@ -144,6 +144,13 @@ static void count_download(struct device *d, void *to, const void *from, size_t 
     charge(d, "download", (struct cost){.read = (double)bytes, .moved = (double)bytes});
 }
 
+static void count_memory(struct device *d, size_t *free_bytes, size_t *total)
+{
+    struct counter *k = counter(d);
+    *total = (size_t)k->machine.memory;
+    *free_bytes = k->held < k->machine.memory ? (size_t)(k->machine.memory - k->held) : 0;
+}
+
 static const void *count_import(struct device *d, const void *host, size_t bytes)
 {
     hold(d, (double)bytes);
@@ -511,6 +518,7 @@ struct device *count_device_open(enum dtype compute, const struct machine *m)
     struct device *d = xcalloc(1, sizeof *d);
     *d = (struct device){
         .name = "counting",
+        .description = "counting",
         .compute = compute,
         .state = k,
         .close = count_close,
@@ -518,6 +526,7 @@ struct device *count_device_open(enum dtype compute, const struct machine *m)
         .release = count_release,
         .upload = count_upload,
         .download = count_download,
+        .memory = count_memory,
         .import = count_import,
         .weight_create = count_weight_create,
         .weight_free = count_weight_free,

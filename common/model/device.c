@@ -1,22 +1,102 @@
 #include "common/model/device.h"
 
 #include "common/util/diag.h"
+#include "common/util/mem.h"
 #include "common/util/options.h"
+#include "kernels/cuda/plugin.h"
 
+#include <dlfcn.h>
+#include <omp.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-struct device *device_open(const char *name, const char *compute, enum dtype automatic, int threads)
+/* ---- the plugin ---- */
+
+struct plugin {
+    struct device *(*open)(enum dtype compute, int index);
+    int (*count)(void);
+};
+
+static char *plugin_path(void)
 {
-    if (!strcmp(name, "cuda"))
-        die(EX_UNAVAILABLE, "--device cuda: this build has no CUDA; use --device cpu");
-    if (strcmp(name, "auto") != 0 && strcmp(name, "cpu") != 0)
-        usage_error("--device: '%s' is neither auto nor cpu", name);
-    enum dtype type = automatic;
-    if (!strcmp(compute, "f32"))
-        type = F32;
-    else if (!strcmp(compute, "bf16"))
-        type = BF16;
-    else if (strcmp(compute, "auto") != 0)
-        usage_error("--compute: '%s' is none of auto, f32, bf16", compute);
-    return cpu_device_open(type, threads);
+    const char *given = getenv("DUQ_CUDA_PLUGIN");
+    if (given && *given)
+        return xstrdup(given);
+    char program[4096];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
+    int folder = n < 0 ? 0 : (int)n;
+    while (folder > 0 && program[folder - 1] != '/')
+        folder--;
+    return xasprintf("%.*s../lib/duq/duq-cuda.so", folder, program);
+}
+
+/* Fills in *p, or says why there is none: the caller frees that. The plugin is never closed. */
+static char *plugin_open(struct plugin *p, const char *path)
+{
+    if (access(path, F_OK))
+        return xasprintf("there is no CUDA plugin %s: build duq with CUDA (make cuda, where nvcc "
+                         "is) or name the plugin in DUQ_CUDA_PLUGIN",
+                         path);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return xasprintf("the CUDA plugin cannot be opened (%s): install the CUDA runtime and "
+                         "cuBLAS of the version it was built with",
+                         dlerror());
+    /* POSIX's way from an object pointer to a function's. */
+    *(void **)&p->open = dlsym(library, "cuda_device_open");
+    *(void **)&p->count = dlsym(library, "cuda_device_count");
+    if (!p->open || !p->count)
+        return xasprintf("%s is no CUDA plugin of this duq", path);
+    return NULL;
+}
+
+/* ---- the request ---- */
+
+/* The N of "cuda:N" (0 for "cuda" and "auto"), -1 for the processor. */
+static int gpu_index(const char *name)
+{
+    if (!strcmp(name, "cpu"))
+        return -1;
+    if (!strcmp(name, "auto") || !strcmp(name, "cuda"))
+        return 0;
+    if (!strncmp(name, "cuda:", 5))
+        return (int)option_long("--device cuda:N", name + 5, 0, 1023);
+    usage_error("--device: '%s' is none of auto, cpu, cuda, cuda:N", name);
+}
+
+static enum dtype compute_type(const char *name, enum dtype automatic)
+{
+    if (!strcmp(name, "auto"))
+        return automatic;
+    if (!strcmp(name, "f32"))
+        return F32;
+    if (strcmp(name, "bf16") != 0)
+        usage_error("--compute: '%s' is none of auto, f32, bf16", name);
+    return BF16;
+}
+
+struct device *device_open(const struct device_request *r)
+{
+    int index = gpu_index(r->name);
+    enum dtype cpu = compute_type(r->compute, r->cpu_compute);
+    enum dtype gpu = compute_type(r->compute, dtype_size(r->stored) == 2 ? BF16 : F32);
+    if (index < 0)
+        return cpu_device_open(cpu, r->threads);
+    bool automatic = !strcmp(r->name, "auto");
+    struct plugin plugin = {0};
+    char *path = plugin_path(), *obstacle = plugin_open(&plugin, path);
+    free(path);
+    if (obstacle && !automatic)
+        die(EX_UNAVAILABLE, "--device %s: %s; or use --device cpu", r->name, obstacle);
+    if (!obstacle && automatic && plugin.count() == 0)
+        obstacle = xstrdup("the CUDA plugin finds no driver or no GPU (--device cuda says which)");
+    if (obstacle) {
+        inform("computing on the processor: %s", obstacle);
+        free(obstacle);
+        return cpu_device_open(cpu, r->threads);
+    }
+    if (r->threads)
+        omp_set_num_threads(r->threads);
+    return plugin.open(gpu, index);
 }

@@ -4,10 +4,20 @@
 
 #include "kernels/ops.h"
 
-/* name: "auto" or "cpu". compute: "auto" (then it is `automatic`), "f32" or "bf16". Other values
- * end the program as a usage error, a device that is not there with EX_UNAVAILABLE. threads: 0 for
- * all. */
-struct device *device_open(const char *name, const char *compute, enum dtype automatic,
-                           int threads);
+struct device_request {
+    const char *name;       /* "auto", "cpu", "cuda" or "cuda:N" */
+    const char *compute;    /* "auto", "f32" or "bf16" */
+    enum dtype stored;      /* what the model is stored in */
+    enum dtype cpu_compute; /* what "auto" is on the processor */
+    int threads;            /* of the processor; 0 for all */
+};
+
+/* "auto" is the first GPU where the CUDA plugin is there and finds one, else the processor; under
+ * -v it says why. The compute type "auto" is on a GPU bf16 for a model stored in 16 bits, else f32.
+ *
+ * The plugin is the file that $DUQ_CUDA_PLUGIN names, else ../lib/duq/duq-cuda.so beside the folder
+ * of the program. Dies: as a usage error at other values, with EX_UNAVAILABLE at a device that is
+ * not there. */
+struct device *device_open(const struct device_request *request);
 
 #endif

@@ -5,7 +5,9 @@
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void *cpu_alloc(struct device *d, size_t bytes)
 {
@@ -25,6 +27,25 @@ static void cpu_copy(struct device *d, void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
+/* What the kernel thinks can be taken without swapping, the cached pages of files included; all
+ * that is not in use where it does not say. */
+static void cpu_memory(struct device *d, size_t *free_bytes, size_t *total)
+{
+    (void)d;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    *total = page * (size_t)sysconf(_SC_PHYS_PAGES);
+    *free_bytes = page * (size_t)sysconf(_SC_AVPHYS_PAGES);
+    FILE *f = fopen("/proc/meminfo", "re");
+    if (!f)
+        return;
+    char line[128];
+    size_t kib;
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %zu kB", &kib) == 1)
+            *free_bytes = kib * 1024;
+    fclose(f);
+}
+
 static const void *cpu_import(struct device *d, const void *host, size_t bytes)
 {
     (void)d;
@@ -40,6 +61,7 @@ static void cpu_clear(struct device *d, void *p, size_t bytes)
 
 static void cpu_close(struct device *d)
 {
+    free(d->state);
     free(d);
 }
 
@@ -60,15 +82,19 @@ struct device *cpu_device_open(enum dtype compute, int threads)
 #endif
     if (threads)
         omp_set_num_threads(threads);
+    char *description = xasprintf("cpu (%d threads)", omp_get_max_threads());
     struct device *d = xcalloc(1, sizeof *d);
     *d = (struct device){
         .name = "cpu",
+        .description = description,
         .compute = compute,
+        .state = description,
         .close = cpu_close,
         .alloc = cpu_alloc,
         .release = cpu_release,
         .upload = cpu_copy,
         .download = cpu_copy,
+        .memory = cpu_memory,
         .import = cpu_import,
         .weight_create = cpu_weight_create,
         .weight_free = cpu_weight_free,

@@ -21,6 +21,7 @@ enum { SQUARES_BLOCKS = 256 };
  * an earlier one has written, and released memory may be used again at once. */
 struct cuda {
     int index;
+    char *description;
     int processors; /* streaming multiprocessors */
     cudaStream_t stream;
     cudaMemPool_t pool;

@@ -17,18 +17,16 @@ void cuda_check(cudaError_t status, const char *call, const char *file)
 {
     if (status == cudaSuccess)
         return;
-    die(status == cudaErrorMemoryAllocation ? EX_UNAVAILABLE : EX_SOFTWARE,
-        "CUDA: %s (%s) from %s in %s, or from work queued before it", cudaGetErrorString(status),
-        cudaGetErrorName(status), call, file);
+    die(EX_OSERR, "CUDA: %s (%s) from %s in %s, or from work queued before it",
+        cudaGetErrorString(status), cudaGetErrorName(status), call, file);
 }
 
 void cublas_check(cublasStatus_t status, const char *call, const char *file)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return;
-    die(status == CUBLAS_STATUS_ALLOC_FAILED ? EX_UNAVAILABLE : EX_SOFTWARE,
-        "cuBLAS: %s (%s) from %s in %s", cublasGetStatusString(status), cublasGetStatusName(status),
-        call, file);
+    die(EX_OSERR, "cuBLAS: %s (%s) from %s in %s", cublasGetStatusString(status),
+        cublasGetStatusName(status), call, file);
 }
 
 /* ---- memory ---- */
@@ -56,13 +54,18 @@ void *cuda_alloc(struct device *d, size_t bytes)
     cudaError_t status = cudaMallocAsync(&p, bytes ? bytes : 1, c->stream);
     if (status == cudaErrorMemoryAllocation) {
         size_t total, free = room(c, &total);
-        die(EX_UNAVAILABLE,
+        die(EX_OSERR,
             "out of memory on GPU %d: %.1f MiB were asked for, %.1f of its %.1f MiB are free; %s",
             c->index, mib(bytes), mib(free), mib(total),
             d->advice ? d->advice : "give it less to hold at once");
     }
     cuda_check(status, "cudaMallocAsync", __FILE__);
     return p;
+}
+
+static void cuda_memory(struct device *d, size_t *free, size_t *total)
+{
+    *free = room(cuda_of(d), total);
 }
 
 void cuda_release(struct device *d, void *p)
@@ -235,6 +238,7 @@ static void cuda_close(struct device *d)
     cuda_release(d, c->partials);
     CUDA(cudaStreamSynchronize(c->stream));
     CUDA(cudaStreamDestroy(c->stream));
+    free(c->description);
     free(c);
     free(d);
 }
@@ -258,8 +262,11 @@ struct device *cuda_device_open(enum dtype compute, int index)
     struct device *d = static_cast<struct device *>(xcalloc(1, sizeof *d));
     c->index = index;
     c->processors = p.multiProcessorCount;
+    c->description = xasprintf("cuda:%d (%s)", index, p.name);
     d->name = "cuda";
+    d->description = c->description;
     d->compute = compute;
+    d->copies = true;
     d->state = c;
     CUDA(cudaSetDevice(index));
     CUDA(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
@@ -279,6 +286,7 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->upload = cuda_upload;
     d->download = cuda_download;
     d->import = cuda_import;
+    d->memory = cuda_memory;
     d->clear = cuda_clear;
     return d;
 }

@@ -124,8 +124,6 @@ with_header() { # JSON [LENGTH]
     refuses 64 "--model DIR is needed" lm-score "$data/good.mp"
     refuses 64 "none of auto, f32, bf16" lm-score --model "$model" --compute f64 "$data/good.mp"
     refuses 64 "--batch-tokens" lm-score --model "$model" --batch-tokens 0 "$data/good.mp"
-    refuses 64 "neither auto nor cpu" lm-score --model "$model" --device tpu "$data/good.mp"
-    refuses 69 "no CUDA" lm-score --model "$model" --device cuda "$data/good.mp"
     refuses 66 "nowhere/config.json" lm-score --model nowhere "$data/good.mp"
 }
 

@@ -1,0 +1,85 @@
+# --device: what is opened, and what is said where it cannot be. The plugins here are no devices; the
+# CUDA plugin's own tests are cuda.bats's.
+
+setup() {
+    data=$BATS_TEST_DIRNAME/../data
+    model=$data/engine/llama-tied
+    export OMP_NUM_THREADS=1 DUQ_CUDA_PLUGIN=$BATS_TEST_TMPDIR/nowhere.so
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+refuses() { # STATUS TEXT COMMAND...
+    local status_wanted=$1 text=$2
+    shift 2
+    run "$@"
+    echo "status $status: $output"
+    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
+}
+
+score() { # OPTION...
+    lm-score --model "$model" -o scores.mp "$@" "$data/engine/good.mp"
+}
+
+train() { # OPTION...
+    lora-train --model "$model" --rank 4 --loss labels --epochs 1 -o a.lora "$@" "$data/lora/streams/tokens.mp"
+}
+
+# A plugin of this C code.
+plugin() { # CODE
+    printf '%s\n' "$1" >plugin.c
+    "${CC:-cc}" -shared -fPIC -o plugin.so plugin.c
+    export DUQ_CUDA_PLUGIN=$PWD/plugin.so
+}
+
+@test "other devices than auto, cpu and cuda are wrong usage" {
+    refuses 64 "'tpu' is none of auto, cpu, cuda, cuda:N" score --device tpu
+    refuses 64 "'cudax' is none of" score --device cudax
+    refuses 64 "--device cuda:N" score --device cuda:
+    refuses 64 "--device cuda:N" score --device cuda:-1
+    refuses 64 "--device cuda:N" score --device cuda:1x
+    refuses 64 "'tpu' is none of" train --device tpu
+}
+
+@test "without a plugin cuda is not to be had, and auto is the processor" {
+    for program in score train; do
+        refuses 69 "--device cuda:1: there is no CUDA plugin $PWD/nowhere.so: build duq with CUDA" \
+            $program --device cuda:1
+        refuses 69 "or use --device cpu" $program --device cuda
+    done
+    [ ! -e scores.mp ] && [ ! -e a.lora ]
+    refuses 0 "computing on the processor: there is no CUDA plugin" score -v --device auto
+    [[ $output == *"on cpu (1 threads)"* ]]
+    rec check scores.mp
+}
+
+@test "the plugin is looked for in ../lib/duq beside the program's folder" {
+    unset DUQ_CUDA_PLUGIN
+    mkdir bin
+    cp "$(command -v lm-score)" bin
+    refuses 69 "there is no CUDA plugin $PWD/bin/../lib/duq/duq-cuda.so" \
+        bin/lm-score --model "$model" --device cuda "$data/engine/good.mp"
+    mkdir -p lib/duq
+    printf 'not a shared object' >lib/duq/duq-cuda.so
+    refuses 69 "the CUDA plugin cannot be opened" \
+        bin/lm-score --model "$model" --device cuda "$data/engine/good.mp"
+}
+
+@test "a plugin that is none, or of another program, is refused" {
+    export DUQ_CUDA_PLUGIN=$PWD/text.so
+    printf 'not a shared object' >text.so
+    refuses 69 "the CUDA plugin cannot be opened ($PWD/text.so" score --device cuda
+    refuses 0 "computing on the processor: the CUDA plugin cannot be opened" score -v
+    plugin 'int other(void) { return 0; }'
+    refuses 69 "plugin.so is no CUDA plugin of this duq" score --device cuda
+    refuses 0 "computing on the processor" score -v
+}
+
+@test "a plugin that finds no GPU is passed over by auto alone" {
+    plugin '#include <stdio.h>
+        #include <stdlib.h>
+        int cuda_device_count(void) { return 0; }
+        void *cuda_device_open(int compute, int index) { printf("asked for GPU %d\n", index); exit(69); }'
+    refuses 0 "computing on the processor: the CUDA plugin finds no driver or no GPU" score -v
+    refuses 69 "asked for GPU 0" score --device cuda
+    refuses 69 "asked for GPU 3" train --device cuda:3
+}
