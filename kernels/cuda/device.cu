@@ -154,24 +154,20 @@ static void cuda_download(struct device *d, void *to, const void *from, size_t b
     CUDA(cudaStreamSynchronize(c->stream));
 }
 
-struct copy {
-    const void *host;
-    size_t bytes;
-    void *device;
-    struct copy *next;
+/* Every import is freed when the device closes. */
+struct import {
+    void *copy;
+    struct import *next;
 };
 
 static const void *cuda_import(struct device *d, const void *host, size_t bytes)
 {
     struct cuda *c = cuda_of(d);
-    for (const struct copy *p = c->copies; p; p = p->next)
-        if (p->host == host && p->bytes == bytes)
-            return p->device;
-    struct copy *p = static_cast<struct copy *>(xmalloc(sizeof *p));
-    *p = {host, bytes, cuda_alloc(d, bytes), c->copies};
-    c->copies = p;
-    cuda_upload(d, p->device, host, bytes);
-    return p->device;
+    struct import *i = static_cast<struct import *>(xmalloc(sizeof *i));
+    *i = {cuda_alloc(d, bytes), c->imports};
+    c->imports = i;
+    cuda_upload(d, i->copy, host, bytes);
+    return i->copy;
 }
 
 /* ---- the device ---- */
@@ -227,11 +223,11 @@ static void cuda_close(struct device *d)
     struct cuda *c = cuda_of(d);
     CUDA(cudaStreamSynchronize(c->stream));
     staging_close(c->staging);
-    while (c->copies) {
-        struct copy *next = c->copies->next;
-        cuda_release(d, c->copies->device);
-        free(c->copies);
-        c->copies = next;
+    while (c->imports) {
+        struct import *next = c->imports->next;
+        cuda_release(d, c->imports->copy);
+        free(c->imports);
+        c->imports = next;
     }
     CUBLAS(cublasDestroy(c->cublas));
     cuda_release(d, c->workspace);
@@ -287,6 +283,26 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->download = cuda_download;
     d->import = cuda_import;
     d->memory = cuda_memory;
+    d->weight_create = cuda_weight_create;
+    d->weight_free = cuda_weight_free;
+    d->matmul = cuda_matmul;
+    d->embed = cuda_embed;
+    d->gather = cuda_gather;
+    d->rmsnorm = cuda_rmsnorm;
+    d->rope = cuda_rope;
+    d->swiglu = cuda_swiglu;
+    d->class_logits = cuda_class_logits;
     d->clear = cuda_clear;
+    d->matmul_backward = cuda_matmul_backward;
+    d->gemm = cuda_gemm;
+    d->convert = cuda_convert;
+    d->dropout = cuda_dropout;
+    d->scatter_add = cuda_scatter_add;
+    d->rmsnorm_backward = cuda_rmsnorm_backward;
+    d->swiglu_backward = cuda_swiglu_backward;
+    d->loss = cuda_loss;
+    d->add_squares = cuda_add_squares;
+    d->scale = cuda_scale;
+    d->adamw = cuda_adamw;
     return d;
 }

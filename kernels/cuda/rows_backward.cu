@@ -1,0 +1,211 @@
+/* Gradients of the operations in rows.cu, dropout, and what the backward pass moves about. */
+#include "kernels/cuda/vector.h"
+
+#include "common/util/philox.h"
+
+/* ---- RMSNorm: a block for each row ---- */
+
+/* y = gain x r with r = (mean(x^2) + eps)^-1/2: dx = r (gain dy) - x r^3 mean(x gain dy) */
+template <int V>
+static __global__ void rmsnorm_backward_rows(const float *x, const float *gain, float eps,
+                                             int width, const float *dy, float *dx)
+{
+    SHARED(float, square_sums, WARP);
+    SHARED(float, along_sums, WARP);
+    x += (size_t)blockIdx.x * (size_t)width;
+    dy += (size_t)blockIdx.x * (size_t)width;
+    dx += (size_t)blockIdx.x * (size_t)width;
+    int first = (int)threadIdx.x * V, step = (int)blockDim.x * V;
+    float squares = 0, along = 0;
+    for (int i = first; i < width; i += step) {
+        vector<float, V> a = load<V>(x + i), g = load<V>(gain + i), b = load<V>(dy + i);
+#pragma unroll
+        for (int j = 0; j < V; j++) {
+            squares += a.at[j] * a.at[j];
+            along += a.at[j] * (g.at[j] * b.at[j]);
+        }
+    }
+    squares = block_sum(squares, square_sums);
+    along = block_sum(along, along_sums);
+    float r = 1.0f / sqrtf(squares / (float)width + eps);
+    float back = r * r * r * (along / (float)width);
+    for (int i = first; i < width; i += step) {
+        vector<float, V> a = load<V>(x + i), g = load<V>(gain + i), b = load<V>(dy + i);
+        vector<float, V> sum = load<V>(dx + i);
+#pragma unroll
+        for (int j = 0; j < V; j++)
+            sum.at[j] += r * (g.at[j] * b.at[j]) - back * a.at[j];
+        store<V>(dx + i, sum);
+    }
+}
+
+void cuda_rmsnorm_backward(struct device *d, const float *x, const float *gain, float eps, int rows,
+                           int width, const float *dy, float *dx)
+{
+    if (rows == 0)
+        return;
+    bool four = width % 4 == 0 && fours(x, gain, dy, dx);
+    auto rmsnorm_backward = four ? rmsnorm_backward_rows<4> : rmsnorm_backward_rows<1>;
+    LAUNCH(d, rmsnorm_backward, (unsigned)rows, row_threads((size_t)width / (four ? 4 : 1)), 0, x,
+           gain, eps, width, dy, dx);
+}
+
+/* ---- SwiGLU ---- */
+
+template <int V, typename T>
+static __global__ void swiglu_gradients(const float *gate, const float *up, const float *d_out,
+                                        size_t n, T *d_gate, T *d_up)
+{
+    size_t first = flat_index<V>();
+    if (first >= n)
+        return;
+    size_t left = n - first;
+    vector<float, V> g = load_of<V>(gate + first, left), u = load_of<V>(up + first, left);
+    vector<float, V> d = load_of<V>(d_out + first, left), by_gate, by_up;
+#pragma unroll
+    for (int j = 0; j < V; j++) {
+        float sigmoid = 1.0f / (1.0f + expf(-g.at[j]));
+        by_up.at[j] = d.at[j] * g.at[j] * sigmoid;
+        by_gate.at[j] = d.at[j] * u.at[j] * sigmoid * (1.0f + g.at[j] * (1.0f - sigmoid));
+    }
+    store_of<V>(d_gate + first, left, by_gate);
+    store_of<V>(d_up + first, left, by_up);
+}
+
+template <typename T>
+static void swiglu_backward_of(struct device *d, const float *gate, const float *up,
+                               const float *d_out, size_t n, T *d_gate, T *d_up)
+{
+    bool four = fours(gate, up, d_out) && fours(d_gate, d_up);
+    auto swiglu_backward = four ? swiglu_gradients<4, T> : swiglu_gradients<1, T>;
+    LAUNCH(d, swiglu_backward, flat_blocks(n, four), FLAT_THREADS, 0, gate, up, d_out, n, d_gate,
+           d_up);
+}
+
+void cuda_swiglu_backward(struct device *d, const float *gate, const float *up, const float *d_out,
+                          size_t n, void *d_gate, void *d_up)
+{
+    if (n == 0)
+        return;
+    if (d->compute == F32)
+        swiglu_backward_of(d, gate, up, d_out, n, static_cast<float *>(d_gate),
+                           static_cast<float *>(d_up));
+    else
+        swiglu_backward_of(d, gate, up, d_out, n, static_cast<bf16 *>(d_gate),
+                           static_cast<bf16 *>(d_up));
+}
+
+/* ---- scatter: one block column for each row of `from` ---- */
+
+enum { SCATTER_THREADS = 128 };
+
+/* Rows may repeat. The block of the first of those that go to one place adds them all, in their
+ * order; so nothing is added at the same time, and sums have one order. */
+static __global__ void scatter_rows(const float *from, const int32_t *rows, int n, int width,
+                                    float *to)
+{
+    int own = (int)blockIdx.x, i = (int)(blockIdx.y * blockDim.x + threadIdx.x);
+    int32_t row = rows[own];
+    for (int r = 0; r < own; r++)
+        if (rows[r] == row)
+            return;
+    if (i >= width)
+        return;
+    float *place = to + (size_t)row * (size_t)width + i;
+    float sum = *place;
+    for (int r = own; r < n; r++)
+        if (rows[r] == row)
+            sum += from[(size_t)r * (size_t)width + (size_t)i];
+    *place = sum;
+}
+
+void cuda_scatter_add(struct device *d, const float *from, const int32_t *rows, int n, int width,
+                      float *to)
+{
+    if (n == 0)
+        return;
+    LAUNCH(d, scatter_rows, dim3((unsigned)n, (unsigned)div_up((size_t)width, SCATTER_THREADS)),
+           SCATTER_THREADS, 0, from, rows, n, width, to);
+}
+
+/* ---- conversion ---- */
+
+template <int V, typename From, typename To>
+static __global__ void convert_elements(const From *from, To *to, size_t n)
+{
+    size_t first = flat_index<V>();
+    if (first < n)
+        store_of<V>(to + first, n - first, load_of<V>(from + first, n - first));
+}
+
+template <typename From, typename To>
+static void convert_of(struct device *d, const void *from, void *to, size_t n)
+{
+    const From *p = static_cast<const From *>(from);
+    To *q = static_cast<To *>(to);
+    bool four = fours(p) && fours(q);
+    auto convert = four ? convert_elements<4, From, To> : convert_elements<1, From, To>;
+    LAUNCH(d, convert, flat_blocks(n, four), FLAT_THREADS, 0, p, q, n);
+}
+
+void cuda_convert(struct device *d, const void *from, enum dtype from_type, void *to,
+                  enum dtype to_type, size_t n)
+{
+    if (n == 0)
+        return;
+    if (from_type == to_type)
+        CUDA(cudaMemcpyAsync(to, from, n * dtype_size(to_type), cudaMemcpyDeviceToDevice,
+                             cuda_of(d)->stream));
+    else if (from_type == F32)
+        convert_of<float, bf16>(d, from, to, n);
+    else if (from_type == BF16)
+        convert_of<bf16, float>(d, from, to, n);
+    else if (to_type == BF16)
+        convert_of<f16, bf16>(d, from, to, n);
+    else
+        convert_of<f16, float>(d, from, to, n);
+}
+
+/* ---- dropout: a thread for four columns of a row, whose numbers come from one counter ---- */
+
+enum { DROPOUT_THREADS = 128 };
+
+template <int V>
+static __global__ void dropout_rows(struct dropout o, uint32_t threshold, float scale,
+                                    const float *x, int width, float *out, bool accumulate)
+{
+    uint32_t group = blockIdx.y * blockDim.x + threadIdx.x;
+    int first = (int)group * 4;
+    if (first >= width)
+        return;
+    size_t at = (size_t)blockIdx.x * (size_t)width + (size_t)first;
+    struct philox random = philox4x32({{group, blockIdx.x, o.stream, o.step}}, (uint32_t)o.seed,
+                                      (uint32_t)(o.seed >> 32));
+#pragma unroll
+    for (int i = 0; i < 4; i += V) {
+        if (first + i >= width)
+            break;
+        vector<float, V> a = load<V>(x + at + i), kept;
+#pragma unroll
+        for (int j = 0; j < V; j++)
+            kept.at[j] = random.v[i + j] >= threshold ? a.at[j] * scale : 0.0f;
+        if (accumulate) {
+            a = load<V>(out + at + i);
+#pragma unroll
+            for (int j = 0; j < V; j++)
+                kept.at[j] = a.at[j] + kept.at[j];
+        }
+        store<V>(out + at + i, kept);
+    }
+}
+
+void cuda_dropout(struct device *d, const struct dropout *o, const float *x, int rows, int width,
+                  float *out, bool accumulate)
+{
+    if (rows == 0)
+        return;
+    auto dropout = width % 4 == 0 && fours(x, out) ? dropout_rows<4> : dropout_rows<1>;
+    LAUNCH(d, dropout, dim3((unsigned)rows, (unsigned)div_up((size_t)width, 4 * DROPOUT_THREADS)),
+           DROPOUT_THREADS, 0, *o, dropout_threshold(o->rate), (float)(1.0 / (1.0 - o->rate)), x,
+           width, out, accumulate);
+}
