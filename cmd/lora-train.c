@@ -160,15 +160,15 @@ int main(int argc, char **argv)
         {"threads", required_argument, NULL, THREADS},
         COMMON_LONG};
     struct common_options common = {0};
-    struct train_settings s = {.loss = {.kind = LOSS_SOFTMAX, .beta = 1},
-                               .adapter = {.rank = 16, .alpha = 32, .dropout = 0.05},
-                               .adamw = ADAMW_DEFAULTS,
+    struct train_settings s = {.step = {.loss = {.kind = LOSS_SOFTMAX, .beta = 1},
+                                        .adapter = {.rank = 16, .alpha = 32, .dropout = 0.05},
+                                        .adamw = ADAMW_DEFAULTS,
+                                        .batch = 16,
+                                        .accumulate = 1},
                                .rate = 1e-5,
                                .alpha0_rate = 1e-3,
-                               .batch = 16,
-                               .accumulate = 1,
                                .epochs = 10};
-    adapter_targets(ADAPTER_TARGETS, s.adapter.targets);
+    adapter_targets(ADAPTER_TARGETS, s.step.adapter.targets);
     struct train_files files = {.every = 100};
     const char *folder = NULL, *teacher = NULL;
     struct device_request request = {.name = "auto", .compute = "auto"};
@@ -183,44 +183,44 @@ int main(int argc, char **argv)
             teacher = optarg;
             break;
         case LOSS:
-            s.loss.kind = option_loss(optarg);
+            s.step.loss.kind = option_loss(optarg);
             break;
         case ALPHA0:
-            option_alpha0(optarg, &s.loss);
+            option_alpha0(optarg, &s.step.loss);
             alpha0_given = true;
             break;
         case BETA:
-            s.loss.beta = option_double("--beta", optarg, 0, 1e9);
+            s.step.loss.beta = option_double("--beta", optarg, 0, 1e9);
             break;
         case ALPHA0_LR:
             s.alpha0_rate = option_double("--alpha0-lr", optarg, 0, 1);
             break;
         case RANK:
-            s.adapter.rank = (int)option_long("--rank", optarg, 1, 65536);
+            s.step.adapter.rank = (int)option_long("--rank", optarg, 1, 65536);
             break;
         case ALPHA:
-            s.adapter.alpha = option_double("--alpha", optarg, 1e-9, 1e9);
+            s.step.adapter.alpha = option_double("--alpha", optarg, 1e-9, 1e9);
             break;
         case RSLORA:
-            s.adapter.rslora = true;
+            s.step.adapter.rslora = true;
             break;
         case DROPOUT:
-            s.adapter.dropout = option_double("--dropout", optarg, 0, 0.99);
+            s.step.adapter.dropout = option_double("--dropout", optarg, 0, 0.99);
             break;
         case TARGETS:
-            adapter_targets(optarg, s.adapter.targets);
+            adapter_targets(optarg, s.step.adapter.targets);
             break;
         case LR:
             s.rate = option_double("--lr", optarg, 1e-30, 1e3);
             break;
         case WEIGHT_DECAY:
-            s.adamw.weight_decay = option_double("--weight-decay", optarg, 0, 1);
+            s.step.adamw.weight_decay = option_double("--weight-decay", optarg, 0, 1);
             break;
         case BATCH:
-            s.batch = (int)option_long("--batch", optarg, 1, 1 << 16);
+            s.step.batch = (int)option_long("--batch", optarg, 1, 1 << 16);
             break;
         case ACCUMULATE:
-            s.accumulate = (int)option_long("--accumulate", optarg, 1, 1 << 12);
+            s.step.accumulate = (int)option_long("--accumulate", optarg, 1, 1 << 12);
             break;
         case EPOCHS:
             s.epochs = (int)option_long("--epochs", optarg, 1, 1000000);
@@ -232,13 +232,13 @@ int main(int argc, char **argv)
             s.warmup = (unsigned long)option_long("--warmup", optarg, 0, 1L << 40);
             break;
         case CLIP:
-            s.clip = option_double("--clip", optarg, 0, 1e30);
+            s.step.clip = option_double("--clip", optarg, 0, 1e30);
             break;
         case SHUFFLE:
             s.shuffle = true;
             break;
         case SEED:
-            s.seed = (uint64_t)option_long("--seed", optarg, 0, LONG_MAX);
+            s.step.seed = (uint64_t)option_long("--seed", optarg, 0, LONG_MAX);
             break;
         case CHECKPOINT:
             files.checkpoint = optarg;
@@ -266,11 +266,11 @@ int main(int argc, char **argv)
         usage_error("--model DIR is needed");
     if (!common.output)
         usage_error("-o ADAPTER is needed: the folder to write");
-    if (!teacher && s.loss.kind != LOSS_LABELS)
+    if (!teacher && s.step.loss.kind != LOSS_LABELS)
         usage_error("--teacher FILE is needed, unless with --loss labels");
-    if (teacher && s.loss.kind == LOSS_LABELS)
+    if (teacher && s.step.loss.kind == LOSS_LABELS)
         usage_error("--loss labels learns from the tokens' labels: --teacher has no place");
-    if (alpha0_given && s.loss.kind != LOSS_DIRICHLET)
+    if (alpha0_given && s.step.loss.kind != LOSS_DIRICHLET)
         usage_error("--alpha0 goes with --loss dirichlet");
     char *beside = default_checkpoint(common.output);
     files.folder = common.output;
@@ -279,7 +279,7 @@ int main(int argc, char **argv)
 
     struct model *model = model_open(folder);
     struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
-    struct training_set *set = training_set_read(in, teacher, model->config, s.loss.kind);
+    struct training_set *set = training_set_read(in, teacher, model->config, s.step.loss.kind);
     if (set->n == 0)
         closing_count(0, 0, 0);
     request.stored = model_stored_type(model);

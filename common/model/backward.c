@@ -434,7 +434,7 @@ static void layer_backward(struct backward *b, int layer)
 
 /* ---- the pass ---- */
 
-void backward_logits(struct backward *b, const struct sequence *s, int n, float *logits)
+struct pass_logits backward_logits(struct backward *b, const struct sequence *s, int n)
 {
     struct model *m = b->model;
     const struct config *c = m->config;
@@ -446,30 +446,16 @@ void backward_logits(struct backward *b, const struct sequence *s, int n, float 
     d->rmsnorm(d, b->last, m->norm, c->norm_eps, n, c->width, b->hidden, F32);
     d->class_logits(d, b->hidden, n, m->class_rows, m->n_classes, c->width, b->logits);
     lora_forward(b->lora, 0, LM_HEAD, b->hidden, F32, n, b->logits);
-
-    size_t classes = (size_t)m->n_classes;
-    float *packed = xreallocarray(NULL, (size_t)n * classes, sizeof *packed);
-    d->download(d, packed, b->logits, (size_t)n * classes * sizeof *packed);
-    for (int i = 0; i < n; i++)
-        memcpy(logits + (size_t)b->order[i] * classes, packed + (size_t)i * classes,
-               classes * sizeof *logits);
-    free(packed);
+    return (struct pass_logits){.logits = b->logits, .order = b->order};
 }
 
-void backward_gradients(struct backward *b, const float *d_logits)
+void backward_gradients(struct backward *b)
 {
     struct model *m = b->model;
     const struct config *c = m->config;
     struct device *d = b->device;
     int n = b->sequences;
     size_t classes = (size_t)m->n_classes, width = (size_t)c->width;
-    float *packed = xreallocarray(NULL, (size_t)n * classes, sizeof *packed);
-    for (int i = 0; i < n; i++)
-        memcpy(packed + (size_t)i * classes, d_logits + (size_t)b->order[i] * classes,
-               classes * sizeof *packed);
-    d->upload(d, b->logits, packed, (size_t)n * classes * sizeof *packed);
-    free(packed);
-
     d->gemm(d, &(struct matrix_product){.m = n,
                                         .n = c->width,
                                         .k = m->n_classes,

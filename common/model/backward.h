@@ -18,11 +18,17 @@ struct backward;
 struct backward *backward_open(struct model *m);
 void backward_close(struct backward *b);
 
-/* logits (host) [n, n_classes]: the model's with the adapter, at each sequence's last position. */
-void backward_logits(struct backward *b, const struct sequence *s, int n, float *logits);
+/* A pass's class logits. */
+struct pass_logits {
+    float *logits;        /* on the device: [n, n_classes], in the packed order */
+    const int32_t *order; /* [n]: row i is of sequence order[i] */
+};
+/* Those of the model with its adapter, at each sequence's last position; they stay until the next
+ * pass. */
+struct pass_logits backward_logits(struct backward *b, const struct sequence *s, int n);
 
-/* d_logits (host) [n, n_classes]: the loss's gradient by what backward_logits() gave last. Adds to
- * the lora's gradients. Dropout must not have been set anew since. */
-void backward_gradients(struct backward *b, const float *d_logits);
+/* From the loss's gradient by the logits, which has taken their place: adds to the lora's
+ * gradients. Dropout must not have been set anew since. */
+void backward_gradients(struct backward *b);
 
 #endif

@@ -9,54 +9,52 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* A parameter's three arrays as tensors. */
-static const char *const suffixes[] = {"", ".adamw_m", ".adamw_v"};
-enum { ARRAYS = 3 };
+/* The version of the file's layout. */
+static const char version[] = "2";
 
-static float *array_of(const struct parameter *p, int which)
-{
-    float *arrays[] = {p->value, p->m, p->v};
-    return arrays[which];
-}
+/* A parameter's piece of each array is a tensor of its own. */
+static const char *const suffixes[STATE_ARRAYS] = {"", ".adamw_m", ".adamw_v"};
 
-static char *digest_of(const struct parameter *parameters, size_t count,
-                       const struct training_place *place)
+static char *digest_of(const struct training_state *s)
 {
     XXH64_state_t *h = XXH64_createState();
     XXH64_reset(h, 0);
-    XXH64_update(h, place, sizeof *place);
-    for (size_t i = 0; i < count; i++)
-        for (int k = 0; k < ARRAYS; k++)
-            XXH64_update(h, array_of(&parameters[i], k), parameters[i].n * sizeof(float));
+    XXH64_update(h, &s->step, sizeof s->step);
+    XXH64_update(h, &s->pass, sizeof s->pass);
+    for (size_t i = 0; i < s->count; i++)
+        for (int k = 0; k < STATE_ARRAYS; k++)
+            XXH64_update(h, s->arrays[k] + s->parameters[i].first,
+                         s->parameters[i].n * sizeof(float));
     char *digest = xasprintf("%016llx", (unsigned long long)XXH64_digest(h));
     XXH64_freeState(h);
     return digest;
 }
 
-void checkpoint_write(const char *path, const struct parameter *parameters, size_t count,
-                      const struct training_place *place, const json_t *settings)
+void checkpoint_write(const char *path, const struct training_state *s, const json_t *settings)
 {
-    struct tensor *tensors = xcalloc(count * ARRAYS, sizeof *tensors);
-    for (size_t i = 0; i < count * ARRAYS; i++) {
-        const struct parameter *p = &parameters[i / ARRAYS];
-        tensors[i] = (struct tensor){.name = xasprintf("%s%s", p->name, suffixes[i % ARRAYS]),
+    size_t n = s->count * STATE_ARRAYS;
+    struct tensor *tensors = xcalloc(n, sizeof *tensors);
+    for (size_t i = 0; i < n; i++) {
+        const struct parameter *p = &s->parameters[i / STATE_ARRAYS];
+        size_t k = i % STATE_ARRAYS;
+        tensors[i] = (struct tensor){.name = xasprintf("%s%s", p->name, suffixes[k]),
                                      .dtype = F32,
                                      .n_dims = 1,
                                      .shape = {(int64_t)p->n},
-                                     .data = array_of(p, (int)(i % ARRAYS))};
+                                     .data = s->arrays[k] + p->first};
     }
     char *text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
-    char *step = xasprintf("%lu", place->step), *pass = xasprintf("%lu", place->pass);
-    char *digest = digest_of(parameters, count, place);
-    json_t *metadata = json_pack("{s:s, s:s, s:s, s:s, s:s}", "duq_checkpoint", "1", "settings",
+    char *step = xasprintf("%lu", s->step), *pass = xasprintf("%lu", s->pass);
+    char *digest = digest_of(s);
+    json_t *metadata = json_pack("{s:s, s:s, s:s, s:s, s:s}", "duq_checkpoint", version, "settings",
                                  text, "step", step, "pass", pass, "xxh64", digest);
-    safetensors_write(path, tensors, count * ARRAYS, metadata);
+    safetensors_write(path, tensors, n, metadata);
     json_decref(metadata);
     free(text);
     free(step);
     free(pass);
     free(digest);
-    for (size_t i = 0; i < count * ARRAYS; i++)
+    for (size_t i = 0; i < n; i++)
         free((char *)tensors[i].name);
     free(tensors);
 }
@@ -93,31 +91,32 @@ static const char *need_text(const json_t *metadata, const char *key, const char
     return text;
 }
 
-bool checkpoint_read(const char *path, struct parameter *parameters, size_t count,
-                     struct training_place *place, const json_t *settings)
+bool checkpoint_read(const char *path, struct training_state *s, const json_t *settings)
 {
     if (access(path, F_OK))
         return false;
     struct safetensors *file = safetensors_open_file(path);
     const json_t *metadata = safetensors_metadata(file);
-    need_text(metadata, "duq_checkpoint", path);
+    if (strcmp(need_text(metadata, "duq_checkpoint", path), version) != 0)
+        die(EX_DATAERR,
+            "%s: a checkpoint of another version of lora-train; remove it to start anew", path);
     json_t *then = json_loads(need_text(metadata, "settings", path), 0, NULL);
     if (!then)
         damaged(path);
     check_same_settings(path, then, settings);
     json_decref(then);
-    place->step = strtoul(need_text(metadata, "step", path), NULL, 10);
-    place->pass = strtoul(need_text(metadata, "pass", path), NULL, 10);
-    for (size_t i = 0; i < count * ARRAYS; i++) {
-        const struct parameter *p = &parameters[i / ARRAYS];
-        char *name = xasprintf("%s%s", p->name, suffixes[i % ARRAYS]);
+    s->step = strtoul(need_text(metadata, "step", path), NULL, 10);
+    s->pass = strtoul(need_text(metadata, "pass", path), NULL, 10);
+    for (size_t i = 0; i < s->count * STATE_ARRAYS; i++) {
+        const struct parameter *p = &s->parameters[i / STATE_ARRAYS];
+        char *name = xasprintf("%s%s", p->name, suffixes[i % STATE_ARRAYS]);
         const struct tensor *t = safetensors_find(file, name);
         if (!t || !t->readable || t->dtype != F32 || t->bytes != p->n * sizeof(float))
             damaged(path);
-        memcpy(array_of(p, (int)(i % ARRAYS)), t->data, t->bytes);
+        memcpy(s->arrays[i % STATE_ARRAYS] + p->first, t->data, t->bytes);
         free(name);
     }
-    char *digest = digest_of(parameters, count, place);
+    char *digest = digest_of(s);
     if (strcmp(digest, need_text(metadata, "xxh64", path)) != 0)
         damaged(path);
     free(digest);

@@ -6,8 +6,8 @@
 
 struct part {
     const struct lora *host;
-    int out;                                /* rows of b: for lm_head, the classes */
-    float *a, *b, *a_gradient, *b_gradient; /* on the device; NULL where there is no such part */
+    int out; /* rows of b: for lm_head, the classes */
+    struct lora_place place;
 };
 
 /* Working memory of one kind, on the device. */
@@ -20,6 +20,8 @@ struct lora_set {
     struct device *device;
     const struct adapter *adapter;
     struct part *parts;
+    float *values, *gradients; /* [n], on the device; gradients: in training alone */
+    size_t n;
     int32_t *class_tokens;
     int n_classes;
     struct dropout dropout;
@@ -36,19 +38,40 @@ static float *reserve(struct lora_set *s, struct room *r, size_t count)
     return r->p;
 }
 
-static size_t a_size(const struct part *p)
-{
-    return (size_t)p->host->rank * (size_t)p->host->in;
-}
-
-static size_t b_size(const struct part *p)
-{
-    return (size_t)p->out * (size_t)p->host->rank;
-}
-
 static bool is_head(const struct lora_set *s, size_t part)
 {
     return part + 1 == adapter_parts(s->adapter);
+}
+
+/* Matrices begin at multiples of this many floats, a cache line's; the zeros between them stay. */
+enum { ALIGNMENT = 16 };
+
+static size_t aligned(size_t n)
+{
+    return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static void place_parts(struct lora_set *s)
+{
+    for (size_t i = 0; i < adapter_parts(s->adapter); i++) {
+        struct part *p = &s->parts[i];
+        p->host = &s->adapter->parts[i];
+        p->out = is_head(s, i) ? s->n_classes : p->host->out;
+        if (!p->host->a)
+            continue;
+        size_t rank = (size_t)p->host->rank;
+        p->place.a = s->n;
+        p->place.a_size = rank * (size_t)p->host->in;
+        p->place.b = p->place.a + aligned(p->place.a_size);
+        p->place.b_size = (size_t)p->out * rank;
+        s->n = p->place.b + aligned(p->place.b_size);
+    }
+}
+
+/* The rows of a part's B on the host that row r of the device's is. */
+static size_t host_row(const struct lora_set *s, size_t part, int r)
+{
+    return (size_t)(is_head(s, part) ? s->class_tokens[r] : r);
 }
 
 struct lora_set *lora_load(struct device *d, const struct adapter *a, const int32_t *class_tokens,
@@ -61,47 +84,47 @@ struct lora_set *lora_load(struct device *d, const struct adapter *a, const int3
     s->class_tokens = xreallocarray(NULL, (size_t)n_classes, sizeof *class_tokens);
     memcpy(s->class_tokens, class_tokens, (size_t)n_classes * sizeof *class_tokens);
     s->parts = xcalloc(adapter_parts(a), sizeof *s->parts);
+    place_parts(s);
+    float *values = xcalloc(s->n, sizeof *values);
     for (size_t i = 0; i < adapter_parts(a); i++) {
-        struct part *p = &s->parts[i];
-        p->host = &a->parts[i];
-        p->out = is_head(s, i) ? n_classes : p->host->out;
-        if (!p->host->a)
+        const struct part *p = &s->parts[i];
+        if (!p->place.a_size)
             continue;
-        p->a = d->alloc(d, a_size(p) * sizeof(float));
-        p->b = d->alloc(d, b_size(p) * sizeof(float));
+        size_t rank = (size_t)p->host->rank;
+        memcpy(values + p->place.a, p->host->a, p->place.a_size * sizeof *values);
+        for (int r = 0; r < p->out; r++)
+            memcpy(values + p->place.b + (size_t)r * rank, p->host->b + host_row(s, i, r) * rank,
+                   rank * sizeof *values);
     }
-    lora_refresh(s);
+    s->values = d->alloc(d, s->n * sizeof *values);
+    d->upload(d, s->values, values, s->n * sizeof *values);
+    free(values);
     return s;
 }
 
-void lora_refresh(struct lora_set *s)
+void lora_fetch(struct lora_set *s, struct adapter *to)
 {
     struct device *d = s->device;
-    for (size_t i = 0; i < adapter_parts(s->adapter); i++) {
+    float *values = xreallocarray(NULL, s->n, sizeof *values);
+    d->download(d, values, s->values, s->n * sizeof *values);
+    for (size_t i = 0; i < adapter_parts(to); i++) {
         const struct part *p = &s->parts[i];
-        if (!p->a)
+        if (!p->place.a_size)
             continue;
-        d->upload(d, p->a, p->host->a, a_size(p) * sizeof(float));
         size_t rank = (size_t)p->host->rank;
-        if (!is_head(s, i)) {
-            d->upload(d, p->b, p->host->b, b_size(p) * sizeof(float));
-            continue;
-        }
-        for (int c = 0; c < s->n_classes; c++)
-            d->upload(d, p->b + (size_t)c * rank, p->host->b + (size_t)s->class_tokens[c] * rank,
-                      rank * sizeof(float));
+        memcpy(to->parts[i].a, values + p->place.a, p->place.a_size * sizeof *values);
+        for (int r = 0; r < p->out; r++)
+            memcpy(to->parts[i].b + host_row(s, i, r) * rank,
+                   values + p->place.b + (size_t)r * rank, rank * sizeof *values);
     }
+    free(values);
 }
 
 void lora_free(struct lora_set *s)
 {
     struct device *d = s->device;
-    for (size_t i = 0; i < adapter_parts(s->adapter); i++) {
-        d->release(d, s->parts[i].a);
-        d->release(d, s->parts[i].b);
-        d->release(d, s->parts[i].a_gradient);
-        d->release(d, s->parts[i].b_gradient);
-    }
+    d->release(d, s->values);
+    d->release(d, s->gradients);
     struct room *rooms[] = {&s->wide, &s->dropped, &s->low, &s->d_low, &s->d_wide};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         d->release(d, rooms[i]->p);
@@ -117,7 +140,7 @@ static const struct part *find(const struct lora_set *s, int layer, enum project
     size_t i = (size_t)(adapter_part(s->adapter, layer, projection) - s->adapter->parts);
     *dropout = s->dropout;
     dropout->stream = (uint32_t)i;
-    return s->parts[i].a ? &s->parts[i] : NULL;
+    return s->parts[i].place.a_size ? &s->parts[i] : NULL;
 }
 
 /* What A multiplies: x as f32, after dropout. */
@@ -151,7 +174,7 @@ static float *lower(struct lora_set *s, const struct part *p, const float *x, in
                                                         .scale = 1,
                                                         .a = x,
                                                         .a_step = in,
-                                                        .b = p->a,
+                                                        .b = s->values + p->place.a,
                                                         .b_step = in,
                                                         .c = low,
                                                         .c_step = rank});
@@ -174,7 +197,7 @@ void lora_forward(struct lora_set *s, int layer, enum projection projection, con
                                                         .scale = p->host->scale,
                                                         .a = low,
                                                         .a_step = rank,
-                                                        .b = p->b,
+                                                        .b = s->values + p->place.b,
                                                         .b_step = rank,
                                                         .c = y,
                                                         .c_step = (size_t)p->out,
@@ -186,20 +209,16 @@ void lora_set_dropout(struct lora_set *s, double rate, uint64_t seed, uint32_t s
     s->dropout = (struct dropout){.rate = rate, .seed = seed, .step = step};
 }
 
-void lora_clear_gradients(struct lora_set *s)
+struct lora_arrays lora_arrays(struct lora_set *s)
 {
-    struct device *d = s->device;
-    for (size_t i = 0; i < adapter_parts(s->adapter); i++) {
-        struct part *p = &s->parts[i];
-        if (!p->a)
-            continue;
-        if (!p->a_gradient) {
-            p->a_gradient = d->alloc(d, a_size(p) * sizeof(float));
-            p->b_gradient = d->alloc(d, b_size(p) * sizeof(float));
-        }
-        d->clear(d, p->a_gradient, a_size(p) * sizeof(float));
-        d->clear(d, p->b_gradient, b_size(p) * sizeof(float));
-    }
+    if (!s->gradients)
+        s->gradients = s->device->alloc(s->device, s->n * sizeof *s->gradients);
+    return (struct lora_arrays){.values = s->values, .gradients = s->gradients, .n = s->n};
+}
+
+struct lora_place lora_place(const struct lora_set *s, size_t part)
+{
+    return s->parts[part].place;
 }
 
 void lora_backward(struct lora_set *s, int layer, enum projection projection, const void *x,
@@ -223,7 +242,7 @@ void lora_backward(struct lora_set *s, int layer, enum projection projection, co
                                         .a_step = (size_t)p->out,
                                         .b = low,
                                         .b_step = (size_t)rank,
-                                        .c = p->b_gradient,
+                                        .c = s->gradients + p->place.b,
                                         .c_step = (size_t)rank,
                                         .accumulate = true});
     /* d_low = scale dy B */
@@ -233,7 +252,7 @@ void lora_backward(struct lora_set *s, int layer, enum projection projection, co
                                         .scale = p->host->scale,
                                         .a = dy,
                                         .a_step = (size_t)p->out,
-                                        .b = p->b,
+                                        .b = s->values + p->place.b,
                                         .b_step = (size_t)rank,
                                         .c = d_low,
                                         .c_step = (size_t)rank});
@@ -247,7 +266,7 @@ void lora_backward(struct lora_set *s, int layer, enum projection projection, co
                                         .a_step = (size_t)rank,
                                         .b = wide,
                                         .b_step = (size_t)in,
-                                        .c = p->a_gradient,
+                                        .c = s->gradients + p->place.a,
                                         .c_step = (size_t)in,
                                         .accumulate = true});
     if (!dx)
@@ -261,26 +280,11 @@ void lora_backward(struct lora_set *s, int layer, enum projection projection, co
                                         .scale = 1,
                                         .a = d_low,
                                         .a_step = (size_t)rank,
-                                        .b = p->a,
+                                        .b = s->values + p->place.a,
                                         .b_step = (size_t)in,
                                         .c = d_wide,
                                         .c_step = (size_t)in,
                                         .accumulate = !drops});
     if (drops)
         d->dropout(d, &dropout, d_wide, rows, in, dx, true);
-}
-
-void lora_gradients(struct lora_set *s, size_t part, float *a, float *b)
-{
-    struct device *d = s->device;
-    const struct part *p = &s->parts[part];
-    d->download(d, a, p->a_gradient, a_size(p) * sizeof *a);
-    if (!is_head(s, part)) {
-        d->download(d, b, p->b_gradient, b_size(p) * sizeof *b);
-        return;
-    }
-    size_t rank = (size_t)p->host->rank;
-    for (int c = 0; c < s->n_classes; c++)
-        d->download(d, b + (size_t)s->class_tokens[c] * rank, p->b_gradient + (size_t)c * rank,
-                    rank * sizeof *b);
 }

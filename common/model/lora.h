@@ -11,8 +11,9 @@ struct lora_set;
  * only asked for there), in their order. The adapter must outlive the set. */
 struct lora_set *lora_load(struct device *d, const struct adapter *a, const int32_t *class_tokens,
                            int n_classes);
-/* Copies the adapter's values again after they have changed. */
-void lora_refresh(struct lora_set *s);
+/* Copies the values back to an adapter of the same shape. lm_head's rows of no class are left as
+ * they are. */
+void lora_fetch(struct lora_set *s, struct adapter *to);
 void lora_free(struct lora_set *s);
 
 /* y[rows, out] += scale B A x, for a part the adapter has; else nothing. s: may be NULL. x: [rows,
@@ -26,14 +27,25 @@ void lora_forward(struct lora_set *s, int layer, enum projection p, const void *
  * each part is a stream of its own. */
 void lora_set_dropout(struct lora_set *s, double rate, uint64_t seed, uint32_t step);
 
-/* Sets all gradients to zero (and makes room for them at first). */
-void lora_clear_gradients(struct lora_set *s);
+/* All matrices in one array on the device, in the parts' order, zeros between them; their gradients
+ * in another of the same layout. What is written to the values holds from then on. */
+struct lora_arrays {
+    float *values, *gradients; /* [n] */
+    size_t n;
+};
+/* Makes room for the gradients when first called; their contents are not set. */
+struct lora_arrays lora_arrays(struct lora_set *s);
+
+/* Where a part's A [rank, in] and B [out, rank] (of lm_head, [classes, rank]) lie in them; sizes
+ * are 0 for a part the adapter does not have. */
+struct lora_place {
+    size_t a, a_size, b, b_size;
+};
+struct lora_place lora_place(const struct lora_set *s, size_t part);
+
 /* From dy, the gradient by y of lora_forward() with the same x: adds to the gradients by A and B,
- * and that by x to dx [rows, in] unless dx is NULL. */
+ * and that by x to dx [rows, in] unless dx is NULL. lora_arrays() has been called. */
 void lora_backward(struct lora_set *s, int layer, enum projection p, const void *x, enum dtype type,
                    int rows, const float *dy, float *dx);
-/* A part's gradients, to host memory laid out as its a and b. lm_head's rows of no class are left
- * as they are. */
-void lora_gradients(struct lora_set *s, size_t part, float *a, float *b);
 
 #endif

@@ -16,35 +16,10 @@ struct adamw_factors adamw_factors(const struct adamw *o, double rate, unsigned 
     };
 }
 
-void adamw_step(const struct adamw *o, struct parameter *parameters, size_t count, double rate,
-                unsigned long step)
-{
-    for (size_t p = 0; p < count; p++) {
-        struct parameter *x = &parameters[p];
-        struct adamw_factors f = adamw_factors(o, rate * x->rate_scale, step);
-#pragma omp parallel for simd schedule(static)
-        for (size_t i = 0; i < x->n; i++)
-            adamw_element(&f, x->gradient[i], &x->value[i], &x->m[i], &x->v[i]);
-    }
-}
-
-double gradient_norm(const struct parameter *parameters, size_t count)
-{
-    double sum = 0;
-    for (size_t p = 0; p < count; p++)
-        for (size_t i = 0; i < parameters[p].n; i++)
-            sum += (double)parameters[p].gradient[i] * (double)parameters[p].gradient[i];
-    return sqrt(sum);
-}
-
-void clip_gradients(struct parameter *parameters, size_t count, double norm, double limit)
+float clip_factor(double norm, double limit)
 {
     float factor = (float)(limit / (norm + 1e-6));
-    if (!(factor < 1))
-        return;
-    for (size_t p = 0; p < count; p++)
-        for (size_t i = 0; i < parameters[p].n; i++)
-            parameters[p].gradient[i] *= factor;
+    return factor < 1 ? factor : 1;
 }
 
 double schedule_factor(const struct schedule *s, unsigned long step)

@@ -1,71 +1,12 @@
 #include "common/model/plan.h"
 
-#include "common/model/backward.h"
 #include "common/model/lora.h"
+#include "common/model/trainer.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
 
-/* ---- scoring ---- */
-
-/* As lm-score does it: a window of records at a time. */
-static void score(struct plan *p, struct model *m, const struct sequence *s, int n)
-{
-    struct scorer *r = scorer_open(m, p->settings.score);
-    float *logits = xreallocarray(NULL, (size_t)n * (size_t)m->n_classes + 1, sizeof *logits);
-    for (int first = 0, end; first < n; first = end) {
-        long tokens = 0;
-        for (end = first;
-             end < n && end - first < SCORE_WINDOW_RECORDS && tokens < SCORE_WINDOW_TOKENS;)
-            tokens += s[end++].n;
-        scorer_run(r, s + first, end - first, logits, NULL);
-    }
-    p->prefixes = scorer_counts(r).prefixes;
-    scorer_close(r);
-    free(logits);
-}
-
-/* ---- training ---- */
-
-/* One epoch of optimizer steps as train() takes them, their losses apart, which are of a few
- * numbers for each example. */
-static void train_epoch(struct plan *p, struct model *m, const struct adapter *a,
-                        const struct sequence *s, int n)
-{
-    const struct plan_settings *set = &p->settings;
-    struct backward *b = backward_open(m);
-    float *logits = xcalloc((size_t)set->batch * (size_t)m->n_classes, sizeof *logits);
-    size_t largest_a = 1, largest_b = 1;
-    for (size_t i = 0; i < adapter_parts(a); i++) {
-        size_t rank = (size_t)a->parts[i].rank;
-        size_t size_a = rank * (size_t)a->parts[i].in, size_b = rank * (size_t)a->parts[i].out;
-        largest_a = size_a > largest_a ? size_a : largest_a;
-        largest_b = size_b > largest_b ? size_b : largest_b;
-    }
-    float *gradient_a = xreallocarray(NULL, largest_a, sizeof *gradient_a);
-    float *gradient_b = xreallocarray(NULL, largest_b, sizeof *gradient_b);
-    uint32_t pass = 0;
-    for (int at = 0; at < n;) {
-        lora_clear_gradients(m->lora);
-        for (int k = 0; k < set->accumulate && at < n; k++) {
-            int count = n - at < set->batch ? n - at : set->batch;
-            lora_set_dropout(m->lora, set->adapter.dropout, 0, pass++);
-            backward_logits(b, s + at, count, logits);
-            backward_gradients(b, logits);
-            at += count;
-        }
-        for (size_t i = 0; i < adapter_parts(a); i++)
-            if (a->parts[i].a)
-                lora_gradients(m->lora, i, gradient_a, gradient_b);
-        lora_refresh(m->lora);
-    }
-    backward_close(b);
-    free(logits);
-    free(gradient_a);
-    free(gradient_b);
-}
-
-/* ---- the plan ---- */
+/* ---- counts ---- */
 
 static void take_counts(struct plan *p, const struct device *d)
 {
@@ -88,6 +29,78 @@ static void take_counts(struct plan *p, const struct device *d)
     p->passes = count_device_passes(d);
 }
 
+/* ---- scoring ---- */
+
+/* As lm-score does it: a window of records at a time. */
+static void score(struct plan *p, struct model *m, struct device *d, const struct sequence *s,
+                  int n, const int32_t *class_tokens)
+{
+    const struct adapter_settings *settings = &p->settings.adapter;
+    struct adapter *a = settings->rank ? adapter_create(m->config, settings, 0) : NULL;
+    if (a)
+        m->lora = lora_load(d, a, class_tokens, m->n_classes);
+    p->adapter = count_device_held(d) - p->weights;
+    count_device_reset(d);
+    struct scorer *r = scorer_open(m, p->settings.score);
+    float *logits = xreallocarray(NULL, (size_t)n * (size_t)m->n_classes + 1, sizeof *logits);
+    for (int first = 0, end; first < n; first = end) {
+        long tokens = 0;
+        for (end = first;
+             end < n && end - first < SCORE_WINDOW_RECORDS && tokens < SCORE_WINDOW_TOKENS;)
+            tokens += s[end++].n;
+        scorer_run(r, s + first, end - first, logits, NULL);
+    }
+    p->prefixes = scorer_counts(r).prefixes;
+    p->working = count_device_peak(d) - p->weights - p->adapter;
+    take_counts(p, d);
+    scorer_close(r);
+    free(logits);
+    if (a) {
+        lora_free(m->lora);
+        adapter_free(a);
+    }
+}
+
+/* ---- training ---- */
+
+/* One epoch of optimizer steps as train() takes them. */
+static void train_epoch(struct plan *p, struct model *m, struct device *d, const struct sequence *s,
+                        int n, const int32_t *class_tokens)
+{
+    struct trainer_settings settings = {.loss = {.kind = LOSS_SOFTMAX},
+                                        .adapter = p->settings.adapter,
+                                        .adamw = ADAMW_DEFAULTS,
+                                        .batch = p->settings.batch,
+                                        .accumulate = p->settings.accumulate};
+    struct adapter *a = adapter_create(m->config, &settings.adapter, 0);
+    struct training_set set = {.n = n,
+                               .n_classes = m->n_classes,
+                               .sequences = xreallocarray(NULL, (size_t)n, sizeof *set.sequences),
+                               .targets =
+                                   xcalloc((size_t)n * (size_t)m->n_classes, sizeof *set.targets)};
+    memcpy(set.sequences, s, (size_t)n * sizeof *s);
+    int *examples = xreallocarray(NULL, (size_t)n, sizeof *examples);
+    for (int i = 0; i < n; i++)
+        examples[i] = i;
+    struct trainer *t = trainer_open(m, a, class_tokens, &settings);
+    p->adapter = count_device_held(d) - p->weights;
+    count_device_reset(d);
+    int most = settings.batch * settings.accumulate;
+    for (int first = 0; first < n; first += most)
+        trainer_step(t, &(struct step){.set = &set,
+                                       .examples = examples + first,
+                                       .n = n - first < most ? n - first : most});
+    p->working = count_device_peak(d) - p->weights - p->adapter;
+    take_counts(p, d);
+    trainer_close(t);
+    adapter_free(a);
+    free(examples);
+    free(set.sequences);
+    free(set.targets);
+}
+
+/* ---- the plan ---- */
+
 struct plan *plan_make(const char *config, const struct machine *machine,
                        const struct plan_settings *s, const struct sequence *sequences, int n,
                        const int32_t *class_tokens, int n_classes)
@@ -102,27 +115,13 @@ struct plan *plan_make(const char *config, const struct machine *machine,
     p->products = model_products(m);
     p->architecture = xstrdup(m->config->architecture);
     p->weights = count_device_held(d);
-    struct adapter *a = s->adapter.rank ? adapter_create(m->config, &s->adapter, 0) : NULL;
-    if (a)
-        m->lora = lora_load(d, a, class_tokens, n_classes);
-    if (s->stage == PLAN_TRAIN)
-        lora_clear_gradients(m->lora);
-    p->adapter = count_device_held(d) - p->weights;
-    count_device_reset(d);
-
     p->records = (unsigned long)n;
     for (int i = 0; i < n; i++)
         p->tokens += (unsigned long)sequences[i].n;
     if (s->stage == PLAN_SCORE)
-        score(p, m, sequences, n);
+        score(p, m, d, sequences, n, class_tokens);
     else
-        train_epoch(p, m, a, sequences, n);
-    take_counts(p, d);
-    p->working = count_device_peak(d) - p->weights - p->adapter;
-    if (a) {
-        lora_free(m->lora);
-        adapter_free(a);
-    }
+        train_epoch(p, m, d, sequences, n, class_tokens);
     model_close(m);
     d->close(d);
     return p;

@@ -30,8 +30,8 @@ struct plan {
     size_t n_operations;
     struct operation_count total;
 
-    /* Bytes: the model, the adapter (in training with its gradients), and the most that
-     * passes held beside them. */
+    /* Bytes: the model, the adapter (in training with its gradients and AdamW's averages), and the
+     * most that passes held beside them. */
     double weights, adapter, working;
 };
 

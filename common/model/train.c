@@ -1,7 +1,5 @@
 #include "common/model/train.h"
 
-#include "common/model/backward.h"
-#include "common/model/checkpoint.h"
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -20,24 +18,17 @@
 /* Philox streams beside those of dropout and of the initial values: the order of an epoch. */
 enum { ORDER_STREAM = 0x7fffffff };
 
-/* The published start of the learned ln a0: a0 = 10. */
-#define ALPHA0_START 10.0
-
 struct run {
     struct model *model;
     const struct training_set *set;
     const struct train_settings *settings;
     const struct train_files *files;
     struct adapter *adapter;
-    struct lora_set *lora;
-    struct backward *backward;
-    struct parameter *parameters;
-    size_t n_parameters;
-    float *log_alpha0; /* the parameter s, with the learned mode */
+    struct trainer *trainer;
+    struct training_state *state; /* of checkpoints */
     json_t *description;
     struct schedule schedule;
     unsigned long steps_per_epoch;
-    struct training_place place;
     int *order; /* [set->n], of the present epoch */
     FILE *log;
 };
@@ -58,9 +49,11 @@ const char *alpha0_mode_name(enum alpha0_mode m)
 static json_t *describe(const struct run *r)
 {
     const struct train_settings *s = r->settings;
+    const struct adapter_settings *adapter = &s->step.adapter;
+    const struct loss *loss = &s->step.loss;
     json_t *targets = json_array();
     for (int p = 0; p < PROJECTIONS; p++)
-        if (s->adapter.targets[p])
+        if (adapter->targets[p])
             json_array_append_new(targets, json_string(projection_names[p]));
     const char *compute = r->model->device->compute == F32 ? "f32" : "bf16";
     json_t *d = json_pack(
@@ -68,18 +61,19 @@ static json_t *describe(const struct run *r)
         "s:s, "
         "s:I, s:b, s:I}",
         "version", DUQ_VERSION, "model", r->model->digest, "data", r->set->digest, "compute",
-        compute, "device", r->model->device->name, "loss", loss_name(s->loss.kind), "rank",
-        s->adapter.rank, "alpha", s->adapter.alpha, "dropout", s->adapter.dropout, "rslora",
-        s->adapter.rslora, "targets", targets, "learning_rate", s->rate, "batch", s->batch,
-        "accumulate", s->accumulate, "epochs", s->epochs, "weight_decay", s->adamw.weight_decay,
-        "clip", s->clip, "schedule", s->schedule == SCHEDULE_COSINE ? "cosine" : "constant",
-        "warmup", (json_int_t)s->warmup, "shuffle", s->shuffle, "seed", (json_int_t)s->seed);
-    if (s->loss.kind == LOSS_DIRICHLET) {
-        json_object_set_new(d, "alpha0_mode", json_string(alpha0_mode_name(s->loss.mode)));
-        if (s->loss.mode == ALPHA0_FIXED)
-            json_object_set_new(d, "alpha0", json_real(s->loss.alpha0));
-        if (s->loss.mode == ALPHA0_LEARNED) {
-            json_object_set_new(d, "beta", json_real(s->loss.beta));
+        compute, "device", r->model->device->name, "loss", loss_name(loss->kind), "rank",
+        adapter->rank, "alpha", adapter->alpha, "dropout", adapter->dropout, "rslora",
+        adapter->rslora, "targets", targets, "learning_rate", s->rate, "batch", s->step.batch,
+        "accumulate", s->step.accumulate, "epochs", s->epochs, "weight_decay",
+        s->step.adamw.weight_decay, "clip", s->step.clip, "schedule",
+        s->schedule == SCHEDULE_COSINE ? "cosine" : "constant", "warmup", (json_int_t)s->warmup,
+        "shuffle", s->shuffle, "seed", (json_int_t)s->step.seed);
+    if (loss->kind == LOSS_DIRICHLET) {
+        json_object_set_new(d, "alpha0_mode", json_string(alpha0_mode_name(loss->mode)));
+        if (loss->mode == ALPHA0_FIXED)
+            json_object_set_new(d, "alpha0", json_real(loss->alpha0));
+        if (loss->mode == ALPHA0_LEARNED) {
+            json_object_set_new(d, "beta", json_real(loss->beta));
             json_object_set_new(d, "alpha0_rate", json_real(s->alpha0_rate));
         }
     }
@@ -89,7 +83,7 @@ static json_t *describe(const struct run *r)
 /* What duq.json says of the adapter. */
 static json_t *facts(const struct run *r)
 {
-    const struct loss *loss = &r->settings->loss;
+    const struct loss *loss = &r->settings->step.loss;
     json_t *class_tokens = json_array();
     for (int c = 0; c < r->set->n_classes; c++)
         json_array_append_new(class_tokens, json_integer(r->set->class_tokens[c]));
@@ -104,54 +98,9 @@ static json_t *facts(const struct run *r)
         if (loss->mode == ALPHA0_FIXED)
             json_object_set_new(f, "alpha0", json_real(loss->alpha0));
         if (loss->mode == ALPHA0_LEARNED)
-            json_object_set_new(f, "alpha0", json_real(exp((double)*r->log_alpha0)));
+            json_object_set_new(f, "alpha0", json_real(trainer_alpha0(r->trainer)));
     }
     return f;
-}
-
-/* ---- parameters ---- */
-
-static void add_parameter(struct run *r, char *name, float *value, size_t n, double rate_scale)
-{
-    r->parameters[r->n_parameters++] = (struct parameter){.name = name,
-                                                          .value = value,
-                                                          .gradient = xcalloc(n, sizeof(float)),
-                                                          .m = xcalloc(n, sizeof(float)),
-                                                          .v = xcalloc(n, sizeof(float)),
-                                                          .n = n,
-                                                          .rate_scale = rate_scale};
-}
-
-static void collect_parameters(struct run *r)
-{
-    const struct adapter *a = r->adapter;
-    r->parameters = xcalloc(2 * adapter_parts(a) + 1, sizeof *r->parameters);
-    for (size_t i = 0; i < adapter_parts(a); i++) {
-        const struct lora *l = &a->parts[i];
-        if (!l->a)
-            continue;
-        add_parameter(r, xasprintf("%s.lora_A", l->module), l->a, (size_t)l->rank * (size_t)l->in,
-                      1);
-        add_parameter(r, xasprintf("%s.lora_B", l->module), l->b, (size_t)l->out * (size_t)l->rank,
-                      1);
-    }
-    if (r->settings->loss.kind == LOSS_DIRICHLET && r->settings->loss.mode == ALPHA0_LEARNED) {
-        r->log_alpha0 = xcalloc(1, sizeof *r->log_alpha0);
-        *r->log_alpha0 = (float)log(ALPHA0_START);
-        add_parameter(r, xstrdup("log_alpha0"), r->log_alpha0, 1,
-                      r->settings->alpha0_rate / r->settings->rate);
-    }
-}
-
-static void fetch_gradients(struct run *r)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < adapter_parts(r->adapter); i++) {
-        if (!r->adapter->parts[i].a)
-            continue;
-        lora_gradients(r->lora, i, r->parameters[at].gradient, r->parameters[at + 1].gradient);
-        at += 2;
-    }
 }
 
 /* ---- order ---- */
@@ -166,8 +115,8 @@ static void order_epoch(struct run *r, unsigned long epoch)
         return;
     for (int i = r->set->n - 1; i > 0; i--) {
         struct philox counter = {{(uint32_t)i, (uint32_t)epoch, ORDER_STREAM, 0}};
-        counter =
-            philox4x32(counter, (uint32_t)r->settings->seed, (uint32_t)(r->settings->seed >> 32));
+        counter = philox4x32(counter, (uint32_t)r->settings->step.seed,
+                             (uint32_t)(r->settings->step.seed >> 32));
         int j = (int)((uint64_t)counter.v[0] * (uint64_t)(i + 1) >> 32);
         int swap = r->order[i];
         r->order[i] = r->order[j];
@@ -179,77 +128,36 @@ static void order_epoch(struct run *r, unsigned long epoch)
 
 static _Noreturn void die_diverged(const struct run *r, const char *what, const char *id)
 {
-    bool saved = r->files->every && r->place.step >= r->files->every;
+    unsigned long taken = trainer_steps(r->trainer);
+    bool saved = r->files->every && taken >= r->files->every;
     die(EX_DATAERR, "step %lu%s%s%s: %s is not a finite number; try a lower --lr, or --clip. %s%s",
-        r->place.step + 1, id ? " (id " : "", id ? id : "", id ? ")" : "", what,
+        taken + 1, id ? " (id " : "", id ? id : "", id ? ")" : "", what,
         saved ? "The last checkpoint is whole: " : "No checkpoint was due yet",
         saved ? r->files->checkpoint : "");
-}
-
-/* One pass over `count` examples from number `first` of the order: adds their gradients, for a mean
- * over `total` examples, and returns their share of the mean loss. */
-static double run_pass(struct run *r, int first, int count, int total, double *gradient_s)
-{
-    size_t classes = (size_t)r->set->n_classes;
-    struct sequence *s = xreallocarray(NULL, (size_t)count, sizeof *s);
-    float *logits = xreallocarray(NULL, (size_t)count * classes, sizeof *logits);
-    double *x = xreallocarray(NULL, 2 * classes, sizeof *x), *gradient = x + classes, loss = 0;
-    for (int i = 0; i < count; i++)
-        s[i] = r->set->sequences[r->order[first + i]];
-    lora_set_dropout(r->lora, r->settings->adapter.dropout, r->settings->seed,
-                     (uint32_t)r->place.pass++);
-    backward_logits(r->backward, s, count, logits);
-    for (int i = 0; i < count; i++) {
-        int example = r->order[first + i];
-        float *row = logits + (size_t)i * classes;
-        double by_s, log_alpha0 = r->log_alpha0 ? (double)*r->log_alpha0 : 0;
-        for (size_t c = 0; c < classes; c++)
-            x[c] = (double)row[c];
-        double value =
-            loss_value(&r->settings->loss, x, r->set->targets + (size_t)example * classes, classes,
-                       log_alpha0, gradient, &by_s);
-        if (!isfinite(value))
-            die_diverged(r, "the loss", r->set->ids[example]);
-        loss += value / total;
-        *gradient_s += by_s / total;
-        for (size_t c = 0; c < classes; c++)
-            row[c] = (float)(gradient[c] / total);
-    }
-    backward_gradients(r->backward, logits);
-    free(s);
-    free(logits);
-    free(x);
-    return loss;
 }
 
 /* The examples from number `first` of the order on, one optimizer step. */
 static void run_step(struct run *r, int first)
 {
     const struct train_settings *s = r->settings;
-    int most = s->batch * s->accumulate, left = r->set->n - first;
-    int total = left < most ? left : most;
-    double loss = 0, gradient_s = 0;
-    lora_clear_gradients(r->lora);
-    for (int at = 0; at < total; at += s->batch)
-        loss += run_pass(r, first + at, total - at < s->batch ? total - at : s->batch, total,
-                         &gradient_s);
-    fetch_gradients(r);
-    if (r->log_alpha0)
-        r->parameters[r->n_parameters - 1].gradient[0] = (float)gradient_s;
-
-    double norm = gradient_norm(r->parameters, r->n_parameters);
-    if (!isfinite(norm))
+    int most = s->step.batch * s->step.accumulate, left = r->set->n - first;
+    double factor = schedule_factor(&r->schedule, trainer_steps(r->trainer));
+    struct step step = {.set = r->set,
+                        .examples = r->order + first,
+                        .n = left < most ? left : most,
+                        .rate = s->rate * factor,
+                        .alpha0_rate = s->alpha0_rate * factor};
+    struct step_result result = trainer_step(r->trainer, &step);
+    if (result.bad_example >= 0)
+        die_diverged(r, "the loss", r->set->ids[result.bad_example]);
+    if (!result.finite)
         die_diverged(r, "a gradient", NULL);
-    if (s->clip > 0)
-        clip_gradients(r->parameters, r->n_parameters, norm, s->clip);
-    double rate = s->rate * schedule_factor(&r->schedule, r->place.step);
-    adamw_step(&s->adamw, r->parameters, r->n_parameters, rate, ++r->place.step);
-    lora_refresh(r->lora);
-    if (r->log &&
-        (fprintf(r->log, "%lu\t%.9g\t%.9g\n", r->place.step, loss, rate) < 0 || fflush(r->log)))
+    unsigned long number = trainer_steps(r->trainer);
+    if (r->log && (fprintf(r->log, "%lu\t%.9g\t%.9g\n", number, result.loss, step.rate) < 0 ||
+                   fflush(r->log)))
         die(EX_IOERR, "%s: not written: %s", r->files->log, strerror(errno));
-    if (r->place.step == 1 || r->place.step == r->schedule.total)
-        inform("step %lu: loss %.6g", r->place.step, loss);
+    if (number == 1 || number == r->schedule.total)
+        inform("step %lu: loss %.6g", number, result.loss);
 }
 
 /* ---- files ---- */
@@ -273,13 +181,14 @@ static void open_log(struct run *r)
     if (!path)
         return;
     struct stat st;
-    bool goes_on = r->place.step && !stat(path, &st) && S_ISREG(st.st_mode);
+    unsigned long taken = trainer_steps(r->trainer);
+    bool goes_on = taken && !stat(path, &st) && S_ISREG(st.st_mode);
     r->log = fopen(path, goes_on ? "r+" : "w");
     if (!r->log)
         die(EX_CANTCREAT, "%s: cannot be written: %s", path, strerror(errno));
-    long keep = goes_on ? kept_length(r->log, r->place.step) : 0;
+    long keep = goes_on ? kept_length(r->log, taken) : 0;
     if (goes_on && (fseek(r->log, keep, SEEK_SET) || ftruncate(fileno(r->log), keep)))
-        die(EX_IOERR, "%s: cannot be cut to step %lu: %s", path, r->place.step, strerror(errno));
+        die(EX_IOERR, "%s: cannot be cut to step %lu: %s", path, taken, strerror(errno));
     if (keep == 0)
         fputs("step\tloss\tlr\n", r->log);
 }
@@ -312,90 +221,98 @@ static void check_folder(const char *folder)
 
 static void close_run(struct run *r)
 {
-    backward_close(r->backward);
-    r->model->lora = NULL;
-    lora_free(r->lora);
+    training_state_free(r->state);
+    trainer_close(r->trainer);
     adapter_free(r->adapter);
-    for (size_t i = 0; i < r->n_parameters; i++) {
-        free(r->parameters[i].name);
-        free(r->parameters[i].gradient);
-        free(r->parameters[i].m);
-        free(r->parameters[i].v);
-    }
-    free(r->parameters);
-    free(r->log_alpha0);
     free(r->order);
     json_decref(r->description);
     if (r->log && fclose(r->log))
         die(EX_IOERR, "%s: not written: %s", r->files->log, strerror(errno));
 }
 
+static void write_checkpoint(struct run *r)
+{
+    trainer_save(r->trainer, r->state);
+    checkpoint_write(r->files->checkpoint, r->state, r->description);
+}
+
 static void run_epochs(struct run *r)
 {
     const struct train_settings *s = r->settings;
-    unsigned long before = r->place.step;
+    unsigned long before = trainer_steps(r->trainer), taken = before, total = r->schedule.total;
     struct timespec began, ended;
     clock_gettime(CLOCK_MONOTONIC, &began);
-    progress_start("steps", r->schedule.total - before); /* those that are left */
-    while (r->place.step < r->schedule.total) {
-        unsigned long within = r->place.step % r->steps_per_epoch;
-        order_epoch(r, r->place.step / r->steps_per_epoch);
+    progress_start("steps", total - before); /* those that are left */
+    while (taken < total) {
+        unsigned long within = taken % r->steps_per_epoch;
+        order_epoch(r, taken / r->steps_per_epoch);
         for (; within < r->steps_per_epoch; within++) {
-            run_step(r, (int)within * s->batch * s->accumulate);
-            if (r->files->every && r->place.step % r->files->every == 0 &&
-                r->place.step < r->schedule.total)
-                checkpoint_write(r->files->checkpoint, r->parameters, r->n_parameters, &r->place,
-                                 r->description);
-            progress_update(r->place.step - before);
+            run_step(r, (int)within * s->step.batch * s->step.accumulate);
+            taken = trainer_steps(r->trainer);
+            if (r->files->every && taken % r->files->every == 0 && taken < total)
+                write_checkpoint(r);
+            progress_update(taken - before);
         }
     }
     progress_end();
     clock_gettime(CLOCK_MONOTONIC, &ended);
     double seconds =
         (double)(ended.tv_sec - began.tv_sec) + 1e-9 * (double)(ended.tv_nsec - began.tv_nsec);
-    inform("%lu steps in %.1f s: %.3g s each", r->place.step - before, seconds,
-           seconds / (double)(r->place.step > before ? r->place.step - before : 1));
+    inform("%lu steps in %.1f s: %.3g s each", taken - before, seconds,
+           seconds / (double)(taken > before ? taken - before : 1));
+}
+
+/* Goes on where a checkpoint was left, when told to. Returns whether the work is already done. */
+static bool resume(struct run *r)
+{
+    const struct train_files *files = r->files;
+    if (!files->resume) {
+        if (!access(files->checkpoint, F_OK))
+            die(EX_CANTCREAT,
+                "%s: a training was interrupted; go on with --resume, or remove the file to start "
+                "anew",
+                files->checkpoint);
+        return false;
+    }
+    if (!checkpoint_read(files->checkpoint, r->state, r->description))
+        return is_done(r);
+    trainer_restore(r->trainer, r->state);
+    inform("%s: going on after step %lu of %lu", files->checkpoint, r->state->step,
+           r->schedule.total);
+    return false;
+}
+
+static void write_adapter(struct run *r)
+{
+    trainer_fetch(r->trainer, r->adapter);
+    r->adapter->facts = facts(r);
+    const char *folder = r->model->config->folder;
+    char *base = realpath(folder, NULL);
+    adapter_write(r->adapter, r->files->folder, base ? base : folder);
+    free(base);
 }
 
 void train(struct model *m, const struct training_set *t, const struct train_settings *s,
            const struct train_files *files)
 {
     struct run r = {.model = m, .set = t, .settings = s, .files = files};
-    unsigned long per_step = (unsigned long)s->batch * (unsigned long)s->accumulate;
+    unsigned long per_step = (unsigned long)s->step.batch * (unsigned long)s->step.accumulate;
     r.steps_per_epoch = ((unsigned long)t->n + per_step - 1) / per_step;
     r.schedule =
         (struct schedule){s->schedule, s->warmup, (unsigned long)s->epochs * r.steps_per_epoch};
     r.description = describe(&r);
-    r.adapter = adapter_create(m->config, &s->adapter, s->seed);
+    r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
-    collect_parameters(&r);
     check_folder(files->folder);
     outfile_remove_stale(files->checkpoint);
-    bool done = false;
-    if (files->resume) {
-        if (checkpoint_read(files->checkpoint, r.parameters, r.n_parameters, &r.place,
-                            r.description))
-            inform("%s: going on after step %lu of %lu", files->checkpoint, r.place.step,
-                   r.schedule.total);
-        else
-            done = is_done(&r);
-    } else if (!access(files->checkpoint, F_OK)) {
-        die(EX_CANTCREAT,
-            "%s: a training was interrupted; go on with --resume, or remove the file to start anew",
-            files->checkpoint);
-    }
-    r.lora = lora_load(m->device, r.adapter, t->class_tokens, t->n_classes);
-    m->lora = r.lora;
-    r.backward = backward_open(m);
-    if (done) {
+    r.trainer = trainer_open(m, r.adapter, t->class_tokens, &s->step);
+    r.state = trainer_state(r.trainer);
+    if (resume(&r)) {
         inform("%s: already complete", files->folder);
     } else {
         open_log(&r);
         run_epochs(&r);
-        r.adapter->facts = facts(&r);
-        char *base = realpath(m->config->folder, NULL);
-        adapter_write(r.adapter, files->folder, base ? base : m->config->folder);
-        free(base);
+        write_adapter(&r);
     }
     /* Only now: until the adapter is in place the checkpoint is all there is. */
     if (unlink(files->checkpoint) && errno != ENOENT)

@@ -2,26 +2,16 @@
 #ifndef DUQ_MODEL_TRAIN_H
 #define DUQ_MODEL_TRAIN_H
 
-#include "common/model/adapter.h"
-#include "common/model/optimizer.h"
-#include "common/model/training_set.h"
-#include "common/model/weights.h"
-#include "common/uq/loss.h"
+#include "common/model/trainer.h"
 
 struct train_settings {
-    struct loss loss;
-    struct adapter_settings adapter;
-    struct adamw adamw;
+    struct trainer_settings step;
     double rate;        /* peak learning rate */
     double alpha0_rate; /* that of the learned ln a0, on the same schedule */
-    double clip;        /* limit on the gradients' norm; 0: none */
-    int batch;          /* examples of one pass */
-    int accumulate;     /* passes of one optimizer step */
     int epochs;
     enum schedule_kind schedule;
     unsigned long warmup; /* steps */
     bool shuffle;
-    uint64_t seed;
 };
 
 struct train_files {

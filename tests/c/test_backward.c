@@ -75,26 +75,41 @@ static void close_case(struct fixture *f)
     json_decref(f->root);
 }
 
-/* The batch's mean Dirichlet loss; its gradient by the logits goes to d_logits. */
-static double batch_loss(const struct fixture *f, const float *logits, float *d_logits)
+/* The batch's mean Dirichlet loss; its gradient by the logits takes their place. */
+static double batch_loss(const struct fixture *f, struct pass_logits pass)
 {
-    struct loss loss = {.kind = LOSS_DIRICHLET};
-    double weights[MEMBERS], total = 0;
+    struct device *d = f->device;
+    double weights[MEMBERS], targets[MOST * CLASSES], values[2 * MOST], total = 0;
+    size_t n = (size_t)f->n, targets_size = n * CLASSES * sizeof *targets;
     for (size_t m = 0; m < MEMBERS; m++)
         weights[m] = json_number_value(json_array_get(json_object_get(f->answer, "weights"), m));
-    for (size_t i = 0; i < (size_t)f->n; i++) {
-        const json_t *rows = json_array_get(json_object_get(f->answer, "members"), i);
-        double members[MEMBERS * CLASSES], target[CLASSES], x[CLASSES], gradient[CLASSES], s;
+    for (size_t i = 0; i < n; i++) {
+        size_t example = (size_t)pass.order[i];
+        const json_t *rows = json_array_get(json_object_get(f->answer, "members"), example);
+        double members[MEMBERS * CLASSES];
         for (size_t k = 0; k < MEMBERS * CLASSES; k++)
             members[k] =
                 json_number_value(json_array_get(json_array_get(rows, k / CLASSES), k % CLASSES));
-        target_from_members(members, weights, MEMBERS, CLASSES, target);
-        for (size_t c = 0; c < CLASSES; c++)
-            x[c] = (double)logits[i * CLASSES + c];
-        total += loss_value(&loss, x, target, CLASSES, 0, gradient, &s) / f->n;
-        for (size_t c = 0; c < CLASSES; c++)
-            d_logits[i * CLASSES + c] = (float)(gradient[c] / f->n);
+        target_from_members(members, weights, MEMBERS, CLASSES, targets + i * CLASSES);
     }
+    double *there = d->alloc(d, targets_size), *work = d->alloc(d, 2 * targets_size);
+    double *losses = d->alloc(d, 2 * n * sizeof *losses);
+    d->upload(d, there, targets, targets_size);
+    d->loss(d, &(struct loss_batch){.loss = {.kind = LOSS_DIRICHLET},
+                                    .rows = f->n,
+                                    .classes = CLASSES,
+                                    .total = f->n,
+                                    .logits = pass.logits,
+                                    .targets = there,
+                                    .d_logits = pass.logits,
+                                    .values = losses,
+                                    .work = work});
+    d->download(d, values, losses, 2 * n * sizeof *values);
+    d->release(d, there);
+    d->release(d, work);
+    d->release(d, losses);
+    for (size_t i = 0; i < n; i++)
+        total += values[i] / f->n;
     return total;
 }
 
@@ -118,31 +133,27 @@ static double gradient_error(const struct fixture *f, const char *name)
     struct safetensors *want = safetensors_open_file(path);
     double worst = 0;
     size_t compared = 0;
+    struct lora_arrays arrays = lora_arrays(f->lora);
+    float *gradients = xcalloc(arrays.n, sizeof *gradients);
+    f->device->download(f->device, gradients, arrays.gradients, arrays.n * sizeof *gradients);
     for (size_t i = 0; i < adapter_parts(f->adapter); i++) {
         const struct lora *l = &f->adapter->parts[i];
         if (!l->a)
             continue;
-        bool head = i + 1 == adapter_parts(f->adapter);
-        size_t rank = (size_t)l->rank, rows = head ? CLASSES : (size_t)l->out;
-        float *a = xcalloc(rank * (size_t)l->in, sizeof *a);
-        float *b = xcalloc((size_t)l->out * rank, sizeof *b);
-        lora_gradients(f->lora, i, a, b);
-        for (size_t c = 0; head && c < CLASSES; c++)
-            memmove(b + c * rank, b + (size_t)class_tokens[c] * rank, rank * sizeof *b);
+        struct lora_place place = lora_place(f->lora, i);
         for (int which = 0; which < 2; which++) {
             char tensor[160];
             snprintf(tensor, sizeof tensor, "base_model.model.%s.lora_%c.weight", l->module,
                      which ? 'B' : 'A');
             const struct tensor *t = safetensors_find(want, tensor);
             assert_non_null(t);
-            double e = which ? relative_error(b, t, rows * rank)
-                             : relative_error(a, t, rank * (size_t)l->in);
+            double e = which ? relative_error(gradients + place.b, t, place.b_size)
+                             : relative_error(gradients + place.a, t, place.a_size);
             worst = fmax(worst, e);
             compared++;
         }
-        free(a);
-        free(b);
     }
+    free(gradients);
     assert_int_equal(compared, safetensors_count(want));
     safetensors_close(want);
     return worst;
@@ -152,20 +163,24 @@ static void check_case(const char *name, enum dtype compute, double tolerance)
 {
     struct fixture f;
     open_case(&f, name, compute);
-    float logits[MOST * CLASSES], d_logits[MOST * CLASSES];
-    lora_clear_gradients(f.lora);
-    backward_logits(f.pass, f.sequences, f.n, logits);
+    float logits[MOST * CLASSES];
+    struct device *d = f.device;
+    struct lora_arrays arrays = lora_arrays(f.lora);
+    d->clear(d, arrays.gradients, arrays.n * sizeof *arrays.gradients);
+    struct pass_logits pass = backward_logits(f.pass, f.sequences, f.n);
+    d->download(d, logits, pass.logits, (size_t)f.n * CLASSES * sizeof *logits);
     for (size_t i = 0; i < (size_t)f.n * CLASSES; i++) {
-        const json_t *row = json_array_get(json_object_get(f.answer, "logits"), i / CLASSES);
+        const json_t *row =
+            json_array_get(json_object_get(f.answer, "logits"), (size_t)pass.order[i / CLASSES]);
         double want = json_number_value(json_array_get(row, i % CLASSES));
         if (!(fabs((double)logits[i] - want) <= tolerance * fmax(1, fabs(want))))
             fail_msg("%s: logit %zu: %.7g is not %.7g", name, i, (double)logits[i], want);
     }
-    double loss = batch_loss(&f, logits, d_logits);
+    double loss = batch_loss(&f, pass);
     double want = json_number_value(json_object_get(f.answer, "loss"));
     if (!(fabs(loss - want) <= tolerance * fabs(want)))
         fail_msg("%s: loss %.9g is not %.9g", name, loss, want);
-    backward_gradients(f.pass, d_logits);
+    backward_gradients(f.pass);
     double error = gradient_error(&f, name);
     if (!(error <= tolerance))
         fail_msg("%s: gradients are off by %.3g", name, error);

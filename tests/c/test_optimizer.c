@@ -1,5 +1,5 @@
-/* AdamW, clipping and the schedule against PyTorch and transformers (tests/oracle/optimizer.py),
- * Philox against its authors' known answers. */
+/* AdamW, clipping and the schedule, by the CPU's operations, against PyTorch and transformers
+ * (tests/oracle/optimizer.py); Philox against its authors' known answers. */
 #include "common/model/optimizer.h"
 
 #include "common/util/philox.h"
@@ -24,68 +24,82 @@ static void adamw_takes_pytorchs_steps(void **state)
 {
     (void)state;
     float value[3] = {0.5f, -2.0f, 2.3025851f}, gradient[3], m[3] = {0}, v[3] = {0};
-    struct parameter p[3];
-    for (int i = 0; i < 3; i++)
-        p[i] = (struct parameter){.value = &value[i],
-                                  .gradient = &gradient[i],
-                                  .m = &m[i],
-                                  .v = &v[i],
-                                  .n = 1,
-                                  .rate_scale = i == 2 ? 0.1 : 1};
     struct schedule schedule = {SCHEDULE_COSINE, 5, 40};
     struct adamw adamw = ADAMW_DEFAULTS;
+    struct device *d = cpu_device_open(F32, 1);
     FILE *f = fopen("tests/data/lora/adamw.tsv", "r");
     assert_non_null(f);
     unsigned long step;
     int rows = 0;
     for (; fscanf(f, "%lu", &step) == 1; rows++) {
-        double rate, norm, g[3], want[3];
+        double rate, norm, g[3], want[3], squares = 0;
         assert_int_equal(fscanf(f, "%lf %lf %lf %lf %lf %lf %lf %lf", &rate, &norm, &g[0], &want[0],
                                 &g[1], &want[1], &g[2], &want[2]),
                          8);
         for (int i = 0; i < 3; i++)
             gradient[i] = (float)g[i];
         assert_near(1e-2 * schedule_factor(&schedule, step), rate, 1e-15);
-        double own = gradient_norm(p, 3);
-        assert_near(own, norm, 1e-6 * norm);
-        clip_gradients(p, 3, own, 1);
-        adamw_step(&adamw, p, 3, rate, step + 1);
+        d->add_squares(d, gradient, 3, &squares);
+        assert_near(sqrt(squares), norm, 1e-6 * norm);
+        d->scale(d, clip_factor(sqrt(squares), 1), gradient, 3);
+        struct adamw_factors all = adamw_factors(&adamw, rate, step + 1);
+        struct adamw_factors slow = adamw_factors(&adamw, 0.1 * rate, step + 1);
+        d->adamw(d, &all, gradient, value, m, v, 2);
+        d->adamw(d, &slow, gradient + 2, value + 2, m + 2, v + 2, 1);
         for (int i = 0; i < 3; i++)
             assert_near(value[i], want[i], 1e-6);
     }
     assert_int_equal(rows, 40);
     fclose(f);
+    d->close(d);
 }
 
-/* A device's operations, on arrays of several lengths, against the same steps taken at once. */
-static void the_cpus_operations_take_the_same_steps(void **state)
+/* Arrays of several lengths, against the published formulas in double precision. */
+static void long_arrays_take_the_steps_of_the_formulas(void **state)
 {
     (void)state;
-    enum { N = 1009, FIRST = 17 };
-    static float value[2][N], gradient[2][N], m[2][N], v[2][N];
-    struct parameter p = {
-        .value = value[0], .gradient = gradient[0], .m = m[0], .v = v[0], .n = N, .rate_scale = 1};
+    enum { N = 20011, FIRST = 17 };
+    static float value[N], gradient[N], m[N], v[N];
+    static double want[N], want_m[N], want_v[N];
     struct adamw adamw = ADAMW_DEFAULTS;
-    struct device *d = cpu_device_open(F32, 1);
+    struct device *d = cpu_device_open(F32, 0);
     for (int i = 0; i < N; i++)
-        value[0][i] = value[1][i] = sinf((float)i);
+        want[i] = value[i] = sinf((float)i);
     for (unsigned long step = 1; step <= 5; step++) {
-        for (int i = 0; i < N; i++)
-            gradient[0][i] = gradient[1][i] = cosf((float)i * (float)step);
-        double norm = gradient_norm(&p, 1), sum = 0;
-        d->add_squares(d, gradient[1], FIRST, &sum);
-        d->add_squares(d, gradient[1] + FIRST, N - FIRST, &sum);
-        assert_true(sqrt(sum) == norm);
-        clip_gradients(&p, 1, norm, 1);
-        d->scale(d, (float)(1 / (norm + 1e-6)), gradient[1], N);
-        adamw_step(&adamw, &p, 1, 1e-2, step);
-        struct adamw_factors f = adamw_factors(&adamw, 1e-2, step);
-        d->adamw(d, &f, gradient[1], value[1], m[1], v[1], N);
-        assert_memory_equal(value[0], value[1], sizeof value[0]);
-        assert_memory_equal(m[0], m[1], sizeof m[0]);
-        assert_memory_equal(v[0], v[1], sizeof v[0]);
+        double squares = 0, in_parts = 0, rate = 1e-2;
+        for (int i = 0; i < N; i++) {
+            gradient[i] = cosf((float)i * (float)step);
+            squares += (double)gradient[i] * (double)gradient[i];
+        }
+        d->add_squares(d, gradient, FIRST, &in_parts);
+        d->add_squares(d, gradient + FIRST, N - FIRST, &in_parts);
+        assert_near(in_parts, squares, 1e-12 * squares);
+        double factor = 1 / (sqrt(squares) + 1e-6);
+        d->scale(d, clip_factor(sqrt(squares), 1), gradient, N);
+        struct adamw_factors f = adamw_factors(&adamw, rate, step);
+        d->adamw(d, &f, gradient, value, m, v, N);
+        for (int i = 0; i < N; i++) {
+            double g = factor * (double)cosf((float)i * (float)step);
+            want_m[i] = adamw.beta1 * want_m[i] + (1 - adamw.beta1) * g;
+            want_v[i] = adamw.beta2 * want_v[i] + (1 - adamw.beta2) * g * g;
+            double mean = want_m[i] / (1 - pow(adamw.beta1, (double)step));
+            double square = want_v[i] / (1 - pow(adamw.beta2, (double)step));
+            want[i] *= 1 - rate * adamw.weight_decay;
+            want[i] -= rate * mean / (sqrt(square) + adamw.epsilon);
+            assert_near(m[i], want_m[i], 1e-6 * factor);
+            assert_near(v[i], want_v[i], 1e-6 * factor * factor);
+            assert_near(value[i], want[i], 1e-6);
+        }
     }
     d->close(d);
+}
+
+static void clipping_leaves_small_gradients_alone(void **state)
+{
+    (void)state;
+    assert_near(clip_factor(0.5, 1), 1, 0);
+    assert_near(clip_factor(0, 1), 1, 0);
+    assert_near(clip_factor(4, 1), 1 / (4 + 1e-6), 1e-7);
 }
 
 static void a_constant_schedule_rises_and_stays(void **state)
@@ -127,7 +141,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adamw_takes_pytorchs_steps),
-        cmocka_unit_test(the_cpus_operations_take_the_same_steps),
+        cmocka_unit_test(long_arrays_take_the_steps_of_the_formulas),
+        cmocka_unit_test(clipping_leaves_small_gradients_alone),
         cmocka_unit_test(a_constant_schedule_rises_and_stays),
         cmocka_unit_test(philox_gives_the_published_answers),
     };

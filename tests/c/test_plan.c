@@ -194,17 +194,16 @@ static void counts_are_those_of_torch(void **state)
     struct adapter *a = adapter_create(m->config, &settings, 0);
     m->lora = lora_load(d, a, classes, 2);
     struct backward *b = backward_open(m);
-    float logits[2], d_logits[2] = {0};
-    lora_clear_gradients(m->lora);
+    lora_arrays(m->lora);
     count_device_reset(d);
-    backward_logits(b, s, 1, logits);
+    backward_logits(b, s, 1);
     size_t count;
     const struct operation_count *o = count_device_operations(d, &count);
     double last = n * kv_flops + rest_flops + pair_flops * n;
     assert_true(product_flops(o, count) == linear + pair_flops * pairs(n) + last);
 
     count_device_reset(d);
-    backward_gradients(b, d_logits);
+    backward_gradients(b);
     o = count_device_operations(d, &count);
     double back = 0;
     for (size_t i = 0; i < count; i++)
@@ -325,8 +324,17 @@ static void an_epoch_has_its_passes_and_its_adapter(void **state)
     for (int i = 0; i < N; i++)
         computed += own[i] + (i % 2 == 0 ? 10 : 0);
     assert_int_equal(p->computed, computed);
-    /* values and gradients: A and B of q in each layer, lm_head's A and two rows of B */
-    assert_true(p->adapter == 2 * 4.0 * 4 * (LAYERS * (WIDTH + Q) + WIDTH + 2));
+    /* A and B of q in each layer, lm_head's A and, in the room of four, two rows of B: values,
+     * gradients and AdamW's two averages. Of a step's four examples two numbers each and the norm;
+     * of a pass's two, for each class, a target and two of work. */
+    double numbers = 4 * (LAYERS * (WIDTH + Q) + WIDTH + 4);
+    assert_true(p->adapter == 4 * 4 * numbers + 8 * (1 + 2 * 4) + 8 * 3 * 2 * 2);
+    const struct operation_count *adamw = operation(p->operations, p->n_operations, "adamw");
+    assert_int_equal(adamw->launches, 2); /* seven examples make two steps */
+    assert_true(adamw->bytes_read == 2 * 4 * 4 * numbers);
+    /* Back come two numbers for each example and the norm. */
+    assert_true(operation(p->operations, p->n_operations, "download")->bytes_read ==
+                8 * (2 * N + 2));
     plan_free(p);
     free_sequences(s, N);
 }
