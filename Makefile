@@ -160,6 +160,7 @@ help:
 	@echo 'make deps       install what the build needs (apt), or say what to install'
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'
 	@echo 'make cuda       the CUDA plugin, where nvcc is (make builds it there, too)'
+	@echo 'make cuda-report  registers, shared memory and spills of each CUDA kernel'
 	@echo 'make gpu-plan   the tables of duq-gpu(7), by lm-plan'
 	@echo 'make gpu-check  where there is a GPU: compare with the processor, time, report'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
