@@ -69,13 +69,14 @@ struct matrix_product {
     bool accumulate;
 };
 
-/* Which elements dropout keeps: a function of these and of row and column alone (Philox4x32-10 with
- * key `seed` and counter {column / 4, row, stream, step}, word column % 4, kept when not below
- * rate * 2^32), so the same on any device. */
+/* Which elements dropout keeps: a function of these and of the row's number and the column alone
+ * (Philox4x32-10 with key `seed` and counter {column / 4, number, stream, step}, word column % 4,
+ * kept when not below rate * 2^32), so the same on any device. */
 struct dropout {
     double rate; /* 0 <= rate < 1 */
     uint64_t seed;
     uint32_t stream, step;
+    const int32_t *numbers; /* the device's: row r has number numbers[r], or r where this is NULL */
 };
 
 static inline uint32_t dropout_threshold(double rate)

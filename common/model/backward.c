@@ -11,15 +11,17 @@ struct backward {
     struct lora_set *lora;
     struct device *device;
 
-    /* The batch. Spans are the shared prefixes, then the sequences in the packed order. */
-    int rows, sequences, n_spans, max_position;
-    int32_t *order; /* [sequences]: the caller's number of each in the packed order */
+    /* The batch. Spans are of each group its shared prefix, then its sequences in the packed order,
+     * of which this part's are those from `first` on. */
+    int rows, first, sequences, n_spans, max_position;
+    int32_t *order; /* of the whole pass: the caller's number of each in the packed order */
     int32_t *host_tokens, *host_at, *host_last_rows, *host_last_at;
+    int32_t *host_numbers, *host_last_numbers;           /* rows' numbers where one part does all */
     struct attention_span *host_spans, *host_last_spans; /* last_*: asked for at last positions */
 
     /* On the device. */
     int room_rows, room_sequences, room_positions;
-    int32_t *tokens, *at, *last_rows, *last_at;
+    int32_t *tokens, *at, *last_rows, *last_at, *numbers, *last_numbers;
     struct attention_span *spans, *last_spans;
     float *cosine, *sine, *minus_sine; /* [positions, head_dim / 2] */
     float **inputs;                    /* [layers][rows, width]: what each layer was given */
@@ -61,11 +63,11 @@ struct backward *backward_open(struct model *m)
 static void release_rows(struct backward *b)
 {
     struct device *d = b->device;
-    void *buffers[] = {b->tokens,  b->at,        b->norm_c,  b->q,     b->k,          b->v,
-                       b->lse,     b->middle,    b->norm2_c, b->gate,  b->up,         b->act_c,
-                       b->dx,      b->d_norm,    b->dx_next, b->d_act, b->wide,       b->d_gate_c,
-                       b->d_up_c,  b->dq,        b->dk,      b->dv,    b->d_attended, b->work,
-                       b->rounded, b->attended_c};
+    void *buffers[] = {b->tokens,  b->at,         b->norm_c,  b->q,     b->k,          b->v,
+                       b->lse,     b->middle,     b->norm2_c, b->gate,  b->up,         b->act_c,
+                       b->dx,      b->d_norm,     b->dx_next, b->d_act, b->wide,       b->d_gate_c,
+                       b->d_up_c,  b->dq,         b->dk,      b->dv,    b->d_attended, b->work,
+                       b->rounded, b->attended_c, b->numbers};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         d->release(d, buffers[i]);
     for (int i = 0; i < b->model->config->layers; i++)
@@ -75,8 +77,8 @@ static void release_rows(struct backward *b)
 static void release_sequences(struct backward *b)
 {
     struct device *d = b->device;
-    void *buffers[] = {b->last_rows, b->last_at, b->spans,  b->last_spans, b->last,
-                       b->hidden,    b->logits,  b->x_last, b->norm_last_c};
+    void *buffers[] = {b->last_rows, b->last_at, b->spans,  b->last_spans,  b->last,
+                       b->hidden,    b->logits,  b->x_last, b->norm_last_c, b->last_numbers};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         d->release(d, buffers[i]);
 }
@@ -99,6 +101,8 @@ void backward_close(struct backward *b)
     free(b->host_at);
     free(b->host_last_rows);
     free(b->host_last_at);
+    free(b->host_numbers);
+    free(b->host_last_numbers);
     free(b->host_spans);
     free(b->host_last_spans);
     free(b);
@@ -126,6 +130,7 @@ static void reserve_rows(struct backward *b)
     int widest = c->width > q ? c->width : q;
     b->tokens = b->device->alloc(b->device, n * sizeof *b->tokens);
     b->at = b->device->alloc(b->device, n * sizeof *b->at);
+    b->numbers = b->device->alloc(b->device, n * sizeof *b->numbers);
     for (int i = 0; i < c->layers; i++)
         b->inputs[i] = floats(b, n, c->width);
     b->norm_c = inputs_of_products(b, n, c->width);
@@ -165,6 +170,7 @@ static void reserve_sequences(struct backward *b, int most_spans)
     size_t n = (size_t)most_spans;
     b->last_rows = d->alloc(d, n * sizeof *b->last_rows);
     b->last_at = d->alloc(d, n * sizeof *b->last_at);
+    b->last_numbers = d->alloc(d, n * sizeof *b->last_numbers);
     b->spans = d->alloc(d, n * sizeof *b->spans);
     b->last_spans = d->alloc(d, n * sizeof *b->last_spans);
     b->last = floats(b, n, c->width);
@@ -201,14 +207,16 @@ static void reserve_positions(struct backward *b)
 
 /* ---- the batch ---- */
 
-/* Appends the tokens from `first` on of a sequence as a span. */
-static void add_span(struct backward *b, const struct sequence *s, int first, int end,
+/* Appends the tokens from `first` on of a sequence as a span; its rows have numbers from `number`
+ * on. */
+static void add_span(struct backward *b, const struct sequence *s, int first, int end, int number,
                      int prefix_row, int last_query)
 {
     int n = end - first, row = b->rows;
     for (int i = 0; i < n; i++) {
         b->host_tokens[row + i] = s->tokens[first + i];
         b->host_at[row + i] = first + i;
+        b->host_numbers[row + i] = number + i;
     }
     b->rows += n;
     b->max_position = end - 1 > b->max_position ? end - 1 : b->max_position;
@@ -219,48 +227,92 @@ static void add_span(struct backward *b, const struct sequence *s, int first, in
     b->host_last_spans[b->n_spans++] = span;
 }
 
-static void pack(struct backward *b, const struct sequence *s, int n)
+/* The part that a sequence falls to, `before` of the pass's own tokens standing before its own. */
+static int part_of(long before, long own, long all, int parts)
 {
-    size_t tokens = 0, most_spans = 2 * (size_t)n;
-    for (int i = 0; i < n; i++)
-        tokens += (size_t)s[i].n;
-    b->order = xreallocarray(b->order, (size_t)n, sizeof *b->order);
+    return (int)((2 * before + own) * parts / (2 * all));
+}
+
+/* How far packing has come in the whole pass. */
+struct progress {
+    int number;       /* of the next row */
+    long before, all; /* sequences' own tokens so far, and of the pass */
+};
+
+/* Those of a group's sequences that are this part's. */
+static void add_group(struct backward *b, const struct pass *p, const struct group *group,
+                      struct progress *at)
+{
+    int prefix_row = b->rows, prefix_number = at->number;
+    bool begun = false;
+    at->number += group->prefix;
+    for (int i = group->first; i < group->first + group->count; i++) {
+        const struct sequence *s = &p->sequences[b->order[i]];
+        int own = s->n - group->prefix;
+        if (part_of(at->before, own, at->all, p->parts) == p->part) {
+            if (group->prefix && !begun)
+                add_span(b, s, 0, group->prefix, prefix_number, 0, -1);
+            begun = true;
+            if (b->sequences == 0)
+                b->first = i;
+            add_span(b, s, group->prefix, s->n, at->number, prefix_row, b->sequences);
+            b->host_last_rows[b->sequences] = b->rows - 1;
+            b->host_last_at[b->sequences] = s->n - 1;
+            b->host_last_numbers[b->sequences++] = i;
+        }
+        at->before += own;
+        at->number += own;
+    }
+}
+
+static void pack(struct backward *b, const struct pass *p)
+{
+    size_t n = (size_t)p->n, tokens = 0, most_spans = 2 * n;
+    for (int i = 0; i < p->n; i++)
+        tokens += (size_t)p->sequences[i].n;
+    b->order = xreallocarray(b->order, n, sizeof *b->order);
     b->host_tokens = xreallocarray(b->host_tokens, tokens, sizeof *b->host_tokens);
     b->host_at = xreallocarray(b->host_at, tokens, sizeof *b->host_at);
-    b->host_last_rows = xreallocarray(b->host_last_rows, (size_t)n, sizeof *b->host_last_rows);
-    b->host_last_at = xreallocarray(b->host_last_at, (size_t)n, sizeof *b->host_last_at);
+    b->host_numbers = xreallocarray(b->host_numbers, tokens, sizeof *b->host_numbers);
+    b->host_last_rows = xreallocarray(b->host_last_rows, n, sizeof *b->host_last_rows);
+    b->host_last_at = xreallocarray(b->host_last_at, n, sizeof *b->host_last_at);
+    b->host_last_numbers = xreallocarray(b->host_last_numbers, n, sizeof *b->host_last_numbers);
     b->host_spans = xreallocarray(b->host_spans, most_spans, sizeof *b->host_spans);
     b->host_last_spans = xreallocarray(b->host_last_spans, most_spans, sizeof *b->host_last_spans);
-    b->rows = b->n_spans = b->max_position = 0;
-    b->sequences = n;
+    b->rows = b->n_spans = b->max_position = b->first = b->sequences = 0;
 
     struct group *groups;
-    int n_groups = find_groups(s, n, b->order, &groups);
-    for (int g = 0; g < n_groups; g++) {
-        const struct group *group = &groups[g];
-        int prefix_row = b->rows;
-        if (group->prefix)
-            add_span(b, &s[b->order[group->first]], 0, group->prefix, 0, -1);
-        for (int i = group->first; i < group->first + group->count; i++) {
-            const struct sequence *own = &s[b->order[i]];
-            add_span(b, own, group->prefix, own->n, prefix_row, i);
-            b->host_last_rows[i] = b->rows - 1;
-            b->host_last_at[i] = own->n - 1;
-        }
-    }
+    int n_groups = find_groups(p->sequences, p->n, b->order, &groups);
+    struct progress at = {.all = (long)tokens};
+    for (int g = 0; g < n_groups; g++)
+        at.all -= (long)groups[g].count * groups[g].prefix;
+    for (int g = 0; g < n_groups; g++)
+        add_group(b, p, &groups[g], &at);
     free(groups);
+}
 
+/* Sends the packed batch to the device, and tells the adapter of its dropout. */
+static void send(struct backward *b, const struct pass *p)
+{
     reserve_rows(b);
-    reserve_sequences(b, (int)most_spans);
+    reserve_sequences(b, 2 * p->n);
     reserve_positions(b);
     struct device *d = b->device;
-    size_t rows = (size_t)b->rows, spans = (size_t)b->n_spans;
+    size_t n = (size_t)b->sequences, rows = (size_t)b->rows, spans = (size_t)b->n_spans;
     d->upload(d, b->tokens, b->host_tokens, rows * sizeof *b->tokens);
     d->upload(d, b->at, b->host_at, rows * sizeof *b->at);
-    d->upload(d, b->last_rows, b->host_last_rows, (size_t)n * sizeof *b->last_rows);
-    d->upload(d, b->last_at, b->host_last_at, (size_t)n * sizeof *b->last_at);
+    d->upload(d, b->last_rows, b->host_last_rows, n * sizeof *b->last_rows);
+    d->upload(d, b->last_at, b->host_last_at, n * sizeof *b->last_at);
     d->upload(d, b->spans, b->host_spans, spans * sizeof *b->spans);
     d->upload(d, b->last_spans, b->host_last_spans, spans * sizeof *b->last_spans);
+    struct lora_dropout dropout = {.rate = p->dropout, .seed = p->seed, .pass = p->number};
+    if (p->parts > 1) {
+        d->upload(d, b->numbers, b->host_numbers, rows * sizeof *b->numbers);
+        d->upload(d, b->last_numbers, b->host_last_numbers, n * sizeof *b->last_numbers);
+        dropout.numbers = b->numbers;
+        dropout.last_numbers = b->last_numbers;
+    }
+    lora_set_dropout(b->lora, &dropout);
 }
 
 /* ---- a layer ---- */
@@ -434,19 +486,23 @@ static void layer_backward(struct backward *b, int layer)
 
 /* ---- the pass ---- */
 
-struct pass_logits backward_logits(struct backward *b, const struct sequence *s, int n)
+struct pass_logits backward_logits(struct backward *b, const struct pass *p)
 {
     struct model *m = b->model;
     const struct config *c = m->config;
     struct device *d = b->device;
-    pack(b, s, n);
+    pack(b, p);
+    int n = b->sequences;
+    if (n == 0)
+        return (struct pass_logits){0};
+    send(b, p);
     d->embed(d, m->embedding, m->embedding_type, c->width, b->tokens, b->rows, b->inputs[0]);
     for (int i = 0; i < c->layers; i++)
         layer_forward(b, i, is_last(b, i) ? b->last : b->inputs[i + 1]);
     d->rmsnorm(d, b->last, m->norm, c->norm_eps, n, c->width, b->hidden, F32);
     d->class_logits(d, b->hidden, n, m->class_rows, m->n_classes, c->width, b->logits);
     lora_forward(b->lora, 0, LM_HEAD, b->hidden, F32, n, b->logits);
-    return (struct pass_logits){.logits = b->logits, .order = b->order};
+    return (struct pass_logits){.logits = b->logits, .order = b->order + b->first, .n = n};
 }
 
 void backward_gradients(struct backward *b)
@@ -456,6 +512,8 @@ void backward_gradients(struct backward *b)
     struct device *d = b->device;
     int n = b->sequences;
     size_t classes = (size_t)m->n_classes, width = (size_t)c->width;
+    if (n == 0)
+        return;
     d->gemm(d, &(struct matrix_product){.m = n,
                                         .n = c->width,
                                         .k = m->n_classes,

@@ -18,17 +18,31 @@ struct backward;
 struct backward *backward_open(struct model *m);
 void backward_close(struct backward *b);
 
-/* A pass's class logits. */
+/* What a pass is over: n sequences, of which this process computes the part numbered `part` of
+ * `parts`. The sequences are grouped and their rows numbered for dropout as one part would have
+ * them, then the packed order is cut where about as many tokens fall to each part; so what is
+ * computed of a sequence does not depend on the number of parts. A part may be empty. */
+struct pass {
+    const struct sequence *sequences; /* [n] */
+    int n;
+    int part, parts;
+    double dropout; /* rate */
+    uint64_t seed;
+    uint32_t number; /* of the pass, for dropout */
+};
+
+/* The part's class logits. */
 struct pass_logits {
     float *logits;        /* on the device: [n, n_classes], in the packed order */
-    const int32_t *order; /* [n]: row i is of sequence order[i] */
+    const int32_t *order; /* [n]: row i is of the pass's sequence order[i] */
+    int n;
 };
 /* Those of the model with its adapter, at each sequence's last position; they stay until the next
  * pass. */
-struct pass_logits backward_logits(struct backward *b, const struct sequence *s, int n);
+struct pass_logits backward_logits(struct backward *b, const struct pass *p);
 
 /* From the loss's gradient by the logits, which has taken their place: adds to the lora's
- * gradients. Dropout must not have been set anew since. */
+ * gradients. */
 void backward_gradients(struct backward *b);
 
 #endif

@@ -498,14 +498,13 @@ static void count_convert(struct device *d, const void *from, enum dtype from_ty
 static void count_dropout(struct device *d, const struct dropout *o, const float *x, int rows,
                           int width, float *out, bool accumulate)
 {
-    (void)o;
     (void)x;
     (void)out;
     double elements = (double)rows * width;
     charge(d, "dropout",
            (struct cost){.launches = 1,
                          .f32_flops = DROPOUT_WORK * elements,
-                         .read = f((accumulate ? 2 : 1) * elements),
+                         .read = f((accumulate ? 2 : 1) * elements + (o->numbers ? rows : 0)),
                          .written = f(elements)});
 }
 

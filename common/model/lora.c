@@ -24,7 +24,7 @@ struct lora_set {
     size_t n;
     int32_t *class_tokens;
     int n_classes;
-    struct dropout dropout;
+    struct lora_dropout dropout;
     struct room wide, dropped, low, d_low, d_wide;
 };
 
@@ -138,8 +138,14 @@ static const struct part *find(const struct lora_set *s, int layer, enum project
                                struct dropout *dropout)
 {
     size_t i = (size_t)(adapter_part(s->adapter, layer, projection) - s->adapter->parts);
-    *dropout = s->dropout;
-    dropout->stream = (uint32_t)i;
+    bool all = projection != LM_HEAD &&
+               (layer + 1 < s->adapter->layers || projection == K_PROJ || projection == V_PROJ);
+    const struct lora_dropout *d = &s->dropout;
+    *dropout = (struct dropout){.rate = d->rate,
+                                .seed = d->seed,
+                                .stream = (uint32_t)i,
+                                .step = d->pass,
+                                .numbers = all ? d->numbers : d->last_numbers};
     return s->parts[i].place.a_size ? &s->parts[i] : NULL;
 }
 
@@ -204,9 +210,9 @@ void lora_forward(struct lora_set *s, int layer, enum projection projection, con
                                                         .accumulate = true});
 }
 
-void lora_set_dropout(struct lora_set *s, double rate, uint64_t seed, uint32_t step)
+void lora_set_dropout(struct lora_set *s, const struct lora_dropout *d)
 {
-    s->dropout = (struct dropout){.rate = rate, .seed = seed, .step = step};
+    s->dropout = *d;
 }
 
 struct lora_arrays lora_arrays(struct lora_set *s)

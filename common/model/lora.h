@@ -23,9 +23,16 @@ void lora_forward(struct lora_set *s, int layer, enum projection p, const void *
 
 /* ---- training ---- */
 
-/* Dropout on x in the passes that follow; rate 0 turns it off. `step` numbers the forward passes;
- * each part is a stream of its own. */
-void lora_set_dropout(struct lora_set *s, double rate, uint64_t seed, uint32_t step);
+/* Dropout on x in the passes that follow; rate 0 turns it off. */
+struct lora_dropout {
+    double rate;
+    uint64_t seed;
+    uint32_t pass; /* numbers the forward passes; each part is a stream of its own */
+    /* On the device, or NULL: the numbers of a pass's rows (ops.h), and of its last positions'
+     * rows, which are all that lm_head, and past its keys and values the last layer, are given. */
+    const int32_t *numbers, *last_numbers;
+};
+void lora_set_dropout(struct lora_set *s, const struct lora_dropout *d);
 
 /* All matrices in one array on the device, in the parts' order, zeros between them; their gradients
  * in another of the same layout. What is written to the values holds from then on. */

@@ -115,8 +115,13 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
     struct sequence *sequences = xreallocarray(NULL, (size_t)count, sizeof *sequences);
     for (int i = 0; i < count; i++)
         sequences[i] = s->set->sequences[s->examples[first + i]];
-    lora_set_dropout(t->lora, t->settings->adapter.dropout, t->settings->seed, (uint32_t)t->pass++);
-    struct pass_logits pass = backward_logits(t->backward, sequences, count);
+    struct pass_logits pass =
+        backward_logits(t->backward, &(struct pass){.sequences = sequences,
+                                                    .n = count,
+                                                    .parts = 1,
+                                                    .dropout = t->settings->adapter.dropout,
+                                                    .seed = t->settings->seed,
+                                                    .number = (uint32_t)t->pass++});
     free(sequences);
     for (int row = 0; row < count; row++) {
         t->position[first + row] = first + pass.order[row];

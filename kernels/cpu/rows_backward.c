@@ -127,11 +127,11 @@ CPU_CLONES static void dropout_row(const struct dropout *o, int row, const float
 {
     uint32_t threshold = dropout_threshold(o->rate);
     float scale = (float)(1.0 / (1.0 - o->rate));
+    uint32_t number = (uint32_t)(o->numbers ? o->numbers[row] : row);
     for (int first = 0; first < width; first += 4 * LANES) {
         uint32_t random[4 * LANES];
         for (int j = 0; j < LANES; j++) {
-            struct philox counter = {
-                {(uint32_t)(first / 4 + j), (uint32_t)row, o->stream, o->step}};
+            struct philox counter = {{(uint32_t)(first / 4 + j), number, o->stream, o->step}};
             counter = philox4x32(counter, (uint32_t)o->seed, (uint32_t)(o->seed >> 32));
             for (int i = 0; i < 4; i++)
                 random[4 * j + i] = counter.v[i];

@@ -179,8 +179,9 @@ static __global__ void dropout_rows(struct dropout o, uint32_t threshold, float 
     if (first >= width)
         return;
     size_t at = (size_t)blockIdx.x * (size_t)width + (size_t)first;
-    struct philox random = philox4x32({{group, blockIdx.x, o.stream, o.step}}, (uint32_t)o.seed,
-                                      (uint32_t)(o.seed >> 32));
+    uint32_t number = o.numbers ? (uint32_t)o.numbers[blockIdx.x] : blockIdx.x;
+    struct philox random =
+        philox4x32({{group, number, o.stream, o.step}}, (uint32_t)o.seed, (uint32_t)(o.seed >> 32));
 #pragma unroll
     for (int i = 0; i < 4; i += V) {
         if (first + i >= width)

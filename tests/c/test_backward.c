@@ -75,12 +75,14 @@ static void close_case(struct fixture *f)
     json_decref(f->root);
 }
 
-/* The batch's mean Dirichlet loss; its gradient by the logits takes their place. */
+/* The pass's share of the batch's mean Dirichlet loss; its gradient by the logits takes their
+ * place.
+ */
 static double batch_loss(const struct fixture *f, struct pass_logits pass)
 {
     struct device *d = f->device;
     double weights[MEMBERS], targets[MOST * CLASSES], values[2 * MOST], total = 0;
-    size_t n = (size_t)f->n, targets_size = n * CLASSES * sizeof *targets;
+    size_t n = (size_t)pass.n, targets_size = n * CLASSES * sizeof *targets;
     for (size_t m = 0; m < MEMBERS; m++)
         weights[m] = json_number_value(json_array_get(json_object_get(f->answer, "weights"), m));
     for (size_t i = 0; i < n; i++) {
@@ -96,7 +98,7 @@ static double batch_loss(const struct fixture *f, struct pass_logits pass)
     double *losses = d->alloc(d, 2 * n * sizeof *losses);
     d->upload(d, there, targets, targets_size);
     d->loss(d, &(struct loss_batch){.loss = {.kind = LOSS_DIRICHLET},
-                                    .rows = f->n,
+                                    .rows = pass.n,
                                     .classes = CLASSES,
                                     .total = f->n,
                                     .logits = pass.logits,
@@ -167,7 +169,8 @@ static void check_case(const char *name, enum dtype compute, double tolerance)
     struct device *d = f.device;
     struct lora_arrays arrays = lora_arrays(f.lora);
     d->clear(d, arrays.gradients, arrays.n * sizeof *arrays.gradients);
-    struct pass_logits pass = backward_logits(f.pass, f.sequences, f.n);
+    struct pass_logits pass =
+        backward_logits(f.pass, &(struct pass){.sequences = f.sequences, .n = f.n, .parts = 1});
     d->download(d, logits, pass.logits, (size_t)f.n * CLASSES * sizeof *logits);
     for (size_t i = 0; i < (size_t)f.n * CLASSES; i++) {
         const json_t *row =
@@ -185,6 +188,57 @@ static void check_case(const char *name, enum dtype compute, double tolerance)
     if (!(error <= tolerance))
         fail_msg("%s: gradients are off by %.3g", name, error);
     print_message("%s: gradients within %.2g\n", name, error);
+    close_case(&f);
+}
+
+/* Adds a part's logits, where they belong in the batch, and its gradients. */
+static void add_part(struct fixture *f, struct pass p, double *logits, double *gradients)
+{
+    struct device *d = f->device;
+    struct lora_arrays arrays = lora_arrays(f->lora);
+    float *there = xcalloc(arrays.n, sizeof *there), some[MOST * CLASSES];
+    d->clear(d, arrays.gradients, arrays.n * sizeof *there);
+    struct pass_logits pass = backward_logits(f->pass, &p);
+    if (pass.n) {
+        d->download(d, some, pass.logits, (size_t)pass.n * CLASSES * sizeof *some);
+        for (int i = 0; i < pass.n * CLASSES; i++)
+            logits[pass.order[i / CLASSES] * CLASSES + i % CLASSES] += (double)some[i];
+        batch_loss(f, pass);
+    }
+    backward_gradients(f->pass);
+    d->download(d, there, arrays.gradients, arrays.n * sizeof *there);
+    for (size_t i = 0; i < arrays.n; i++)
+        gradients[i] += (double)there[i];
+    free(there);
+}
+
+/* However many parts, some of them empty: the same logits to the last bit, and gradients that sum
+ * to the same, under dropout too. */
+static void parts_of_a_pass_make_up_the_whole(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_case(&f, "mistral", F32);
+    size_t n = lora_arrays(f.lora).n;
+    struct pass p = {
+        .sequences = f.sequences, .n = f.n, .parts = 1, .dropout = 0.3, .seed = 5, .number = 2};
+    double whole[MOST * CLASSES] = {0}, *gradients = xcalloc(n, sizeof *gradients), top = 0;
+    add_part(&f, p, whole, gradients);
+    for (size_t i = 0; i < n; i++)
+        top = fmax(top, fabs(gradients[i]));
+    assert_true(top > 0);
+    for (p.parts = 2; p.parts <= f.n + 3; p.parts++) {
+        double logits[MOST * CLASSES] = {0}, *sum = xcalloc(n, sizeof *sum);
+        for (p.part = 0; p.part < p.parts; p.part++)
+            add_part(&f, p, logits, sum);
+        assert_memory_equal(logits, whole, sizeof logits);
+        for (size_t i = 0; i < n; i++)
+            if (!(fabs(sum[i] - gradients[i]) <= 1e-6 * top))
+                fail_msg("%d parts: gradient %zu: %.9g is not %.9g", p.parts, i, sum[i],
+                         gradients[i]);
+        free(sum);
+    }
+    free(gradients);
     close_case(&f);
 }
 
@@ -221,6 +275,7 @@ int main(void)
         cmocka_unit_test(gradients_agree_with_peft_for_all_projections_with_biases),
         cmocka_unit_test(gradients_agree_with_peft_for_tied_embeddings),
         cmocka_unit_test(gradients_in_bf16_are_near),
+        cmocka_unit_test(parts_of_a_pass_make_up_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

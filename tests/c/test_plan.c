@@ -196,7 +196,7 @@ static void counts_are_those_of_torch(void **state)
     struct backward *b = backward_open(m);
     lora_arrays(m->lora);
     count_device_reset(d);
-    backward_logits(b, s, 1);
+    backward_logits(b, &(struct pass){.sequences = s, .n = 1, .parts = 1});
     size_t count;
     const struct operation_count *o = count_device_operations(d, &count);
     double last = n * kv_flops + rest_flops + pair_flops * n;
