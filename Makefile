@@ -40,6 +40,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 include kernels/cuda/build.mk
+include tests/cudasim/build.mk
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -126,7 +127,7 @@ check-oracle: all
 # find what the compiler does not.
 lint: deps-lint
 	@case $$(clang-format --version) in \
-	*'version 14.'*) set -x; clang-format --dry-run -Werror $(shell git ls-files '*.[ch]' '*.cu') ;; \
+	*'version 14.'*) set -x; clang-format --dry-run -Werror $(shell git ls-files '*.[ch]' '*.cu' '*.cpp') ;; \
 	*) echo 'lint: clang-format is not version 14: layout is not checked' ;; \
 	esac
 	cppcheck --quiet --std=c11 --library=.cppcheck.cfg --error-exitcode=1 --inline-suppr -j 2 -I. \
@@ -137,7 +138,7 @@ lint: deps-lint
 	$(if $(wildcard man/*),mandoc -T lint -W warning man/*)
 
 format:
-	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]' '*.cu')
+	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]' '*.cu' '*.cpp')
 
 install: all install-cuda
 	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)

@@ -1,0 +1,29 @@
+# The CUDA simulator: kernels/cuda/*.cu by the host's C++ compiler, so that they run on the CPU. Its
+# own tests are programs of the same make.
+
+CUDASIM = $(BUILD)/cudasim
+CUDASIM_PLUGIN = $(if $(CUDA_SOURCES),$(CUDASIM)/duq-cuda.so)
+CUDASIM_OBJECTS = $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/cudasim/*.cpp))
+CUDASIM_KERNELS = $(CUDA_SOURCES:%=$(BUILD)/obj/%.o)
+CUDASIM_TESTS = $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/cudasim/selftest/*.cu))
+# Aliasing: kernels read vectors of one type as another. Reports name the line that is at fault.
+CUDASIM_FLAGS = -std=c++17 -g -I. -Itests/cudasim/include $(OPTIMIZE) -fPIC -fvisibility=hidden \
+	-fno-strict-aliasing -fdebug-prefix-map=$(CURDIR)=. -Wall -Wextra -Werror -Wno-unknown-pragmas
+
+tests-built: $(CUDASIM_PLUGIN) $(CUDASIM)/selftest
+
+$(BUILD)/obj/tests/cudasim/%.cpp.o: tests/cudasim/%.cpp Makefile tests/cudasim/build.mk
+	@mkdir -p $(@D)
+	$(CXX) $(CUDASIM_FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/%.cu.o: %.cu Makefile tests/cudasim/build.mk
+	@mkdir -p $(@D)
+	$(CXX) -x c++ $(CUDASIM_FLAGS) -MMD -MP -c -o $@ $<
+
+$(CUDASIM)/duq-cuda.so: $(CUDASIM_KERNELS) $(CUDASIM_OBJECTS)
+	@mkdir -p $(@D)
+	$(CXX) -shared $(OPTIMIZE) $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ -ldnnl -ldl
+
+$(CUDASIM)/selftest: $(CUDASIM_TESTS) $(CUDASIM_OBJECTS)
+	@mkdir -p $(@D)
+	$(CXX) $(OPTIMIZE) $(LDFLAGS) -o $@ $^ -ldnnl -ldl

@@ -1,0 +1,323 @@
+/* cuBLAS's products on the CPU: operands are widened to f32, multiplied by oneDNN, and the result
+ * is rounded once. Column-major C = A B is row-major C^T = B^T A^T. */
+#include "include/cublas_v2.h"
+#include "include/cuda_bf16.h"
+#include "include/cuda_fp16.h"
+#include "simulator.h"
+
+#include <dnnl.h>
+
+struct cudasim_cublas {
+    cudaStream_t stream;
+    cublasPointerMode_t pointer_mode;
+};
+
+namespace cudasim
+{
+
+/* One operand: rows x columns, column-major, columns `step` elements apart. */
+struct matrix {
+    const void *data;
+    cudaDataType_t type;
+    int rows, columns, step;
+};
+
+static size_t size_of(cudaDataType_t type)
+{
+    return type == CUDA_R_32F ? 4 : 2;
+}
+
+static bool is_type(cudaDataType_t type)
+{
+    return type == CUDA_R_32F || type == CUDA_R_16BF || type == CUDA_R_16F;
+}
+
+static size_t bytes_of(const struct matrix &m)
+{
+    if (m.rows == 0 || m.columns == 0)
+        return 0;
+    return ((size_t)(m.columns - 1) * (size_t)m.step + (size_t)m.rows) * size_of(m.type);
+}
+
+static float element(const struct matrix &m, size_t i)
+{
+    const void *data = host_view(m.data);
+    switch (m.type) {
+    case CUDA_R_32F:
+        return ((const float *)data)[i];
+    case CUDA_R_16BF:
+        return (float)((const __nv_bfloat16 *)data)[i];
+    default:
+        return (float)((const __half *)data)[i];
+    }
+}
+
+static void set_element(const struct matrix &m, size_t i, float value)
+{
+    void *data = host_view(m.data);
+    switch (m.type) {
+    case CUDA_R_32F:
+        ((float *)data)[i] = value;
+        break;
+    case CUDA_R_16BF:
+        ((__nv_bfloat16 *)data)[i] = __nv_bfloat16(value);
+        break;
+    default:
+        ((__half *)data)[i] = __half(value);
+    }
+}
+
+/* Columns back to back, in f32. */
+static std::vector<float> widened(const struct matrix &m)
+{
+    std::vector<float> f((size_t)m.rows * (size_t)m.columns);
+    for (int column = 0; column < m.columns; column++)
+        for (int row = 0; row < m.rows; row++)
+            f[(size_t)column * m.rows + row] = element(m, (size_t)column * m.step + row);
+    return f;
+}
+
+static void multiply(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha,
+                     const struct matrix &a, const struct matrix &b, float beta,
+                     const struct matrix &c)
+{
+    std::vector<float> product((size_t)m * (size_t)n);
+    if (k > 0) {
+        std::vector<float> wide_a = widened(a), wide_b = widened(b);
+        dnnl_sgemm(transpose_b ? 'T' : 'N', transpose_a ? 'T' : 'N', n, m, k, 1, wide_b.data(),
+                   b.rows, wide_a.data(), a.rows, 0, product.data(), m);
+    }
+    for (int column = 0; column < n; column++)
+        for (int row = 0; row < m; row++) {
+            size_t at = (size_t)column * c.step + row;
+            float value = alpha * product[(size_t)column * m + row];
+            if (beta != 0)
+                value += beta * element(c, at);
+            set_element(c, at, value);
+        }
+}
+
+struct problem {
+    bool transpose_a, transpose_b;
+    int m, n, k;
+    float alpha, beta;
+    struct matrix a, b, c;
+};
+
+static bool is_known(cublasComputeType_t compute)
+{
+    return compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_PEDANTIC ||
+           compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+}
+
+/* Pairs of types that cuBLAS has for f32 sums: A and B alike; C like them, or f32. */
+static bool is_supported(const struct problem &p)
+{
+    return is_type(p.a.type) && p.a.type == p.b.type &&
+           (p.c.type == p.a.type || p.c.type == CUDA_R_32F);
+}
+
+static int at_least_1(int n)
+{
+    return n > 1 ? n : 1;
+}
+
+static cublasStatus_t describe(struct problem *p, cublasHandle_t handle,
+                               cublasOperation_t transpose_a, cublasOperation_t transpose_b, int m,
+                               int n, int k, const void *alpha, cudaDataType_t a_type, int lda,
+                               cudaDataType_t b_type, int ldb, const void *beta,
+                               cudaDataType_t c_type, int ldc, cublasComputeType_t compute)
+{
+    if (!handle)
+        return CUBLAS_STATUS_NOT_INITIALIZED;
+    p->transpose_a = transpose_a != CUBLAS_OP_N;
+    p->transpose_b = transpose_b != CUBLAS_OP_N;
+    p->m = m;
+    p->n = n;
+    p->k = k;
+    p->a = {nullptr, a_type, p->transpose_a ? k : m, p->transpose_a ? m : k, lda};
+    p->b = {nullptr, b_type, p->transpose_b ? n : k, p->transpose_b ? k : n, ldb};
+    p->c = {nullptr, c_type, m, n, ldc};
+    if (m < 0 || n < 0 || k < 0 || lda < at_least_1(p->a.rows) || ldb < at_least_1(p->b.rows) ||
+        ldc < at_least_1(m) || !alpha || !beta)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (!is_known(compute) || !is_supported(*p))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST) {
+        require_host(alpha, "cuBLAS's alpha");
+        require_host(beta, "cuBLAS's beta");
+    } else {
+        require_device(alpha, sizeof(float), "cuBLAS's alpha");
+        require_device(beta, sizeof(float), "cuBLAS's beta");
+        alpha = host_view(alpha);
+        beta = host_view(beta);
+    }
+    p->alpha = *(const float *)alpha;
+    p->beta = *(const float *)beta;
+    return fails(FAIL_CUBLAS) ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
+}
+
+static void check_operand(const struct matrix &m, const char *what)
+{
+    require_device(m.data, bytes_of(m), what);
+    if ((uintptr_t)m.data % size_of(m.type))
+        report("align", "%s: %p is not a multiple of an element's %zu bytes", what, m.data,
+               size_of(m.type));
+}
+
+static void run(const struct problem &p)
+{
+    if (p.m == 0 || p.n == 0)
+        return;
+    check_operand(p.a, "cuBLAS's A");
+    check_operand(p.b, "cuBLAS's B");
+    check_operand(p.c, "cuBLAS's C");
+    multiply(p.transpose_a, p.transpose_b, p.m, p.n, p.k, p.alpha, p.a, p.b, p.beta, p.c);
+}
+
+} // namespace cudasim
+
+using namespace cudasim;
+
+cublasStatus_t cublasCreate(cublasHandle_t *handle)
+{
+    *handle = new struct cudasim_cublas();
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasDestroy(cublasHandle_t handle)
+{
+    wait_for_device();
+    delete handle;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
+{
+    handle->stream = stream;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *workspace, size_t bytes)
+{
+    require_device(workspace, bytes, "cuBLAS's workspace");
+    return (uintptr_t)workspace % 256 ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasSetPointerMode(cublasHandle_t handle, cublasPointerMode_t mode)
+{
+    handle->pointer_mode = mode;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t transpose_a,
+                                          cublasOperation_t transpose_b, int m, int n, int k,
+                                          const void *alpha, const void *a, cudaDataType_t a_type,
+                                          int lda, long long a_stride, const void *b,
+                                          cudaDataType_t b_type, int ldb, long long b_stride,
+                                          const void *beta, void *c, cudaDataType_t c_type, int ldc,
+                                          long long c_stride, int count,
+                                          cublasComputeType_t compute, cublasGemmAlgo_t)
+{
+    struct problem p;
+    cublasStatus_t status = describe(&p, handle, transpose_a, transpose_b, m, n, k, alpha, a_type,
+                                     lda, b_type, ldb, beta, c_type, ldc, compute);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return status;
+    if (count < 0)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    enqueue(handle->stream, [=]() mutable {
+        for (long long i = 0; i < count; i++) {
+            p.a.data = (const char *)a + i * a_stride * (long long)size_of(a_type);
+            p.b.data = (const char *)b + i * b_stride * (long long)size_of(b_type);
+            p.c.data = (const char *)c + i * c_stride * (long long)size_of(c_type);
+            run(p);
+        }
+    });
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t transpose_a,
+                            cublasOperation_t transpose_b, int m, int n, int k, const void *alpha,
+                            const void *a, cudaDataType_t a_type, int lda, const void *b,
+                            cudaDataType_t b_type, int ldb, const void *beta, void *c,
+                            cudaDataType_t c_type, int ldc, cublasComputeType_t compute,
+                            cublasGemmAlgo_t algorithm)
+{
+    return cublasGemmStridedBatchedEx(handle, transpose_a, transpose_b, m, n, k, alpha, a, a_type,
+                                      lda, 0, b, b_type, ldb, 0, beta, c, c_type, ldc, 0, 1,
+                                      compute, algorithm);
+}
+
+cublasStatus_t cublasGemmBatchedEx(cublasHandle_t handle, cublasOperation_t transpose_a,
+                                   cublasOperation_t transpose_b, int m, int n, int k,
+                                   const void *alpha, const void *const *a, cudaDataType_t a_type,
+                                   int lda, const void *const *b, cudaDataType_t b_type, int ldb,
+                                   const void *beta, void *const *c, cudaDataType_t c_type, int ldc,
+                                   int count, cublasComputeType_t compute, cublasGemmAlgo_t)
+{
+    struct problem p;
+    cublasStatus_t status = describe(&p, handle, transpose_a, transpose_b, m, n, k, alpha, a_type,
+                                     lda, b_type, ldb, beta, c_type, ldc, compute);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return status;
+    if (count < 0)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    enqueue(handle->stream, [=]() mutable {
+        size_t bytes = (size_t)count * sizeof *a;
+        require_device(a, bytes, "cuBLAS's array of A");
+        require_device(b, bytes, "cuBLAS's array of B");
+        require_device(c, bytes, "cuBLAS's array of C");
+        for (int i = 0; i < count; i++) {
+            p.a.data = ((const void **)host_view(a))[i];
+            p.b.data = ((const void **)host_view(b))[i];
+            p.c.data = ((const void **)host_view(c))[i];
+            run(p);
+        }
+    });
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+struct status_text {
+    cublasStatus_t status;
+    const char *name, *text;
+};
+
+static const struct status_text statuses[] = {
+    {CUBLAS_STATUS_SUCCESS, "CUBLAS_STATUS_SUCCESS", "success"},
+    {CUBLAS_STATUS_NOT_INITIALIZED, "CUBLAS_STATUS_NOT_INITIALIZED",
+     "the library was not initialized"},
+    {CUBLAS_STATUS_ALLOC_FAILED, "CUBLAS_STATUS_ALLOC_FAILED", "the resource allocation failed"},
+    {CUBLAS_STATUS_INVALID_VALUE, "CUBLAS_STATUS_INVALID_VALUE",
+     "an unsupported value or parameter was passed to the function"},
+    {CUBLAS_STATUS_EXECUTION_FAILED, "CUBLAS_STATUS_EXECUTION_FAILED",
+     "the function failed to launch on the GPU"},
+    {CUBLAS_STATUS_NOT_SUPPORTED, "CUBLAS_STATUS_NOT_SUPPORTED",
+     "the functionality requested is not supported"},
+};
+
+static const struct status_text &text_of(cublasStatus_t status)
+{
+    static const struct status_text unknown = {CUBLAS_STATUS_INTERNAL_ERROR,
+                                               "CUBLAS_STATUS_INTERNAL_ERROR",
+                                               "an internal operation failed"};
+    for (const struct status_text &s : statuses)
+        if (s.status == status)
+            return s;
+    return unknown;
+}
+
+const char *cublasGetStatusName(cublasStatus_t status)
+{
+    return text_of(status).name;
+}
+
+const char *cublasGetStatusString(cublasStatus_t status)
+{
+    return text_of(status).text;
+}

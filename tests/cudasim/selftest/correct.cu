@@ -1,0 +1,305 @@
+/* Kernels as they should be: the simulator computes what a GPU does, and reports nothing. */
+#include "selftest.h"
+
+#include <vector>
+
+static __global__ void add(const float *x, const float *y, float *z, int n)
+{
+    int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i < n)
+        z[i] = x[i] + y[i];
+}
+
+CASE(elements)
+{
+    const int n = 1000;
+    std::vector<float> x(n), y(n), z(n);
+    for (int i = 0; i < n; i++) {
+        x[i] = (float)i;
+        y[i] = (float)(i * i);
+    }
+    float *dx = on_device(x.data(), n), *dy = on_device(y.data(), n);
+    float *dz = on_device<float>(nullptr, n);
+    launch(add, dim3(8), dim3(128), 0, nullptr, dx, dy, dz, n);
+    CUDA(cudaGetLastError());
+    on_host(z.data(), dz, n);
+    for (int i = 0; i < n; i++)
+        REQUIRE(z[i] == (float)(i + i * i));
+    CUDA(cudaFree(dx));
+    CUDA(cudaFree(dy));
+    CUDA(cudaFree(dz));
+}
+
+static __global__ void reverse(int *x)
+{
+    DYN_SHARED(int, there);
+    SHARED(int, back, 64);
+    unsigned i = threadIdx.x, n = blockDim.x;
+    there[i] = x[blockIdx.x * n + i];
+    __syncthreads();
+    back[i] = there[n - 1 - i];
+    __syncthreads();
+    x[blockIdx.x * n + i] = back[i];
+}
+
+CASE(shared_memory)
+{
+    int x[3 * 64];
+    for (int i = 0; i < 3 * 64; i++)
+        x[i] = i;
+    int *dx = on_device(x, 3 * 64);
+    launch(reverse, dim3(3), dim3(64), 64 * sizeof(int), nullptr, dx);
+    CUDA(cudaGetLastError());
+    on_host(x, dx, 3 * 64);
+    for (int i = 0; i < 3 * 64; i++)
+        REQUIRE(x[i] == i / 64 * 64 + 63 - i % 64);
+    CUDA(cudaFree(dx));
+}
+
+static __global__ void warps(unsigned *sums, unsigned *moved)
+{
+    unsigned i = threadIdx.x, lane = i % 32, sum = i;
+    for (int step = 16; step; step /= 2)
+        sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    sums[i] = sum;
+    unsigned *m = moved + i * 8;
+    m[0] = __shfl_sync(0xffffffffu, i, 5);
+    m[1] = __shfl_up_sync(0xffffffffu, i, 3);
+    m[2] = __shfl_down_sync(0xffffffffu, i, 3);
+    m[3] = __shfl_xor_sync(0xffffffffu, i, 9, 8);
+    m[4] = __ballot_sync(0xffffffffu, lane % 3 == 0);
+    m[5] = __reduce_max_sync(0xffffffffu, lane * 7 % 32);
+    m[6] = __shfl_down_sync(0xffffffffu, i, 3, 8);
+    m[7] = (unsigned)__any_sync(0xffffffffu, i == 40) + 2u * (unsigned)__all_sync(0xffffffffu, 1);
+}
+
+/* Expected values by the tables of the CUDA C++ Programming Guide, "Warp shuffle functions". */
+CASE(warp_operations)
+{
+    unsigned sums[64], m[64 * 8], thirds = 0;
+    for (unsigned lane = 0; lane < 32; lane += 3)
+        thirds |= 1u << lane;
+    unsigned *dsums = on_device<unsigned>(nullptr, 64), *dm = on_device<unsigned>(nullptr, 64 * 8);
+    launch(warps, dim3(1), dim3(64), 0, nullptr, dsums, dm);
+    on_host(sums, dsums, 64);
+    on_host(m, dm, 64 * 8);
+    for (unsigned i = 0; i < 64; i++) {
+        unsigned lane = i % 32, first = i - lane;
+        REQUIRE(sums[i] == (i < 32 ? 496u : 496u + 32u * 32u));
+        REQUIRE(m[i * 8] == first + 5);
+        REQUIRE(m[i * 8 + 1] == (lane < 3 ? i : i - 3));
+        REQUIRE(m[i * 8 + 2] == (lane > 28 ? i : i + 3));
+        /* 9 leads one segment of 8 on, which gives the own value, or one back, which is read */
+        REQUIRE(m[i * 8 + 3] == (lane / 8 % 2 ? first + (lane ^ 9) : i));
+        REQUIRE(m[i * 8 + 4] == thirds);
+        REQUIRE(m[i * 8 + 5] == 31);
+        REQUIRE(m[i * 8 + 6] == (lane % 8 > 4 ? i : i + 3));
+        REQUIRE(m[i * 8 + 7] == (i < 32 ? 2u : 3u));
+    }
+    CUDA(cudaFree(dsums));
+    CUDA(cudaFree(dm));
+}
+
+static __global__ void count(int *total, float *sum, const int *x, int n)
+{
+    int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    int members = __syncthreads_count(i < n && x[i] > 2);
+    if (threadIdx.x == 0)
+        atomicAdd(total, members);
+    if (i < n)
+        atomicAdd(sum, (float)x[i]);
+}
+
+CASE(atomics_and_votes)
+{
+    int x[100], total = 0;
+    float sum = 0;
+    for (int i = 0; i < 100; i++)
+        x[i] = i % 5;
+    int *dx = on_device(x, 100), *dtotal = on_device(&total, 1);
+    float *dsum = on_device(&sum, 1);
+    launch(count, dim3(2), dim3(64), 0, nullptr, dtotal, dsum, dx, 100);
+    on_host(&total, dtotal, 1);
+    on_host(&sum, dsum, 1);
+    REQUIRE(total == 40 && sum == 200);
+    CUDA(cudaFree(dx));
+    CUDA(cudaFree(dtotal));
+    CUDA(cudaFree(dsum));
+}
+
+static __global__ void where(unsigned *at)
+{
+    unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+    at[block * 24 + thread] = block * 1000 + thread;
+}
+
+CASE(three_dimensions)
+{
+    unsigned at[12 * 24];
+    unsigned *d = on_device<unsigned>(nullptr, 12 * 24);
+    launch(where, dim3(2, 3, 2), dim3(4, 3, 2), 0, nullptr, d);
+    on_host(at, d, 12 * 24);
+    for (unsigned i = 0; i < 12 * 24; i++)
+        REQUIRE(at[i] == i / 24 * 1000 + i % 24);
+    CUDA(cudaFree(d));
+}
+
+CASE(launch_errors)
+{
+    int *d = on_device<int>(nullptr, 64);
+    launch(reverse, dim3(1), dim3(1025), 0, nullptr, d);
+    REQUIRE(cudaGetLastError() == cudaErrorInvalidConfiguration);
+    REQUIRE(cudaGetLastError() == cudaSuccess);
+    launch(reverse, dim3(1, 65536), dim3(32), 0, nullptr, d);
+    REQUIRE(cudaGetLastError() == cudaErrorInvalidConfiguration);
+    launch(reverse, dim3(0), dim3(32), 0, nullptr, d);
+    REQUIRE(cudaGetLastError() == cudaErrorInvalidConfiguration);
+    launch(reverse, dim3(1), dim3(64), 49153, nullptr, d);
+    REQUIRE(cudaGetLastError() == cudaErrorInvalidConfiguration);
+    CUDA(cudaFree(d));
+}
+
+/* C = A B^T + 2 C by double sums, in every pair of types; and C is not read when beta is 0. */
+static void product(cudaDataType_t in, cudaDataType_t out, int m, int n, int k)
+{
+    std::vector<float> a((size_t)m * k), b((size_t)n * k), c((size_t)m * n);
+    unsigned seed = 1;
+    for (std::vector<float> *v : {&a, &b, &c})
+        for (float &x : *v) { /* exact in every type */
+            seed = seed * 1664525u + 1013904223u;
+            x = (float)(int)(seed >> 28) - 8;
+        }
+    std::vector<unsigned short> a16(a.size()), b16(b.size()), c16(c.size());
+    bool half = in == CUDA_R_16F;
+    for (size_t i = 0; i < a.size(); i++)
+        a16[i] = half ? __half_as_ushort(__float2half(a[i]))
+                      : __bfloat16_as_ushort(__float2bfloat16(a[i]));
+    for (size_t i = 0; i < b.size(); i++)
+        b16[i] = half ? __half_as_ushort(__float2half(b[i]))
+                      : __bfloat16_as_ushort(__float2bfloat16(b[i]));
+    bool narrow = in != CUDA_R_32F, narrow_out = out != CUDA_R_32F;
+    const void *da =
+        narrow ? (void *)on_device(a16.data(), a.size()) : on_device(a.data(), a.size());
+    const void *db =
+        narrow ? (void *)on_device(b16.data(), b.size()) : on_device(b.data(), b.size());
+    for (float beta : {0.0f, 2.0f}) {
+        for (size_t i = 0; i < c.size(); i++) {
+            float value = beta == 0 ? NAN : c[i];
+            c16[i] = half ? __half_as_ushort(__float2half(value))
+                          : __bfloat16_as_ushort(__float2bfloat16(value));
+        }
+        std::vector<float> start(c.size(), NAN), result(c.size());
+        if (beta != 0)
+            start = c;
+        void *dc = narrow_out ? (void *)on_device(c16.data(), c.size())
+                              : on_device(start.data(), c.size());
+        cublasHandle_t handle;
+        CUBLAS(cublasCreate(&handle));
+        float alpha = 0.5f;
+        CUBLAS(cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_T, m, n, k, &alpha, da, in, m, db, in, n,
+                            &beta, dc, out, m, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+        CUBLAS(cublasDestroy(handle));
+        if (narrow_out) {
+            on_host(c16.data(), (const unsigned short *)dc, c.size());
+            for (size_t i = 0; i < c.size(); i++)
+                result[i] = half ? __half2float(__ushort_as_half(c16[i]))
+                                 : __bfloat162float(__ushort_as_bfloat16(c16[i]));
+        } else {
+            on_host(result.data(), (const float *)dc, c.size());
+        }
+        for (int row = 0; row < m; row++)
+            for (int column = 0; column < n; column++) {
+                double sum = 0;
+                for (int i = 0; i < k; i++)
+                    sum += (double)a[(size_t)i * m + row] * b[(size_t)i * n + column];
+                size_t at = (size_t)column * m + row;
+                double expected = 0.5 * sum + beta * c[at];
+                double unit = narrow_out ? half ? 0x1p-11 : 0x1p-8 : 0;
+                REQUIRE(fabs(result[at] - expected) <= unit * fabs(expected));
+            }
+        CUDA(cudaFree(dc));
+    }
+    CUDA(cudaFree((void *)da));
+    CUDA(cudaFree((void *)db));
+}
+
+CASE(products)
+{
+    product(CUDA_R_32F, CUDA_R_32F, 7, 5, 13);
+    product(CUDA_R_16BF, CUDA_R_32F, 1, 31, 64);
+    product(CUDA_R_16BF, CUDA_R_16BF, 33, 3, 17);
+    product(CUDA_R_16F, CUDA_R_16F, 5, 8, 19);
+}
+
+/* Two products with strides, and the same by pointers, row-major through transposition. */
+CASE(batched_products)
+{
+    const float a[] = {1, 2, 3, 4, 5, 6, 7, 8}, b[] = {1, 0, 0, 1, 2, 1, 0, 3};
+    float c[8];
+    float *da = on_device(a, 8), *db = on_device(b, 8), *dc = on_device<float>(nullptr, 8);
+    float one = 1, zero = 0;
+    cublasHandle_t handle;
+    CUBLAS(cublasCreate(&handle));
+    const float expected[] = {1, 2, 3, 4, 17, 20, 21, 24}; /* columns of A B */
+    CUBLAS(cublasGemmStridedBatchedEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, da,
+                                      CUDA_R_32F, 2, 4, db, CUDA_R_32F, 2, 4, &zero, dc, CUDA_R_32F,
+                                      2, 4, 2, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+    on_host(c, dc, 8);
+    for (int i = 0; i < 8; i++)
+        REQUIRE(c[i] == expected[i]);
+    const void *as[] = {da + 4, da}, *bs[] = {db + 4, db};
+    void *cs[] = {dc + 4, dc};
+    const void **das = on_device(as, 2), **dbs = on_device(bs, 2);
+    void **dcs = on_device(cs, 2);
+    CUDA(cudaMemset(dc, 0, 8 * sizeof *dc));
+    CUBLAS(cublasGemmBatchedEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, das, CUDA_R_32F, 2,
+                               dbs, CUDA_R_32F, 2, &zero, dcs, CUDA_R_32F, 2, 2, CUBLAS_COMPUTE_32F,
+                               CUBLAS_GEMM_DEFAULT));
+    on_host(c, dc, 8);
+    for (int i = 0; i < 8; i++)
+        REQUIRE(c[i] == expected[i]);
+    CUBLAS(cublasDestroy(handle));
+    for (void *p : {(void *)da, (void *)db, (void *)dc, (void *)das, (void *)dbs, (void *)dcs})
+        CUDA(cudaFree(p));
+}
+
+static __global__ void twice(float *x, int n)
+{
+    int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i < n)
+        x[i] *= 2;
+}
+
+/* Pinned memory there and back on one stream, an event for another; every legal order of work gives
+ * this. */
+CASE(streams)
+{
+    const int n = 256;
+    float *pinned, *d;
+    CUDA(cudaMallocHost(&pinned, n * sizeof *pinned));
+    CUDA(cudaMalloc(&d, n * sizeof *d));
+    cudaStream_t first, second;
+    CUDA(cudaStreamCreateWithFlags(&first, cudaStreamNonBlocking));
+    CUDA(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking));
+    cudaEvent_t event;
+    CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < n; i++)
+            pinned[i] = (float)(round + i);
+        CUDA(cudaMemcpyAsync(d, pinned, n * sizeof *d, cudaMemcpyHostToDevice, first));
+        launch(twice, dim3(2), dim3(128), 0, first, d, n);
+        CUDA(cudaEventRecord(event, first));
+        CUDA(cudaStreamWaitEvent(second, event, 0));
+        launch(twice, dim3(2), dim3(128), 0, second, d, n);
+        CUDA(cudaMemcpyAsync(pinned, d, n * sizeof *d, cudaMemcpyDeviceToHost, second));
+        CUDA(cudaStreamSynchronize(second));
+        for (int i = 0; i < n; i++)
+            REQUIRE(pinned[i] == 4 * (float)(round + i));
+    }
+    CUDA(cudaEventDestroy(event));
+    CUDA(cudaStreamDestroy(first));
+    CUDA(cudaStreamDestroy(second));
+    CUDA(cudaFree(d));
+    CUDA(cudaFreeHost(pinned));
+}

@@ -1,0 +1,95 @@
+/* Shared memory: one arena, as blocks run one after another. Dynamic shared memory stands first;
+ * each static array gets its place when a thread of the launch first comes by its declaration. */
+#include "simulator.h"
+
+#include <sys/mman.h>
+
+namespace cudasim
+{
+
+constexpr size_t ARENA = 512 << 10, GAP = 64; /* between arrays: out of bounds */
+
+static char *arena;
+static size_t dynamic_bytes, static_bytes, end;
+static uint64_t launches;
+
+static void make_arena()
+{
+    arena =
+        (char *)mmap(nullptr, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (arena == MAP_FAILED)
+        report("internal", "no memory for shared memory");
+    ASAN_POISON_MEMORY_REGION(arena, ARENA);
+}
+
+/* Bytes that nobody set: NaN, as f32 and as bf16. */
+static void open_array(size_t offset, size_t bytes)
+{
+    ASAN_UNPOISON_MEMORY_REGION(arena + offset, bytes);
+    memset(arena + offset, 0xff, bytes);
+}
+
+void shared_begin_launch(size_t dynamic)
+{
+    if (!arena)
+        make_arena();
+    ASAN_POISON_MEMORY_REGION(arena, ARENA);
+    launches++;
+    dynamic_bytes = dynamic;
+    static_bytes = 0;
+    end = GAP;
+    if (dynamic) {
+        open_array(end, dynamic);
+        end += dynamic;
+    }
+}
+
+struct array {
+    size_t offset, bytes;
+};
+static std::vector<struct array> arrays;
+
+void shared_begin_block()
+{
+    if (dynamic_bytes)
+        memset(arena + GAP, 0xff, dynamic_bytes);
+    for (const struct array &a : arrays)
+        memset(arena + a.offset, 0xff, a.bytes);
+}
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+void *shared_array(struct shared_slot *slot, size_t bytes, size_t alignment, const char *name)
+{
+    if (!running)
+        report("host", "%s: shared memory is used outside a kernel", name);
+    if (slot->launch != launches) {
+        if (static_bytes == 0)
+            arrays.clear();
+        static_bytes += bytes;
+        if (static_bytes > SHARED_STATIC_LIMIT)
+            report("shared", "%s: %zu bytes of static shared memory, %zu are the limit", name,
+                   static_bytes, SHARED_STATIC_LIMIT);
+        if (static_bytes + dynamic_bytes > SHARED_OPTIN_LIMIT)
+            report("shared", "%s: %zu bytes of shared memory, %zu are the limit", name,
+                   static_bytes + dynamic_bytes, SHARED_OPTIN_LIMIT);
+        slot->launch = launches;
+        slot->offset = round_up(end + GAP, alignment < 16 ? 16 : alignment);
+        end = slot->offset + bytes;
+        open_array(slot->offset, bytes);
+        arrays.push_back({slot->offset, bytes});
+    }
+    return arena + slot->offset;
+}
+
+void *dynamic_shared()
+{
+    if (!running)
+        report("host", "dynamic shared memory is used outside a kernel");
+    return arena + GAP;
+}
+
+} // namespace cudasim

@@ -1,0 +1,122 @@
+/* What the simulator's files share. */
+#ifndef CUDASIM_SIMULATOR_H
+#define CUDASIM_SIMULATOR_H
+
+#include "include/cuda_runtime.h"
+
+#include <functional>
+#include <string>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, bytes) ((void)(p), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(p, bytes) ((void)(p), (void)(bytes))
+#endif
+
+namespace cudasim
+{
+
+/* ---- settings.cpp: the environment ---- */
+
+enum class start_order { FORWARD, REVERSE, SHUFFLE };
+
+/* Calls of which the N-th fails (DUQ_CUDASIM_FAIL). */
+enum failing_call { FAIL_MALLOC, FAIL_MEMCPY, FAIL_LAUNCH, FAIL_CUBLAS, FAILING_CALLS };
+
+struct settings {
+    enum start_order order;
+    uint64_t order_seed;
+    uint64_t fail_at[FAILING_CALLS]; /* 0: none */
+    size_t memory;                   /* bytes */
+    bool deferred;
+    uint64_t stream_seed;
+};
+
+const struct settings &settings();
+/* Counts a call; whether it is the one that fails. */
+bool fails(enum failing_call);
+
+/* splitmix64 (Steele, Lea, Flood 2014) */
+struct random {
+    uint64_t state;
+    uint64_t next();
+    size_t below(size_t n);
+};
+
+/* ---- report.cpp ---- */
+
+/* Names a fault on standard error, with the kernel, block, thread and place that it is at, and
+ * aborts. The kind is one word that tests look for. */
+[[noreturn]] void report(const char *kind, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same, with the line of the source that the instruction before `pc` comes from. */
+[[noreturn]] void report_at(const void *pc, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* "file:line" of the instruction before pc, or "?". */
+std::string source_line(const void *pc);
+/* As it is written, with a template's arguments. */
+std::string kernel_name(const void *kernel);
+
+/* ---- fiber.cpp: stacks to switch between ---- */
+
+struct fiber;
+/* A fiber that runs entry() when first switched to; entry() never returns. */
+struct fiber *fiber_create(void (*entry)());
+/* The one that the operating system started. */
+struct fiber *fiber_main();
+void fiber_switch(struct fiber *from, struct fiber *to);
+bool on_fiber_stack(const void *);
+bool on_fiber_guard(const void *);
+
+/* ---- block.cpp: a block's threads ---- */
+
+struct launched {
+    std::unique_ptr<kernel_call> call;
+    const void *kernel;
+    dim3 grid, block;
+    size_t shared_bytes;
+};
+
+/* The launch whose threads run now, or NULL. */
+extern const struct launched *running;
+
+void run_grid(const struct launched &);
+
+/* ---- shared.cpp ---- */
+
+constexpr size_t SHARED_STATIC_LIMIT = 48 << 10, SHARED_OPTIN_LIMIT = 163 << 10; /* sm_80 */
+
+void shared_begin_launch(size_t dynamic_bytes);
+void shared_begin_block();
+
+/* ---- memory.cpp ---- */
+
+enum class memory_kind { DEVICE, PINNED, PAGEABLE };
+
+enum memory_kind kind_of(const void *);
+/* Dies unless bytes at p lie in one live allocation of the device; what: "argument 2 of k". */
+void require_device(const void *p, size_t bytes, const char *what);
+/* Dies when p is the device's. */
+void require_host(const void *p, const char *what);
+/* Where the simulator's own code reads and writes device memory. */
+void *host_view(const void *device_pointer);
+/* While kernels run, device memory can be reached; while the host runs, it cannot. */
+void open_device_memory();
+void close_device_memory();
+
+/* ---- stream.cpp ---- */
+
+/* Runs now, or when its turn comes. */
+void enqueue(cudaStream_t, std::function<void()>);
+void wait_for_stream(cudaStream_t);
+void wait_for_device();
+
+/* ---- runtime.cpp ---- */
+
+/* Keeps the status for cudaGetLastError(), and returns it. */
+cudaError_t set_error(cudaError_t);
+
+} // namespace cudasim
+
+#endif
