@@ -49,7 +49,7 @@ void launch_call(std::unique_ptr<kernel_call> call, const void *kernel, dim3 gri
     }
     for (size_t i = 0; i < arguments.size(); i++)
         if (arguments[i].second && arguments[i].first &&
-            kind_of(arguments[i].first) != memory_kind::PINNED) {
+            kind_of(arguments[i].first) == memory_kind::PAGEABLE) {
             std::string what =
                 "argument " + std::to_string(i + 1) + " of kernel " + kernel_name(kernel);
             require_device(arguments[i].first, 0, what.c_str());
