@@ -585,12 +585,15 @@ static void dropout_has_the_processors_bits(void **state)
                                     .seed = 0x123456789abcdef0u + w,
                                     .stream = 3 + (uint32_t)w,
                                     .step = 0x80000001u};
+                static const int32_t numbers[] = {5, 0, 1 << 30, 5, 9, 2, 1};
                 float *x = draw_array(n), *out = draw_array(n), *got = draw_array(n);
                 float *kept = draw_array(n);
+                o.numbers = form == 3 ? copy_of(d, numbers, sizeof numbers) : NULL;
                 float *out_d = skewed_copy(d, out, n * sizeof *out, skew);
                 d->dropout(d, &o, skewed_copy(d, x, n * sizeof *x, skew), rows, widths[w], out_d,
                            form & 2);
                 fetch(d, got, out_d);
+                o.numbers = o.numbers ? numbers : NULL;
                 cpu->dropout(cpu, &o, x, rows, widths[w], kept, false);
                 for (size_t i = 0; i < n; i++) {
                     double sum = (double)out[i] + (double)kept[i];
