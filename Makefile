@@ -12,6 +12,9 @@ PYTHON ?= python3
 ifeq ($(SANITIZE),1)
 BUILD ?= build/sanitize
 OPTIMIZE = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SANITIZE),thread)
+BUILD ?= build/tsan
+OPTIMIZE = -O1 -fsanitize=thread
 else
 BUILD ?= build
 OPTIMIZE = -O2
@@ -22,7 +25,7 @@ MODULES = msgpack libzstd libxxhash jansson libpcre2-8 libutf8proc
 # Distributions name msgpack-c's module msgpack or msgpack-c.
 MODULES := $(if $(shell pkg-config --exists msgpack || echo no),$(MODULES:msgpack=msgpack-c),$(MODULES))
 CFLAGS ?= -g
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE) -fopenmp \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE) -pthread -fopenmp \
 	-Wall -Wextra -Werror $(shell pkg-config --cflags $(MODULES)) $(CFLAGS)
 LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldnnl -ldl -lm
 
@@ -168,3 +171,4 @@ help:
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
 	@echo 'SANITIZE=1      any of these under ASan and UBSan, in build/sanitize'
+	@echo 'SANITIZE=thread  under ThreadSanitizer, in build/tsan (it does not know OpenMP)'

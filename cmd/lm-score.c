@@ -3,8 +3,8 @@
 #include "common/model/device.h"
 #include "common/model/head.h"
 #include "common/model/lora.h"
+#include "common/model/read_ahead.h"
 #include "common/model/score.h"
-#include "common/model/token_input.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
@@ -44,24 +44,13 @@ static const struct program program = {
     "  -q, -v              quiet; say what is done and how fast\n"
     "  --help, --version\n"};
 
-struct entry {
-    char *id;
-    int prompt, label;
-    size_t first; /* of its tokens in the window's */
-    int n;
-};
-
-struct window {
-    struct entry *entries;
-    int n, cap;
-    int32_t *tokens;
-    size_t n_tokens, cap_tokens;
-};
-
+static struct read_ahead *input;
 static unsigned long scored; /* records of earlier windows */
 
+/* Between passes. */
 static void show_progress(int done)
 {
+    read_ahead_check(input);
     progress_update(scored + (unsigned long)done);
 }
 
@@ -72,25 +61,6 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void add_record(struct window *w, const struct tokens *t)
-{
-    if (w->n == w->cap) {
-        w->cap = w->cap ? 2 * w->cap : 1024;
-        w->entries = xreallocarray(w->entries, (size_t)w->cap, sizeof *w->entries);
-    }
-    if (w->n_tokens + t->n_tokens > w->cap_tokens) {
-        w->cap_tokens = 2 * (w->n_tokens + t->n_tokens);
-        w->tokens = xreallocarray(w->tokens, w->cap_tokens, sizeof *w->tokens);
-    }
-    w->entries[w->n++] = (struct entry){.id = xstrdup(t->id),
-                                        .prompt = t->prompt,
-                                        .label = t->label,
-                                        .first = w->n_tokens,
-                                        .n = (int)t->n_tokens};
-    memcpy(w->tokens + w->n_tokens, t->tokens, t->n_tokens * sizeof *w->tokens);
-    w->n_tokens += t->n_tokens;
-}
-
 /* Where results go, and what is made of them. */
 struct results {
     struct stream_writer *out;
@@ -99,45 +69,43 @@ struct results {
     double *probs, *alpha; /* [n_classes], of one record */
 };
 
-static void write_result(struct results *r, const struct entry *e, const float *logits)
+static void write_result(struct results *r, const struct window *w, int record, const float *logits)
 {
+    const char *id = window_id(w, record);
+    int label = w->records[record].label;
     if (r->head.kind == HEAD_NONE) {
-        scores_write(r->out, &(struct scores){.id = e->id,
-                                              .prompt = e->prompt,
+        scores_write(r->out, &(struct scores){.id = id,
+                                              .prompt = w->records[record].prompt,
                                               .logits = logits,
                                               .n_classes = r->n_classes,
-                                              .label = e->label});
+                                              .label = label});
         return;
     }
-    struct prediction p = {.id = e->id, .label = e->label};
+    struct prediction p = {.id = id, .label = label};
     head_predict(&r->head, logits, r->n_classes, r->probs, r->alpha, &p);
     prediction_write(r->out, &p);
 }
 
-/* Scores and writes what the window holds, in the order it came, and empties it. */
-static void score_window(struct window *w, struct scorer *scorer, struct results *r)
+/* Scores and writes what the window holds, in the order it came. */
+static void score_window(const struct window *w, struct scorer *scorer, struct results *r)
 {
     size_t classes = r->n_classes;
-    struct sequence *s = xreallocarray(NULL, (size_t)w->n + 1, sizeof *s);
-    float *logits = xreallocarray(NULL, (size_t)w->n * classes + 1, sizeof *logits);
+    struct sequence *s = xreallocarray(NULL, (size_t)w->n, sizeof *s);
+    float *logits = xreallocarray(NULL, (size_t)w->n * classes, sizeof *logits);
     for (int i = 0; i < w->n; i++)
-        s[i] = (struct sequence){w->tokens + w->entries[i].first, w->entries[i].n};
+        s[i] = (struct sequence){w->tokens + w->records[i].first, w->records[i].n};
     scorer_run(scorer, s, w->n, logits, show_progress);
     for (int i = 0; i < w->n; i++) {
-        struct entry *e = &w->entries[i];
         for (size_t c = 0; c < classes; c++)
             if (!isfinite(logits[(size_t)i * classes + c]))
                 die(EX_DATAERR,
                     "record %lu (id %s): the model gives a logit that is not a finite number; are "
                     "its weights whole? With --compute bf16, try f32",
-                    scored + (unsigned long)i + 1, e->id);
-        write_result(r, e, logits + (size_t)i * classes);
-        free(e->id);
+                    scored + (unsigned long)i + 1, window_id(w, i));
+        write_result(r, w, i, logits + (size_t)i * classes);
     }
     stream_flush(r->out);
     scored += (unsigned long)w->n;
-    w->n = 0;
-    w->n_tokens = 0;
     free(s);
     free(logits);
 }
@@ -256,6 +224,8 @@ int main(int argc, char **argv)
     if (merge)
         model_merge(model, adapter);
 
+    input = read_ahead_open(in, model->config);
+
     double began = now();
     model_load(model, device);
     model_set_classes(model, class_tokens, n_classes);
@@ -273,20 +243,13 @@ int main(int argc, char **argv)
     results.alpha = xcalloc(results.n_classes, sizeof *results.alpha);
 
     struct scorer *scorer = scorer_open(model, options);
-    struct window window = {0};
     began = now();
     progress_start("records", 0);
-    struct tokens t;
-    while (tokens_read(in, &t)) {
-        check_tokens(in, &t, model->config);
-        add_record(&window, &t);
-        if (window.n == SCORE_WINDOW_RECORDS || window.n_tokens >= SCORE_WINDOW_TOKENS)
-            score_window(&window, scorer, &results);
-    }
-    if (window.n)
-        score_window(&window, scorer, &results);
+    for (const struct window *w; (w = read_ahead_next(input));)
+        score_window(w, scorer, &results);
     progress_end();
     stream_finish(results.out);
+    read_ahead_close(input);
     stream_close(in);
     if (scored)
         report(scorer, model, now() - began);
@@ -300,8 +263,6 @@ int main(int argc, char **argv)
     free(class_tokens);
     free(results.probs);
     free(results.alpha);
-    free(window.entries);
-    free(window.tokens);
     closing_count(scored, scored, 0);
     return EX_OK;
 }

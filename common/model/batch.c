@@ -3,6 +3,7 @@
 #include "common/util/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- groups ---- */
 
@@ -108,6 +109,13 @@ void batch_add(struct batch *b, struct sequence s, int prefix, int prefix_row)
     }
     if (s.n - 1 > b->max_position)
         b->max_position = s.n - 1;
+}
+
+bool same_batch(const struct batch *a, const struct batch *b)
+{
+    return a->n_tokens == b->n_tokens && a->n_spans == b->n_spans &&
+           !memcmp(a->spans, b->spans, (size_t)a->n_spans * sizeof *a->spans) &&
+           !memcmp(a->tokens, b->tokens, (size_t)a->n_tokens * sizeof *a->tokens);
 }
 
 void batch_clear(struct batch *b)

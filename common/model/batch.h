@@ -32,6 +32,8 @@ struct batch {
 
 /* Adds s without its first `prefix` tokens, whose keys are the rows from prefix_row of a cache. */
 void batch_add(struct batch *b, struct sequence s, int prefix, int prefix_row);
+/* Whether both hold the same tokens, divided in the same way. */
+bool same_batch(const struct batch *a, const struct batch *b);
 void batch_clear(struct batch *b);
 void batch_free(struct batch *b);
 

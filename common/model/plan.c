@@ -44,10 +44,9 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
     struct scorer *r = scorer_open(m, p->settings.score);
     float *logits = xreallocarray(NULL, (size_t)n * (size_t)m->n_classes + 1, sizeof *logits);
     for (int first = 0, end; first < n; first = end) {
-        long tokens = 0;
-        for (end = first;
-             end < n && end - first < SCORE_WINDOW_RECORDS && tokens < SCORE_WINDOW_TOKENS;)
-            tokens += s[end++].n;
+        size_t tokens = 0;
+        for (end = first; end < n && !score_window_full(end - first, tokens);)
+            tokens += (size_t)s[end++].n;
         scorer_run(r, s + first, end - first, logits, NULL);
     }
     p->prefixes = scorer_counts(r).prefixes;

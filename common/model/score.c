@@ -9,6 +9,7 @@ struct scorer {
     struct forward *forward;
     struct score_options options;
     struct prefix_cache cache;
+    struct batch cached; /* the prefixes in it */
     struct score_counts counts;
 };
 
@@ -24,6 +25,7 @@ struct scorer *scorer_open(struct model *m, struct score_options options)
 void scorer_close(struct scorer *r)
 {
     prefix_cache_free(&r->cache, r->model);
+    batch_free(&r->cached);
     forward_close(r->forward);
     free(r);
 }
@@ -46,8 +48,9 @@ static void count_pass(struct scorer *r, const struct batch *b)
 }
 
 /* A round is a run of groups whose prefixes are computed in one pass and kept for the passes over
- * the rest of their sequences. Returns the first group of the next round; the batch holds this
- * one's prefixes. */
+ * the rest of their sequences, and of those that follow while they begin alike: where one round
+ * takes all of a window's prefixes, the next window mostly has the same. Returns the first group of
+ * the next round; the batch holds this one's prefixes. */
 static int plan_round(const struct scorer *r, const struct sequence *s, const int32_t *order,
                       const struct group *groups, int n_groups, int from, struct batch *b)
 {
@@ -61,6 +64,18 @@ static int plan_round(const struct scorer *r, const struct sequence *s, const in
                       0);
     }
     return g;
+}
+
+/* Afterwards the batch holds what the one before held. */
+static void compute_prefixes(struct scorer *r, struct batch *prefixes)
+{
+    prefix_cache_reserve(&r->cache, r->model, prefixes->n_tokens);
+    forward_prefixes(r->forward, prefixes, &r->cache);
+    count_pass(r, prefixes);
+    r->counts.prefixes += (unsigned long)prefixes->n_spans;
+    struct batch before = r->cached;
+    r->cached = *prefixes;
+    *prefixes = before;
 }
 
 /* The passes over what the sequences of groups [from, to) have of their own. */
@@ -117,12 +132,8 @@ void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits
     int done = 0;
     for (int g = 0; g < n_groups;) {
         int end = plan_round(r, s, order, groups, n_groups, g, &prefixes);
-        if (prefixes.n_spans) {
-            prefix_cache_reserve(&r->cache, r->model, prefixes.n_tokens);
-            forward_prefixes(r->forward, &prefixes, &r->cache);
-            count_pass(r, &prefixes);
-            r->counts.prefixes += (unsigned long)prefixes.n_spans;
-        }
+        if (prefixes.n_spans && !same_batch(&prefixes, &r->cached))
+            compute_prefixes(r, &prefixes);
         int prefix_row = 0;
         for (; g < end; prefix_row += groups[g++].prefix)
             for (int i = 0; i < groups[g].count; i++) {

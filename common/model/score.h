@@ -4,9 +4,12 @@
 
 #include "common/model/forward.h"
 
-/* So many records, or the records that hold so many tokens, are worth looking through together for
- * common prefixes: what lm-score gives scorer_run() at a time. */
-enum { SCORE_WINDOW_RECORDS = 16384, SCORE_WINDOW_TOKENS = 16 << 20 };
+/* Records are looked through together for common prefixes a window at a time: what lm-score gives
+ * scorer_run(). Whether one that holds so much is full: at 16,384 records or 16 Mi tokens. */
+static inline bool score_window_full(int records, size_t tokens)
+{
+    return records >= 16384 || tokens >= (size_t)16 << 20;
+}
 
 struct score_options {
     int batch_tokens; /* tokens of one pass; a longer sequence is a pass of its own */

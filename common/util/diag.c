@@ -1,6 +1,7 @@
 #include "common/util/diag.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,16 +10,24 @@
 const char *program_name = "duq";
 enum verbosity verbosity = NORMAL;
 
-/* One write per message, so that lines of a pipeline's programs do not mix. */
-static void say(const char *format, va_list args, const char *tail)
+static _Thread_local struct last_words *last_words; /* see die_into() */
+
+/* "PROGRAM: MESSAGE", cut to the room there is. */
+static void compose(char *line, size_t size, const char *format, va_list args, const char *tail)
 {
-    char line[4096];
-    int n = snprintf(line, sizeof line, "%s: ", program_name);
-    int m = vsnprintf(line + n, sizeof line - (size_t)n, format, args);
+    int n = snprintf(line, size, "%s: ", program_name);
+    int m = vsnprintf(line + n, size - (size_t)n, format, args);
     size_t len = (size_t)n + (m > 0 ? (size_t)m : 0);
-    if (len > sizeof line - 1)
-        len = sizeof line - 1;
-    snprintf(line + len, sizeof line - len, "%s", tail);
+    if (len > size - 1)
+        len = size - 1;
+    snprintf(line + len, size - len, "%s", tail);
+}
+
+/* One write per message, so that lines of a pipeline's programs do not mix. */
+static void say(const char *format, va_list args)
+{
+    char line[sizeof last_words->text];
+    compose(line, sizeof line, format, args, "");
     fprintf(stderr, "%s\n", line);
 }
 
@@ -35,28 +44,48 @@ int __lsan_is_turned_off(void)
 #define LEAKS_ARE_DUE ((void)0)
 #endif
 
+static DUQ_NORETURN void end(const struct last_words *w)
+{
+    if (!last_words)
+        die_with(w);
+    *last_words = *w;
+    pthread_exit(NULL);
+}
+
+void die_into(struct last_words *w)
+{
+    last_words = w;
+}
+
+void die_with(const struct last_words *w)
+{
+    fprintf(stderr, "%s\n", w->text);
+    LEAKS_ARE_DUE;
+    exit(w->status);
+}
+
 void die(int status, const char *format, ...)
 {
+    struct last_words w = {.status = status};
     va_list args;
     va_start(args, format);
-    say(format, args, "");
+    compose(w.text, sizeof w.text, format, args, "");
     va_end(args);
-    LEAKS_ARE_DUE;
-    exit(status);
+    end(&w);
 }
 
 void die_errno(const char *format, ...)
 {
     int error = errno;
+    bool no_input = error == ENOENT || error == EACCES || error == EISDIR || error == ENOTDIR;
+    struct last_words w = {.status = no_input ? EX_NOINPUT : EX_IOERR};
     char tail[256];
     snprintf(tail, sizeof tail, ": %s", strerror(error));
     va_list args;
     va_start(args, format);
-    say(format, args, tail);
+    compose(w.text, sizeof w.text, format, args, tail);
     va_end(args);
-    LEAKS_ARE_DUE;
-    exit(error == ENOENT || error == EACCES || error == EISDIR || error == ENOTDIR ? EX_NOINPUT
-                                                                                   : EX_IOERR);
+    end(&w);
 }
 
 void warn(const char *format, ...)
@@ -65,7 +94,7 @@ void warn(const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    say(format, args, "");
+    say(format, args);
     va_end(args);
 }
 
@@ -75,6 +104,6 @@ void inform(const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    say(format, args, "");
+    say(format, args);
     va_end(args);
 }

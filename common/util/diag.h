@@ -23,6 +23,19 @@ DUQ_NORETURN void die(int status, const char *format, ...) __attribute__((format
  * missing or may not be read. */
 DUQ_NORETURN void die_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What a thread said when it died. */
+struct last_words {
+    int status; /* 0: it has not died */
+    char text[4096];
+};
+
+/* For a thread beside the program's main one: exit() there would take the libraries away under
+ * those at work. From here on die() and die_errno() in the calling thread leave what they would
+ * have said in *w and end the thread alone (pthread_exit()). */
+void die_into(struct last_words *w);
+/* Says it and exits, in another thread. */
+DUQ_NORETURN void die_with(const struct last_words *w);
+
 /* A warning, silenced by -q. */
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
