@@ -43,6 +43,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 include kernels/cuda/build.mk
+include common/model/mpi/build.mk
 include tests/cudasim/build.mk
 
 $(BUILD)/obj/%.o: %.c Makefile
@@ -143,14 +144,14 @@ lint: deps-lint
 format:
 	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]' '*.cu' '*.cpp')
 
-install: all install-cuda
+install: all install-cuda install-mpi
 	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
 	install $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
 	for page in man/*; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
 
 uninstall:
-	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(DESTDIR)$(PREFIX)/lib/duq/duq-cuda.so
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(addprefix $(DESTDIR)$(PREFIX)/lib/duq/,duq-cuda.so duq-mpi.so)
 	for page in man/*; do \
 		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 
@@ -165,6 +166,7 @@ help:
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'
 	@echo 'make cuda       the CUDA plugin, where nvcc is (make builds it there, too)'
 	@echo 'make cuda-report  registers, shared memory and spills of each CUDA kernel'
+	@echo 'make mpi        the MPI plugin, where mpicc is (make builds it there, too)'
 	@echo 'make gpu-plan   the tables of duq-gpu(7), by lm-plan'
 	@echo 'make gpu-check  where there is a GPU: compare with the processor, time, report'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'

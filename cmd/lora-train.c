@@ -1,5 +1,6 @@
 /* lora-train: tokens and a teacher's predictions to a PEFT adapter folder. */
 #include "common/model/device.h"
+#include "common/model/ranks.h"
 #include "common/model/train.h"
 #include "common/stream/stream.h"
 #include "common/util/diag.h"
@@ -44,7 +45,9 @@ static const struct program program = {
     "      --log FILE            step, loss and learning rate as TSV\n"
     "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
     "      --device NAME         auto (default), cpu, cuda or cuda:N\n"
-    "      --threads N           processor threads (all)\n"
+    "      --threads N           processor threads (all, or each rank's share of a host's)\n"
+    "      --mpi MODE            auto (default): train as one where mpirun started several; yes, "
+    "no\n"
     "  -o ADAPTER                the folder to write\n"
     "  -q, -v                    quiet; say what is done and how fast\n"
     "      --help, --version\n"};
@@ -80,6 +83,15 @@ static enum schedule_kind option_schedule(const char *value)
     return SCHEDULE_CONSTANT;
 }
 
+static enum ranks_mode option_mpi(const char *value)
+{
+    static const char *const names[] = {"auto", "yes", "no"};
+    for (enum ranks_mode m = RANKS_AUTO; m <= RANKS_ALONE; m++)
+        if (!strcmp(value, names[m]))
+            return m;
+    usage_error("--mpi: '%s' is none of auto, yes, no", value);
+}
+
 /* f32 where it costs little: rounding to bf16 blurs gradients. */
 static enum dtype cpu_compute(const struct model *m)
 {
@@ -95,6 +107,17 @@ static char *default_checkpoint(const char *folder)
     while (n > 1 && folder[n - 1] == '/')
         n--;
     return xasprintf("%.*s.checkpoint", (int)n, folder);
+}
+
+static struct training_set *read_set(char **files, int count, const char *teacher,
+                                     const struct config *config, enum loss_kind loss)
+{
+    struct stream_reader *in = stream_open_all(files, count, "tokens");
+    struct training_set *set = training_set_read(in, teacher, config, loss);
+    if (set->n == 0)
+        closing_count(0, 0, 0);
+    stream_close(in);
+    return set;
 }
 
 int main(int argc, char **argv)
@@ -127,7 +150,8 @@ int main(int argc, char **argv)
         LOG,
         COMPUTE,
         DEVICE,
-        THREADS
+        THREADS,
+        MPI
     };
     static const struct option table[] = {
         {"model", required_argument, NULL, MODEL},
@@ -158,6 +182,7 @@ int main(int argc, char **argv)
         {"compute", required_argument, NULL, COMPUTE},
         {"device", required_argument, NULL, DEVICE},
         {"threads", required_argument, NULL, THREADS},
+        {"mpi", required_argument, NULL, MPI},
         COMMON_LONG};
     struct common_options common = {0};
     struct train_settings s = {.step = {.loss = {.kind = LOSS_SOFTMAX, .beta = 1},
@@ -172,6 +197,7 @@ int main(int argc, char **argv)
     struct train_files files = {.every = 100};
     const char *folder = NULL, *teacher = NULL;
     struct device_request request = {.name = "auto", .compute = "auto"};
+    enum ranks_mode mode = RANKS_AUTO;
     bool alpha0_given = false;
     program_start(&program, argc, argv);
     for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
@@ -261,6 +287,9 @@ int main(int argc, char **argv)
         case THREADS:
             request.threads = (int)option_long("--threads", optarg, 1, 4096);
             break;
+        case MPI:
+            mode = option_mpi(optarg);
+            break;
         }
     if (!folder)
         usage_error("--model DIR is needed");
@@ -277,23 +306,27 @@ int main(int argc, char **argv)
     if (!files.checkpoint)
         files.checkpoint = beside;
 
+    struct ranks *ranks = ranks_open(mode);
+    request.gpu = ranks->local_rank;
+    if (!request.threads && ranks->local_size > 1)
+        request.threads = ranks_threads(ranks);
     struct model *model = model_open(folder);
-    struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
-    struct training_set *set = training_set_read(in, teacher, model->config, s.step.loss.kind);
-    if (set->n == 0)
-        closing_count(0, 0, 0);
+    struct training_set *set = NULL;
+    if (ranks->rank == 0)
+        set = read_set(argv + optind, argc - optind, teacher, model->config, s.step.loss.kind);
+    set = training_set_share(set, ranks);
     request.stored = model_stored_type(model);
     request.cpu_compute = cpu_compute(model);
     struct device *device = device_open(&request);
     model_load(model, device);
     model_set_classes(model, set->class_tokens, set->n_classes);
-    train(model, set, &s, &files);
+    train(model, set, &s, &files, ranks);
 
     unsigned long n = (unsigned long)set->n;
-    stream_close(in);
     training_set_free(set);
     model_close(model);
     device->close(device);
+    ranks->close(ranks);
     free(beside);
     closing_count(n, n, 0);
     return EX_OK;

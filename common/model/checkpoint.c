@@ -2,6 +2,7 @@
 
 #include "common/model/safetensors.h"
 #include "common/util/diag.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <stdio.h>
@@ -59,23 +60,15 @@ void checkpoint_write(const char *path, const struct training_state *s, const js
     free(tensors);
 }
 
-void check_same_settings(const char *path, const json_t *then, const json_t *now)
+static void check_same_settings(const char *path, const json_t *then, const json_t *now)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)now, key, value)
-    {
-        const json_t *old = json_object_get(then, key);
-        if (old && json_equal(old, value))
-            continue;
-        char *before = old ? json_dumps(old, JSON_ENCODE_ANY | JSON_COMPACT) : xstrdup("not set");
-        char *after = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *before, *after;
+    const char *key = json_difference(then, now, &before, &after);
+    if (key)
         die(EX_DATAERR,
             "%s: made with %s = %s, which is now %s: give the same input and options, or remove "
-            "the "
-            "file to start anew",
+            "the file to start anew",
             path, key, before, after);
-    }
 }
 
 static _Noreturn void damaged(const char *path)

@@ -32,7 +32,4 @@ void checkpoint_write(const char *path, const struct training_state *s, const js
  * other settings (the first that differs is named, with both values). */
 bool checkpoint_read(const char *path, struct training_state *s, const json_t *settings);
 
-/* Dies (EX_DATAERR), naming path and the first setting that differs. */
-void check_same_settings(const char *path, const json_t *then, const json_t *now);
-
 #endif

@@ -3,6 +3,7 @@
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
+#include "common/util/plugin.h"
 #include "kernels/cuda/plugin.h"
 
 #include <dlfcn.h>
@@ -17,19 +18,6 @@ struct plugin {
     struct device *(*open)(enum dtype compute, int index);
     int (*count)(void);
 };
-
-static char *plugin_path(void)
-{
-    const char *given = getenv("DUQ_CUDA_PLUGIN");
-    if (given && *given)
-        return xstrdup(given);
-    char program[4096];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    int folder = n < 0 ? 0 : (int)n;
-    while (folder > 0 && program[folder - 1] != '/')
-        folder--;
-    return xasprintf("%.*s../lib/duq/duq-cuda.so", folder, program);
-}
 
 /* Fills in *p, or says why there is none: the caller frees that. The plugin is never closed. */
 static char *plugin_open(struct plugin *p, const char *path)
@@ -53,13 +41,13 @@ static char *plugin_open(struct plugin *p, const char *path)
 
 /* ---- the request ---- */
 
-/* The N of "cuda:N" (0 for "cuda" and "auto"), -1 for the processor. */
-static int gpu_index(const char *name)
+/* The N of "cuda:N" (`gpu` for "cuda" and "auto"), -1 for the processor. */
+static int gpu_index(const char *name, int gpu)
 {
     if (!strcmp(name, "cpu"))
         return -1;
     if (!strcmp(name, "auto") || !strcmp(name, "cuda"))
-        return 0;
+        return gpu;
     if (!strncmp(name, "cuda:", 5))
         return (int)option_long("--device cuda:N", name + 5, 0, 1023);
     usage_error("--device: '%s' is none of auto, cpu, cuda, cuda:N", name);
@@ -78,14 +66,15 @@ static enum dtype compute_type(const char *name, enum dtype automatic)
 
 struct device *device_open(const struct device_request *r)
 {
-    int index = gpu_index(r->name);
+    int index = gpu_index(r->name, r->gpu);
     enum dtype cpu = compute_type(r->compute, r->cpu_compute);
     enum dtype gpu = compute_type(r->compute, dtype_size(r->stored) == 2 ? BF16 : F32);
     if (index < 0)
         return cpu_device_open(cpu, r->threads);
     bool automatic = !strcmp(r->name, "auto");
     struct plugin plugin = {0};
-    char *path = plugin_path(), *obstacle = plugin_open(&plugin, path);
+    char *path = plugin_path("DUQ_CUDA_PLUGIN", "duq-cuda.so"),
+         *obstacle = plugin_open(&plugin, path);
     free(path);
     if (obstacle && !automatic)
         die(EX_UNAVAILABLE, "--device %s: %s; or use --device cpu", r->name, obstacle);

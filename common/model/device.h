@@ -10,9 +10,10 @@ struct device_request {
     enum dtype stored;      /* what the model is stored in */
     enum dtype cpu_compute; /* what "auto" is on the processor */
     int threads;            /* of the processor; 0 for all */
+    int gpu;                /* which one "auto" and "cuda" are */
 };
 
-/* "auto" is the first GPU where the CUDA plugin is there and finds one, else the processor; under
+/* "auto" is a GPU where the CUDA plugin is there and finds one, else the processor; under
  * -v it says why. The compute type "auto" is on a GPU bf16 for a model stored in 16 bits, else f32.
  *
  * The plugin is the file that $DUQ_CUDA_PLUGIN names, else ../lib/duq/duq-cuda.so beside the folder

@@ -81,7 +81,8 @@ static void train_epoch(struct plan *p, struct model *m, struct device *d, const
     int *examples = xreallocarray(NULL, (size_t)n, sizeof *examples);
     for (int i = 0; i < n; i++)
         examples[i] = i;
-    struct trainer *t = trainer_open(m, a, class_tokens, &settings);
+    struct ranks *ranks = ranks_open(RANKS_ALONE);
+    struct trainer *t = trainer_open(m, a, class_tokens, &settings, ranks);
     p->adapter = count_device_held(d) - p->weights;
     count_device_reset(d);
     int most = settings.batch * settings.accumulate;
@@ -92,6 +93,7 @@ static void train_epoch(struct plan *p, struct model *m, struct device *d, const
     p->working = count_device_peak(d) - p->weights - p->adapter;
     take_counts(p, d);
     trainer_close(t);
+    ranks->close(ranks);
     adapter_free(a);
     free(examples);
     free(set.sequences);

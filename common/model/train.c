@@ -23,6 +23,8 @@ struct run {
     const struct training_set *set;
     const struct train_settings *settings;
     const struct train_files *files;
+    struct ranks *ranks;
+    unsigned long every; /* steps between checkpoints, as rank 0 was told */
     struct adapter *adapter;
     struct trainer *trainer;
     struct training_state *state; /* of checkpoints */
@@ -80,6 +82,29 @@ static json_t *describe(const struct run *r)
     return d;
 }
 
+/* One training is of one kind: every rank must have been given what rank 0 was. */
+static void check_agreement(const struct run *r)
+{
+    char *own = json_dumps(r->description, JSON_COMPACT);
+    size_t size = strlen(own) + 1;
+    r->ranks->broadcast(r->ranks, &size, sizeof size);
+    char *text = xmalloc(size);
+    if (r->ranks->rank == 0)
+        memcpy(text, own, size);
+    r->ranks->broadcast(r->ranks, text, size);
+    json_t *first = json_loads(text, 0, NULL);
+    char *theirs, *ours;
+    const char *key = json_difference(first, r->description, &theirs, &ours);
+    if (key)
+        die(EX_DATAERR,
+            "rank %d has %s = %s, rank 0 has %s: give all ranks the same options and model, and "
+            "devices of one kind",
+            r->ranks->rank, key, ours, theirs);
+    json_decref(first);
+    free(text);
+    free(own);
+}
+
 /* What duq.json says of the adapter. */
 static json_t *facts(const struct run *r)
 {
@@ -126,10 +151,15 @@ static void order_epoch(struct run *r, unsigned long epoch)
 
 /* ---- steps ---- */
 
+/* All ranks come here; rank 0 speaks, and ends the others. */
 static _Noreturn void die_diverged(const struct run *r, const char *what, const char *id)
 {
+    if (r->ranks->rank > 0) {
+        r->ranks->wait(r->ranks);
+        exit(EX_DATAERR);
+    }
     unsigned long taken = trainer_steps(r->trainer);
-    bool saved = r->files->every && taken >= r->files->every;
+    bool saved = r->every && taken >= r->every;
     die(EX_DATAERR, "step %lu%s%s%s: %s is not a finite number; try a lower --lr, or --clip. %s%s",
         taken + 1, id ? " (id " : "", id ? id : "", id ? ")" : "", what,
         saved ? "The last checkpoint is whole: " : "No checkpoint was due yet",
@@ -178,7 +208,7 @@ static long kept_length(FILE *log, unsigned long last)
 static void open_log(struct run *r)
 {
     const char *path = r->files->log;
-    if (!path)
+    if (!path || r->ranks->rank > 0)
         return;
     struct stat st;
     unsigned long taken = trainer_steps(r->trainer);
@@ -232,6 +262,8 @@ static void close_run(struct run *r)
 
 static void write_checkpoint(struct run *r)
 {
+    if (r->ranks->rank > 0)
+        return;
     trainer_save(r->trainer, r->state);
     checkpoint_write(r->files->checkpoint, r->state, r->description);
 }
@@ -249,7 +281,7 @@ static void run_epochs(struct run *r)
         for (; within < r->steps_per_epoch; within++) {
             run_step(r, (int)within * s->step.batch * s->step.accumulate);
             taken = trainer_steps(r->trainer);
-            if (r->files->every && taken % r->files->every == 0 && taken < total)
+            if (r->every && taken % r->every == 0 && taken < total)
                 write_checkpoint(r);
             progress_update(taken - before);
         }
@@ -262,24 +294,46 @@ static void run_epochs(struct run *r)
            seconds / (double)(taken > before ? taken - before : 1));
 }
 
-/* Goes on where a checkpoint was left, when told to. Returns whether the work is already done. */
-static bool resume(struct run *r)
+enum beginning { ANEW, RESUMED, DONE };
+
+/* Prepares the files and reads the checkpoint, when told to go on from it. */
+static enum beginning begin(struct run *r)
 {
     const struct train_files *files = r->files;
+    check_folder(files->folder);
+    outfile_remove_stale(files->checkpoint);
     if (!files->resume) {
         if (!access(files->checkpoint, F_OK))
             die(EX_CANTCREAT,
                 "%s: a training was interrupted; go on with --resume, or remove the file to start "
                 "anew",
                 files->checkpoint);
-        return false;
+        return ANEW;
     }
     if (!checkpoint_read(files->checkpoint, r->state, r->description))
-        return is_done(r);
-    trainer_restore(r->trainer, r->state);
+        return is_done(r) ? DONE : ANEW;
     inform("%s: going on after step %lu of %lu", files->checkpoint, r->state->step,
            r->schedule.total);
-    return false;
+    return RESUMED;
+}
+
+/* Begins in all ranks where rank 0 does. */
+static enum beginning begin_together(struct run *r)
+{
+    struct ranks *ranks = r->ranks;
+    struct training_state *s = r->state;
+    enum beginning where = ranks->rank == 0 ? begin(r) : ANEW;
+    r->every = r->files->every;
+    ranks->broadcast(ranks, &where, sizeof where);
+    ranks->broadcast(ranks, &r->every, sizeof r->every);
+    if (where != RESUMED)
+        return where;
+    ranks->broadcast(ranks, &s->step, sizeof s->step);
+    ranks->broadcast(ranks, &s->pass, sizeof s->pass);
+    for (int k = 0; k < STATE_ARRAYS; k++)
+        ranks->broadcast(ranks, s->arrays[k], s->n * sizeof *s->arrays[k]);
+    trainer_restore(r->trainer, s);
+    return where;
 }
 
 static void write_adapter(struct run *r)
@@ -293,9 +347,9 @@ static void write_adapter(struct run *r)
 }
 
 void train(struct model *m, const struct training_set *t, const struct train_settings *s,
-           const struct train_files *files)
+           const struct train_files *files, struct ranks *ranks)
 {
-    struct run r = {.model = m, .set = t, .settings = s, .files = files};
+    struct run r = {.model = m, .set = t, .settings = s, .files = files, .ranks = ranks};
     unsigned long per_step = (unsigned long)s->step.batch * (unsigned long)s->step.accumulate;
     r.steps_per_epoch = ((unsigned long)t->n + per_step - 1) / per_step;
     r.schedule =
@@ -303,19 +357,19 @@ void train(struct model *m, const struct training_set *t, const struct train_set
     r.description = describe(&r);
     r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
-    check_folder(files->folder);
-    outfile_remove_stale(files->checkpoint);
-    r.trainer = trainer_open(m, r.adapter, t->class_tokens, &s->step);
+    check_agreement(&r);
+    r.trainer = trainer_open(m, r.adapter, t->class_tokens, &s->step, ranks);
     r.state = trainer_state(r.trainer);
-    if (resume(&r)) {
+    if (begin_together(&r) == DONE) {
         inform("%s: already complete", files->folder);
     } else {
         open_log(&r);
         run_epochs(&r);
-        write_adapter(&r);
+        if (ranks->rank == 0)
+            write_adapter(&r);
     }
     /* Only now: until the adapter is in place the checkpoint is all there is. */
-    if (unlink(files->checkpoint) && errno != ENOENT)
+    if (ranks->rank == 0 && unlink(files->checkpoint) && errno != ENOENT)
         die(EX_IOERR, "%s: cannot be removed: %s", files->checkpoint, strerror(errno));
     close_run(&r);
 }

@@ -27,8 +27,10 @@ const char *alpha0_mode_name(enum alpha0_mode m); /* "standard", "fixed", "learn
 
 /* Trains on the model (its device is set, its classes are the set's) and writes the adapter. The
  * result is the same to the last bit for any number of threads and however often the run was
- * interrupted. Dies (EX_DATAERR) at a loss that is not finite; the last checkpoint stays. */
+ * interrupted; for other numbers of ranks, within the rounding of the gradients' sum. Rank 0 alone
+ * reads and writes the files. Dies (EX_DATAERR) at a loss that is not finite, the last checkpoint
+ * stays; and at a rank that was given other settings, data or another model than rank 0. */
 void train(struct model *m, const struct training_set *t, const struct train_settings *s,
-           const struct train_files *files);
+           const struct train_files *files, struct ranks *r);
 
 #endif

@@ -14,6 +14,7 @@ struct trainer {
     struct device *device;
     const struct adapter *adapter;
     const struct trainer_settings *settings;
+    struct ranks *ranks;
     struct lora_set *lora;
     struct backward *backward;
     unsigned long step, pass; /* taken, made */
@@ -27,9 +28,10 @@ struct trainer {
     double *targets, *work; /* [batch, n_classes], [2, batch, n_classes] */
 
     double *host_results, *host_targets;
-    /* [a step's examples]: where each value of the results belongs in the step's order */
-    int *position;
-    double *losses, *by_log_alpha0; /* [a step's examples], in the step's order */
+    int *rows;      /* [accumulate]: of each pass, those that are this rank's */
+    int *position;  /* [a step's examples]: where a pass's rows belong in the step's order */
+    double *losses; /* [2, the step's examples], in its order: and their derivatives by ln a0 */
+    float *host_gradients; /* [arrays.n], where there are several ranks */
 
     /* ln a0 with AdamW's averages: the loss takes it from the host. */
     float log_alpha0, log_alpha0_m, log_alpha0_v;
@@ -64,18 +66,21 @@ static void reserve_results(struct trainer *t)
     t->host_results = xcalloc(results, sizeof *t->host_results);
     t->host_targets = xcalloc(targets, sizeof *t->host_targets);
     t->position = xcalloc(most, sizeof *t->position);
-    t->losses = xcalloc(most, sizeof *t->losses);
-    t->by_log_alpha0 = xcalloc(most, sizeof *t->by_log_alpha0);
+    t->losses = xcalloc(2 * most, sizeof *t->losses);
+    t->rows = xcalloc((size_t)t->settings->accumulate, sizeof *t->rows);
+    if (t->ranks->size > 1)
+        t->host_gradients = xreallocarray(NULL, t->arrays.n, sizeof *t->host_gradients);
 }
 
 struct trainer *trainer_open(struct model *m, const struct adapter *a, const int32_t *class_tokens,
-                             const struct trainer_settings *s)
+                             const struct trainer_settings *s, struct ranks *r)
 {
     struct trainer *t = xcalloc(1, sizeof *t);
     t->model = m;
     t->device = m->device;
     t->adapter = a;
     t->settings = s;
+    t->ranks = r;
     t->lora = lora_load(m->device, a, class_tokens, m->n_classes);
     m->lora = t->lora;
     t->backward = backward_open(m);
@@ -100,38 +105,43 @@ void trainer_close(struct trainer *t)
     free(t->host_targets);
     free(t->position);
     free(t->losses);
-    free(t->by_log_alpha0);
+    free(t->rows);
+    free(t->host_gradients);
     free(t);
 }
 
 /* ---- a step ---- */
 
-/* Queues one pass over the step's `count` examples from number `first` on: adds their gradients,
- * for the step's mean. */
+/* Queues this rank's part of one pass over the step's `count` examples from number `first` on: adds
+ * their gradients, for the step's mean. */
 static void run_pass(struct trainer *t, const struct step *s, int first, int count)
 {
     struct device *d = t->device;
-    size_t classes = (size_t)t->model->n_classes, targets = (size_t)count * classes;
+    size_t classes = (size_t)t->model->n_classes;
     struct sequence *sequences = xreallocarray(NULL, (size_t)count, sizeof *sequences);
     for (int i = 0; i < count; i++)
         sequences[i] = s->set->sequences[s->examples[first + i]];
     struct pass_logits pass =
         backward_logits(t->backward, &(struct pass){.sequences = sequences,
                                                     .n = count,
-                                                    .parts = 1,
+                                                    .part = t->ranks->rank,
+                                                    .parts = t->ranks->size,
                                                     .dropout = t->settings->adapter.dropout,
                                                     .seed = t->settings->seed,
                                                     .number = (uint32_t)t->pass++});
     free(sequences);
-    for (int row = 0; row < count; row++) {
+    t->rows[first / t->settings->batch] = pass.n;
+    if (pass.n == 0)
+        return;
+    for (int row = 0; row < pass.n; row++) {
         t->position[first + row] = first + pass.order[row];
         size_t example = (size_t)s->examples[first + pass.order[row]];
         memcpy(t->host_targets + (size_t)row * classes, s->set->targets + example * classes,
                classes * sizeof *t->host_targets);
     }
-    d->upload(d, t->targets, t->host_targets, targets * sizeof *t->targets);
+    d->upload(d, t->targets, t->host_targets, (size_t)pass.n * classes * sizeof *t->targets);
     d->loss(d, &(struct loss_batch){.loss = t->settings->loss,
-                                    .rows = count,
+                                    .rows = pass.n,
                                     .classes = t->model->n_classes,
                                     .total = s->n,
                                     .s = (double)t->log_alpha0,
@@ -143,17 +153,33 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
     backward_gradients(t->backward);
 }
 
-/* Puts what came back of the passes into the step's order. */
-static void sort_results(struct trainer *t, int n)
+/* Sums the ranks' gradients. */
+static void share_gradients(struct trainer *t)
 {
+    struct device *d = t->device;
+    size_t bytes = t->arrays.n * sizeof(float);
+    if (t->ranks->size == 1)
+        return;
+    d->download(d, t->host_gradients, t->arrays.gradients, bytes);
+    t->ranks->sum(t->ranks, t->host_gradients, t->arrays.n);
+    d->upload(d, t->arrays.gradients, t->host_gradients, bytes);
+}
+
+/* Puts what came back of the passes into the step's order, the other ranks' with it. */
+static void share_results(struct trainer *t, int n)
+{
+    memset(t->losses, 0, 2 * (size_t)n * sizeof *t->losses);
     for (int first = 0; first < n; first += t->settings->batch) {
-        int count = n - first < t->settings->batch ? n - first : t->settings->batch;
+        int rows = t->rows[first / t->settings->batch];
         const double *values = t->host_results + 1 + 2 * first;
-        for (int row = 0; row < count; row++) {
+        for (int row = 0; row < rows; row++) {
             t->losses[t->position[first + row]] = values[row];
-            t->by_log_alpha0[t->position[first + row]] = values[count + row];
+            t->losses[n + t->position[first + row]] = values[rows + row];
         }
     }
+    t->ranks->collect(t->ranks, t->losses, 2 * (size_t)n);
+    /* One rank's sum for all: devices that are not alike may add in another order. */
+    t->ranks->broadcast(t->ranks, t->host_results, sizeof *t->host_results);
 }
 
 static void step_alpha0(struct trainer *t, const struct step *s, float gradient)
@@ -170,10 +196,11 @@ struct step_result trainer_step(struct trainer *t, const struct step *s)
     d->clear(d, t->arrays.gradients, n * sizeof(float));
     for (int first = 0; first < s->n; first += set->batch)
         run_pass(t, s, first, s->n - first < set->batch ? s->n - first : set->batch);
+    share_gradients(t);
     d->clear(d, t->results, sizeof *t->results);
     d->add_squares(d, t->arrays.gradients, n, t->results);
     d->download(d, t->host_results, t->results, results * sizeof *t->results);
-    sort_results(t, s->n);
+    share_results(t, s->n);
 
     struct step_result result = {.bad_example = -1};
     double by_log_alpha0 = 0;
@@ -183,7 +210,7 @@ struct step_result trainer_step(struct trainer *t, const struct step *s)
             return result;
         }
         result.loss += t->losses[i] / s->n;
-        by_log_alpha0 += t->by_log_alpha0[i] / s->n;
+        by_log_alpha0 += t->losses[s->n + i] / s->n;
     }
     float gradient = (float)by_log_alpha0; /* 0 where it is not learned */
     double norm = sqrt(t->host_results[0] + (double)gradient * (double)gradient);

@@ -1,12 +1,16 @@
 /* Optimizer steps on a device. An adapter's values, its gradients and AdamW's averages stay there;
  * what goes there is each pass's tokens and targets, what comes back the examples' losses and the
- * gradients' norm. */
+ * gradients' norm.
+ *
+ * Several ranks take a step together: each computes a part of every pass (backward.h), their
+ * gradients are summed in the order of the ranks, and all step alike. */
 #ifndef DUQ_MODEL_TRAINER_H
 #define DUQ_MODEL_TRAINER_H
 
 #include "common/model/adapter.h"
 #include "common/model/checkpoint.h"
 #include "common/model/optimizer.h"
+#include "common/model/ranks.h"
 #include "common/model/training_set.h"
 #include "common/model/weights.h"
 #include "common/uq/loss.h"
@@ -24,9 +28,9 @@ struct trainer_settings {
 struct trainer;
 
 /* The model's device and classes are set; the adapter becomes its lora. class_tokens: as in
- * lora_load(). The model, adapter and settings must outlive the trainer. */
+ * lora_load(). All but the class tokens must outlive the trainer. */
 struct trainer *trainer_open(struct model *m, const struct adapter *a, const int32_t *class_tokens,
-                             const struct trainer_settings *s);
+                             const struct trainer_settings *s, struct ranks *r);
 void trainer_close(struct trainer *t);
 
 struct step {
@@ -43,6 +47,7 @@ struct step_result {
     bool finite;     /* of all losses and gradients; if not, the step was not taken */
 };
 
+/* Of the whole step in every rank. */
 struct step_result trainer_step(struct trainer *t, const struct step *s);
 
 /* Optimizer steps taken, those before a restored state among them. */

@@ -212,6 +212,99 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
     return t;
 }
 
+/* ---- sharing ---- */
+
+/* How much of each there is. */
+struct sizes {
+    int n, n_classes;
+    size_t tokens, id_bytes, class_bytes; /* class_bytes: 0 where there are no names */
+    char digest[sizeof((struct training_set *)0)->digest];
+};
+
+static struct sizes sizes_of(const struct training_set *t, const char *classes)
+{
+    struct sizes s = {.n = t->n, .n_classes = t->n_classes};
+    for (int i = 0; i < t->n; i++) {
+        s.tokens += (size_t)t->sequences[i].n;
+        s.id_bytes += strlen(t->ids[i]) + 1;
+    }
+    s.class_bytes = classes ? strlen(classes) + 1 : 0;
+    memcpy(s.digest, t->digest, sizeof s.digest);
+    return s;
+}
+
+/* The sequences and ids one after another, from a set or into one. */
+static void flatten(const struct training_set *t, int32_t *lengths, int32_t *tokens, char *ids)
+{
+    for (int i = 0; i < t->n; i++) {
+        int n = lengths[i] = t->sequences[i].n;
+        memcpy(tokens, t->sequences[i].tokens, (size_t)n * sizeof *tokens);
+        tokens += n;
+        ids = stpcpy(ids, t->ids[i]) + 1;
+    }
+}
+
+static void unfold(struct training_set *t, const int32_t *lengths, const int32_t *tokens,
+                   const char *ids)
+{
+    for (int i = 0; i < t->n; i++) {
+        int32_t *own = xreallocarray(NULL, (size_t)lengths[i], sizeof *own);
+        memcpy(own, tokens, (size_t)lengths[i] * sizeof *own);
+        t->sequences[i] = (struct sequence){own, lengths[i]};
+        tokens += lengths[i];
+        t->ids[i] = xstrdup(ids);
+        ids += strlen(ids) + 1;
+    }
+}
+
+static struct training_set *empty_set(const struct sizes *s)
+{
+    struct training_set *t = xcalloc(1, sizeof *t);
+    size_t n = (size_t)s->n, classes = (size_t)s->n_classes;
+    t->n = s->n;
+    t->n_classes = s->n_classes;
+    t->ids = xcalloc(n, sizeof *t->ids);
+    t->sequences = xcalloc(n, sizeof *t->sequences);
+    t->targets = xcalloc(n * classes, sizeof *t->targets);
+    t->class_tokens = xcalloc(classes, sizeof *t->class_tokens);
+    memcpy(t->digest, s->digest, sizeof t->digest);
+    return t;
+}
+
+struct training_set *training_set_share(struct training_set *t, struct ranks *r)
+{
+    if (r->size == 1)
+        return t;
+    bool gives = t;
+    char *classes = gives && t->classes ? json_dumps(t->classes, JSON_COMPACT) : NULL;
+    struct sizes s = gives ? sizes_of(t, classes) : (struct sizes){0};
+    r->broadcast(r, &s, sizeof s);
+    if (!gives)
+        t = empty_set(&s);
+    if (!classes && s.class_bytes)
+        classes = xmalloc(s.class_bytes);
+    int32_t *lengths = xcalloc((size_t)s.n, sizeof *lengths);
+    int32_t *tokens = xcalloc(s.tokens, sizeof *tokens);
+    char *ids = xmalloc(s.id_bytes);
+    if (gives)
+        flatten(t, lengths, tokens, ids);
+    r->broadcast(r, lengths, (size_t)s.n * sizeof *lengths);
+    r->broadcast(r, tokens, s.tokens * sizeof *tokens);
+    r->broadcast(r, ids, s.id_bytes);
+    r->broadcast(r, t->targets, (size_t)s.n * (size_t)s.n_classes * sizeof *t->targets);
+    r->broadcast(r, t->class_tokens, (size_t)s.n_classes * sizeof *t->class_tokens);
+    r->broadcast(r, classes, s.class_bytes);
+    if (!gives) {
+        unfold(t, lengths, tokens, ids);
+        t->classes = classes ? json_loads(classes, 0, NULL) : NULL;
+    }
+    free(classes);
+    free(lengths);
+    free(tokens);
+    free(ids);
+    return t;
+}
+
 void training_set_free(struct training_set *t)
 {
     for (int i = 0; i < t->n; i++) {

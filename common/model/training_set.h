@@ -4,6 +4,7 @@
 
 #include "common/model/batch.h"
 #include "common/model/config.h"
+#include "common/model/ranks.h"
 #include "common/stream/stream.h"
 #include "common/uq/loss.h"
 
@@ -24,6 +25,8 @@ struct training_set {
  * LOSS_LABELS. */
 struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,
                                        const struct config *c, enum loss_kind loss);
+/* Gives rank 0's set t to all ranks; theirs is NULL. */
+struct training_set *training_set_share(struct training_set *t, struct ranks *r);
 void training_set_free(struct training_set *t);
 
 #endif

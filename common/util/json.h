@@ -7,4 +7,8 @@
 /* Reads a whole file; dies with EX_NOINPUT or EX_DATAERR (file, line and column named). */
 json_t *json_read_file(const char *path);
 
+/* The first key of `now` whose value is another in `then`, or NULL; *before and *after receive both
+ * as text, which the caller frees. */
+const char *json_difference(const json_t *then, const json_t *now, char **before, char **after);
+
 #endif

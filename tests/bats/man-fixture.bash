@@ -72,3 +72,14 @@ stop_on_failure() { # PIPESTATUS...
         fi
     done
 }
+
+# mpirun for the examples: as root too, with more processes than processors; where it is not installed or the
+# plugin not built, one process.
+if command -v mpirun >/dev/null && [ -e "$BUILD/lib/duq/duq-mpi.so" ]; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+else
+    mpirun() { # -n N COMMAND...
+        shift 2
+        "$@"
+    }
+fi
