@@ -13,20 +13,27 @@
 
 /* ---- errors ---- */
 
+/* A call without its arguments; "kernel NAME" as it is. */
+static int name_length(const char *call)
+{
+    size_t n = strcspn(call, "(");
+    return (int)(n > 0 && call[n - 1] != ' ' ? n : strlen(call));
+}
+
 void cuda_check(cudaError_t status, const char *call, const char *file)
 {
     if (status == cudaSuccess)
         return;
-    die(EX_OSERR, "CUDA: %s (%s) from %s in %s, or from work queued before it",
-        cudaGetErrorString(status), cudaGetErrorName(status), call, file);
+    die(EX_OSERR, "CUDA: %s (%s) from %.*s in %s, or from work queued before it",
+        cudaGetErrorString(status), cudaGetErrorName(status), name_length(call), call, file);
 }
 
 void cublas_check(cublasStatus_t status, const char *call, const char *file)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return;
-    die(EX_OSERR, "cuBLAS: %s (%s) from %s in %s", cublasGetStatusString(status),
-        cublasGetStatusName(status), call, file);
+    die(EX_OSERR, "cuBLAS: %s (%s) from %.*s in %s", cublasGetStatusString(status),
+        cublasGetStatusName(status), name_length(call), call, file);
 }
 
 /* ---- memory ---- */
@@ -57,7 +64,9 @@ void *cuda_alloc(struct device *d, size_t bytes)
         die(EX_OSERR,
             "out of memory on GPU %d: %.1f MiB were asked for, %.1f of its %.1f MiB are free; %s",
             c->index, mib(bytes), mib(free), mib(total),
-            d->advice ? d->advice : "give it less to hold at once");
+            d->advice
+                ? d->advice
+                : "the rest is held by the model or by other programs (nvidia-smi lists them)");
     }
     cuda_check(status, "cudaMallocAsync", __FILE__);
     return p;
@@ -98,7 +107,13 @@ struct staging {
 static struct staging *staging_open(void)
 {
     struct staging *s = static_cast<struct staging *>(xcalloc(1, sizeof *s));
-    CUDA(cudaMallocHost(reinterpret_cast<void **>(&s->memory), RING));
+    void *memory = nullptr;
+    cudaError_t status = cudaMallocHost(&memory, RING);
+    if (status == cudaErrorMemoryAllocation)
+        die(EX_OSERR, "out of memory: %.0f MiB of the host's could not be pinned for copies",
+            mib(RING));
+    cuda_check(status, "cudaMallocHost", __FILE__);
+    s->memory = static_cast<char *>(memory);
     for (cudaEvent_t &event : s->gone)
         CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
     return s;

@@ -128,11 +128,14 @@ const char *cudaGetErrorString(cudaError_t status)
 
 /* ---- the one device ---- */
 
-constexpr int CUDA_VERSION = 12000;
+constexpr int CUDA_VERSION = 12000, OLD_VERSION = 11020;
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = CUDA_VERSION;
+    enum driver_state driver = settings().driver;
+    *version = driver == driver_state::NONE  ? 0
+               : driver == driver_state::OLD ? OLD_VERSION
+                                             : CUDA_VERSION;
     return cudaSuccess;
 }
 
@@ -144,8 +147,12 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
-    return cudaSuccess;
+    enum driver_state driver = settings().driver;
+    *count = driver == driver_state::GOOD;
+    if (driver == driver_state::GOOD)
+        return cudaSuccess;
+    return set_error(driver == driver_state::NO_GPU ? cudaErrorNoDevice
+                                                    : cudaErrorInsufficientDriver);
 }
 
 cudaError_t cudaSetDevice(int index)

@@ -80,6 +80,22 @@ static void read_streams(struct settings *s)
     s->stream_seed = number(name, value, seed);
 }
 
+static void read_driver(struct settings *s)
+{
+    static const char *name = "DUQ_CUDASIM_DRIVER";
+    const char *value = getenv(name);
+    if (!value || strcmp(value, "good") == 0)
+        return;
+    if (strcmp(value, "none") == 0)
+        s->driver = driver_state::NONE;
+    else if (strcmp(value, "old") == 0)
+        s->driver = driver_state::OLD;
+    else if (strcmp(value, "no-gpu") == 0)
+        s->driver = driver_state::NO_GPU;
+    else
+        refuse(name, value);
+}
+
 static struct settings read_settings()
 {
     struct settings s = {};
@@ -87,6 +103,7 @@ static struct settings read_settings()
     read_fail(&s);
     read_memory(&s);
     read_streams(&s);
+    read_driver(&s);
     return s;
 }
 

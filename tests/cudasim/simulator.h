@@ -21,6 +21,9 @@ namespace cudasim
 
 enum class start_order { FORWARD, REVERSE, SHUFFLE };
 
+/* DUQ_CUDASIM_DRIVER: what a machine has that cannot be computed on. */
+enum class driver_state { GOOD, NONE, OLD, NO_GPU };
+
 /* Calls of which the N-th fails (DUQ_CUDASIM_FAIL). */
 enum failing_call { FAIL_MALLOC, FAIL_MEMCPY, FAIL_LAUNCH, FAIL_CUBLAS, FAILING_CALLS };
 
@@ -31,6 +34,7 @@ struct settings {
     size_t memory;                   /* bytes */
     bool deferred;
     uint64_t stream_seed;
+    enum driver_state driver;
 };
 
 const struct settings &settings();

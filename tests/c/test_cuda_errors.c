@@ -1,0 +1,213 @@
+/* What the CUDA device says when it is not to be had, when its memory is full and when a call
+ * fails: one clear line, and an exit status of sysexits.h. Each case is this program run anew. The
+ * faults are the simulator's (tests/cudasim), so they are tried there alone. */
+#include "common/util/diag.h"
+#include "kernels/ops.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/c/cuda_buffers.h"
+
+static const char *self;
+static bool simulated;
+
+/* ---- the cases, as run by the child ---- */
+
+/* A bit of everything: a weight that is converted, products, kernels, copies both ways. */
+static void work(void)
+{
+    enum { ROWS = 5, WIDTH = 32 };
+    struct device *d = open_cuda(BF16);
+    d->advice = "lower --batch-tokens";
+    float *values = draw_array(WIDTH * WIDTH), *x = draw_array(ROWS * WIDTH);
+    float *y = d->alloc(d, ROWS * WIDTH * sizeof *y),
+          *x_d = copy_of(d, x, ROWS * WIDTH * sizeof *x);
+    const float *gain = d->import(d, x, WIDTH * sizeof *gain);
+    void *in = d->alloc(d, ROWS * WIDTH * 2);
+    struct weight *w = d->weight_create(d, values, F32, WIDTH, WIDTH);
+    d->rmsnorm(d, x_d, gain, 1e-5f, ROWS, WIDTH, in, BF16);
+    d->matmul(d, w, in, NULL, y, ROWS, false);
+    d->convert(d, y, F32, x_d, F32, ROWS * WIDTH);
+    d->clear(d, y, sizeof *y);
+    fetch(d, x, x_d);
+    d->weight_free(d, w);
+    d->release(d, y);
+    d->release(d, in);
+    release_buffers(d);
+    d->close(d);
+    free(values);
+    free(x);
+}
+
+static void fill_memory(const char *advice)
+{
+    struct device *d = open_cuda(F32);
+    d->advice = advice;
+    d->alloc(d, (size_t)1 << 46);
+}
+
+static int run_case(const char *name)
+{
+    if (!strcmp(name, "work"))
+        work();
+    if (!strcmp(name, "full"))
+        fill_memory("lower --batch-tokens");
+    if (!strcmp(name, "full without advice"))
+        fill_memory(NULL);
+    if (!strcmp(name, "open 1023"))
+        device_open(&(struct device_request){.name = "cuda:1023", .compute = "f32"});
+    return EXIT_SUCCESS;
+}
+
+/* ---- the tests ---- */
+
+/* Runs a case with a variable of the environment set; its exit status, or -1 when it ended by a
+ * signal; what it said on standard error is left in `said`. */
+static int status_of(const char *name, const char *variable, const char *value, char said[4096])
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        if (variable)
+            setenv(variable, value, 1);
+        execl("/proc/self/exe", self, name, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    size_t have = 0;
+    for (ssize_t n; (n = read(ends[0], said + have, 4095 - have)) > 0;)
+        have += (size_t)n;
+    said[have] = 0;
+    close(ends[0]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void assert_says(const char *said, const char *text)
+{
+    if (!strstr(said, text))
+        fail_msg("'%s' does not say '%s'", said, text);
+}
+
+/* One line, of the program's name and a message. */
+static void assert_one_line(const char *said)
+{
+    const char *end = strchr(said, '\n');
+    assert_true(!strncmp(said, "duq: ", 5) && end && !end[1]);
+}
+
+static void full_memory_names_what_was_asked_for_and_what_to_lower(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of("full", NULL, NULL, said), EX_OSERR);
+    assert_one_line(said);
+    assert_says(said, "out of memory on GPU 0: 67108864.0 MiB were asked for, ");
+    assert_says(said, " MiB are free; lower --batch-tokens");
+    assert_int_equal(status_of("full without advice", NULL, NULL, said), EX_OSERR);
+    assert_says(said, " MiB are free; the rest is held by the model or by other programs");
+}
+
+static void a_device_too_small_for_itself_says_so(void **state)
+{
+    (void)state;
+    if (!simulated)
+        skip();
+    char said[4096];
+    assert_int_equal(status_of("work", "DUQ_CUDASIM_MEMORY", "1000000", said), EX_OSERR);
+    assert_one_line(said);
+    assert_says(said,
+                "out of memory on GPU 0: 4.0 MiB were asked for, 1.0 of its 1.0 MiB are free");
+}
+
+static void a_gpu_that_is_not_there_is_unavailable(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of("open 1023", NULL, NULL, said), EX_UNAVAILABLE);
+    assert_one_line(said);
+    assert_says(said, "there is no GPU 1023: this machine has ");
+}
+
+static void a_driver_that_will_not_do_is_named(void **state)
+{
+    (void)state;
+    static const char *const drivers[][2] = {
+        {"none", "no NVIDIA driver is installed; use --device cpu"},
+        {"old", "the NVIDIA driver is too old: it knows CUDA 11.2, this program was built with "},
+        {"no-gpu", "the NVIDIA driver finds no GPU"}};
+    if (!simulated)
+        skip();
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+        char said[4096];
+        assert_int_equal(status_of("work", "DUQ_CUDASIM_DRIVER", drivers[i][0], said),
+                         EX_UNAVAILABLE);
+        assert_one_line(said);
+        assert_says(said, drivers[i][1]);
+        assert_says(said, "--device cpu");
+    }
+}
+
+/* Lets the first, second, ... call of a kind fail, until the case has no more of them. */
+static void every_failing_call_ends_in_a_message(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *call;
+        int at_least; /* of them the case makes */
+        const char *text;
+    } kinds[] = {
+        {"malloc", 6, "out of memory"},
+        {"memcpy", 5, " from cudaMemcpyAsync in kernels/cuda/"},
+        {"launch", 2, " from kernel "},
+        {"cublas", 1, " from cublasGemmEx in kernels/cuda/matmul.cu"},
+    };
+    if (!simulated)
+        skip();
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        int failed = 0, status;
+        char said[4096], fault[64];
+        for (;; failed++) {
+            assert_true(failed < 100);
+            snprintf(fault, sizeof fault, "%s:%d", kinds[i].call, failed + 1);
+            status = status_of("work", "DUQ_CUDASIM_FAIL", fault, said);
+            if (status == EXIT_SUCCESS)
+                break;
+            if (status != EX_OSERR)
+                fail_msg("%s: status %d: %s", fault, status, said);
+            assert_one_line(said);
+            assert_says(said, kinds[i].text);
+        }
+        assert_string_equal(said, "");
+        assert_true(failed >= kinds[i].at_least);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    self = argv[0];
+    simulated = choose_cuda_plugin();
+    if (argc > 1)
+        return run_case(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(full_memory_names_what_was_asked_for_and_what_to_lower),
+        cmocka_unit_test(a_device_too_small_for_itself_says_so),
+        cmocka_unit_test(a_gpu_that_is_not_there_is_unavailable),
+        cmocka_unit_test(a_driver_that_will_not_do_is_named),
+        cmocka_unit_test(every_failing_call_ends_in_a_message),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
