@@ -293,13 +293,13 @@ static void run_sample(const struct settings *s)
     stream_close(r);
 }
 
-/* Shard i of n has the records from count * i / n on. */
+/* Shard i of n has the records from count * i / n on. Its header is the input's, without a step of
+ * split's own: what is done to the shards does not tell into how many they were cut. */
 static void write_shard(const struct settings *s, const struct stream_reader *r,
                         const struct store *store, const char *path, long i)
 {
     struct stream_writer *w =
-        stream_create(path, s->common.compress,
-                      stream_header_from(stream_header(r), stream_schema(r), s->argc, s->argv));
+        stream_create(path, s->common.compress, json_deep_copy(stream_header(r)));
     size_t n = (size_t)s->number, shard = (size_t)i;
     write_stored(w, store, store->count * shard / n, store->count * (shard + 1) / n);
     stream_finish(w);

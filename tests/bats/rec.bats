@@ -363,6 +363,19 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     fails 65 "23 records do not fill 24 shards" rec split -n 24 -o no a.mp
 }
 
+@test "what is made of shards does not tell how many they were" {
+    numbered 23 >a.mp
+    for n in 1 4 12; do
+        rec split -n $n -o $n.shard a.mp
+        cmp <(rec to-json --header $n.shard.*0.mp | head -n 1) <(rec to-json --header a.mp | head -n 1)
+        for shard in $n.shard.*.mp; do
+            rec head -n 100 <"$shard"
+        done | rec cat >$n.mp
+    done
+    cmp 1.mp 4.mp
+    cmp 1.mp 12.mp
+}
+
 @test "join adds labels and texts by id, in the first stream's order" {
     numbered 5 >a.mp
     rec from-csv --text '{text}' <(echo text && seq 5) | rec sample --shuffle >unlabelled.mp
