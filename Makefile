@@ -38,7 +38,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint deps-test demo test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint deps-test demo amazon sst2 yahoo youtube test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -97,6 +97,12 @@ test: deps-test
 demo: deps
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
 	@BUILD='$(BUILD)' ./examples/demo.sh
+
+# Any setting of pipelines/settings may be given: make sst2 MODEL=... DATA=... N_TRAIN=200
+SETTINGS = $(shell sed -n 's/^\([A-Z_]*\) *=.*/\1/p' pipelines/settings)
+amazon sst2 yahoo youtube: deps
+	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
+	@BUILD='$(BUILD)' pipelines/$@.sh $(foreach key,$(SETTINGS),$(if $(filter command,$(origin $(key))),'$(key)=$($(key))'))
 
 check: all tests-built
 	BUILD='$(BUILD)' ./tests/run
@@ -161,6 +167,7 @@ clean:
 help:
 	@echo 'make            build the programs into $(BUILD)/bin'
 	@echo 'make demo       run the main job on the embedded model and texts'
+	@echo 'make sst2       the whole job on SST-2; also amazon, yahoo, youtube: MODEL=DIR [DATA=DIR ...]'
 	@echo 'make test       build and run every test'
 	@echo 'make deps       install what the build needs (apt), or say what to install'
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'

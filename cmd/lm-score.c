@@ -11,6 +11,7 @@
 #include "common/util/options.h"
 #include "common/util/progress.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,7 @@ static const struct program program = {
     "  --no-share          compute common prefixes again for every record\n"
     "  --threads N         processor threads (all)\n"
     "  --device NAME       auto (default), cpu, cuda or cuda:N\n"
+    "  --digest            print the model's digest, as headers have it, and no more\n"
     "  -o FILE             write there (zstd if it ends in .zst) instead of standard output\n"
     "  -z                  compress the output with zstd\n"
     "  -q, -v              quiet; say what is done and how fast\n"
@@ -143,6 +145,14 @@ static json_t *make_header(const struct stream_reader *in, const struct model *m
     return header;
 }
 
+static void print_digest(struct model *model)
+{
+    printf("%s\n", model->digest);
+    if (fflush(stdout) || ferror(stdout))
+        die(EX_IOERR, "standard output: not written: %s", strerror(errno));
+    model_close(model);
+}
+
 int main(int argc, char **argv)
 {
     enum {
@@ -154,7 +164,8 @@ int main(int argc, char **argv)
         BATCH_TOKENS,
         NO_SHARE,
         THREADS,
-        DEVICE
+        DEVICE,
+        DIGEST
     };
     static const struct option table[] = {{"model", required_argument, NULL, MODEL},
                                           {"adapter", required_argument, NULL, ADAPTER},
@@ -165,11 +176,12 @@ int main(int argc, char **argv)
                                           {"no-share", no_argument, NULL, NO_SHARE},
                                           {"threads", required_argument, NULL, THREADS},
                                           {"device", required_argument, NULL, DEVICE},
+                                          {"digest", no_argument, NULL, DIGEST},
                                           COMMON_LONG};
     struct common_options common = {0};
     struct score_options options = {.batch_tokens = 2048, .share = true};
     const char *folder = NULL, *adapter_folder = NULL, *head = NULL;
-    bool merge = false;
+    bool merge = false, digest = false;
     struct device_request request = {.name = "auto", .compute = "auto"};
     program_start(&program, argc, argv);
     for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
@@ -201,6 +213,9 @@ int main(int argc, char **argv)
         case DEVICE:
             request.name = optarg;
             break;
+        case DIGEST:
+            digest = true;
+            break;
         }
     if (!folder)
         usage_error("--model DIR is needed");
@@ -208,6 +223,10 @@ int main(int argc, char **argv)
         usage_error("--merge goes with --adapter DIR");
 
     struct model *model = model_open(folder);
+    if (digest) {
+        print_digest(model);
+        return EX_OK;
+    }
     request.stored = model_stored_type(model);
     request.cpu_compute = cpu_compute(model);
     struct device *device = device_open(&request);

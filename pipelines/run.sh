@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# Runs a data set's whole job, or some stages of it: reads the settings, puts them where make compares them,
+# and lets make (stages.mk) decide what is to be done. See man/duq-pipelines.7.
+set -euo pipefail
+pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+stages=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)
+
+usage() {
+    cat <<END
+usage: pipelines/run.sh DATASET [OPTION]... [KEY=VALUE]...
+       pipelines/run.sh --from-manifest FILE [OPTION]... [KEY=VALUE]...
+
+DATASET is amazon, sst2, yahoo, youtube, or a folder that holds a task.json and a file called settings.
+
+  --model DIR         the model, a Hugging Face folder (MODEL=)
+  --data DIR          the texts, where they are not to be downloaded (DATA=)
+  --out DIR           where everything goes (OUT=; runs/DATASET)
+  --n-train N         train on the first N texts only (N_TRAIN=)
+  --n-test N          test on the first N texts only (N_TEST=)
+  --ood NAME,...      other data sets to be told from this one (OOD=)
+  --jobs N            shards scored at a time (JOBS=); --gpus 0,1 on these GPUs (GPUS=)
+  --stage STAGE       begin here: what comes before is taken as it is
+  --stop-stage STAGE  end here
+  --only STAGE        this one stage
+  --from-manifest F   the data set and settings of the run that F is the manifest of
+  --dry-run           say what would be done
+  --settings          print the settings that a run would have, and end
+  --help
+
+stages: ${stages[*]}
+settings (KEY=VALUE): see $pipelines/settings
+END
+}
+
+die() { # STATUS MESSAGE
+    printf 'run.sh: %s\n' "$2" >&2
+    exit "$1"
+}
+
+# ---- settings ----
+
+declare -A value
+keys=()
+
+# read_settings FILE [new]: KEY = value lines; without "new" a key must be known already.
+read_settings() {
+    local file=$1 folder line number=0 key
+    folder=$(cd "$(dirname "$file")" && pwd)
+    while IFS= read -r line || [ -n "$line" ]; do
+        number=$((number + 1))
+        [[ $line =~ ^[[:space:]]*(#|$) ]] && continue
+        [[ $line =~ ^([A-Z_]+)[[:space:]]*=[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]] ||
+            die 65 "$file:$number: not a line KEY = value: $line"
+        key=${BASH_REMATCH[1]}
+        set_value "$key" "${BASH_REMATCH[2]}" "$file:$number" "${2:-}" "$folder"
+    done <"$file"
+}
+
+# Names of folders are made absolute, from the folder of the file or of the user.
+set_value() { # KEY VALUE WHERE NEW FOLDER
+    local key=$1 text=$2
+    if [ -z "${value[$key]+known}" ]; then
+        [ "$4" = new ] || die 64 "$3: there is no setting $key (see $pipelines/settings)"
+        keys+=("$key")
+    fi
+    case $key in
+    MODEL | DATA | OUT)
+        [ -z "$text" ] || [[ $text == /* ]] || text=$(realpath -m "$5/$text")
+        ;;
+    N_TRAIN | N_TEST | SHOTS | VALIDATION | TEST | JOBS | SHARD | TRIES | BATCH | EPOCHS | RANK)
+        [[ -z $text || $text =~ ^[1-9][0-9]*$ ]] || die 64 "$3: $key is a number of 1 or more, not '$text'"
+        ;;
+    OOD) text=$(tr -s ', ' '  ' <<<"$text" | sed 's/^ *//; s/ *$//') ;;
+    esac
+    value[$key]=$text
+}
+
+stage_number() { # STAGE
+    local i
+    for i in "${!stages[@]}"; do
+        [ "${stages[i]}" != "$1" ] || { echo "$i"; return; }
+    done
+    die 64 "there is no stage '$1'; they are ${stages[*]}"
+}
+
+# What does not change results, but where things are and how many hands there are.
+unshaping='MODEL OUT DATA JOBS GPUS SHARD TRIES LAUNCH CHECKPOINT_EVERY'
+shaping=()
+command_line=()
+dataset='' first=0 last=$((${#stages[@]} - 1)) dry_run='' show='' manifest=''
+while [ $# -gt 0 ]; do
+    argument=$1
+    case $argument in
+    --*=*)
+        set -- "${argument%%=*}" "${argument#*=}" "${@:2}"
+        argument=$1
+        ;;
+    esac
+    case $argument in
+    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus | --stage | --stop-stage | --only | \
+        --from-manifest)
+        [ $# -ge 2 ] || die 64 "$argument needs a value"
+        ;;
+    esac
+    case $argument in
+    --help | -h) usage; exit 0 ;;
+    --dry-run) dry_run=1 ;;
+    --settings) show=1 ;;
+    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus)
+        key=${argument#--}
+        key=${key^^}
+        command_line+=("${key//-/_}=$2")
+        shift
+        ;;
+    --stage) first=$(stage_number "$2"); shift ;;
+    --stop-stage) last=$(stage_number "$2"); shift ;;
+    --only) first=$(stage_number "$2") last=$first; shift ;;
+    --from-manifest) manifest=$2; shift ;;
+    -*) die 64 "unknown option $argument; try --help" ;;
+    *=*) command_line+=("$argument") ;;
+    *)
+        [ -z "$dataset" ] || die 64 "one data set at a time: $dataset or $argument"
+        dataset=$argument
+        ;;
+    esac
+    shift
+done
+[ "$first" -le "$last" ] || die 64 "stage ${stages[first]} comes after ${stages[last]}"
+
+read_settings "$pipelines/settings" new
+if [ -n "$manifest" ]; then
+    [ -r "$manifest" ] || die 66 "$manifest: cannot be read"
+    [ -z "$dataset" ] || die 64 "a manifest names its data set: leave out $dataset"
+    dataset=$(jq -er .dataset "$manifest") || die 65 "$manifest: not a manifest of a run"
+fi
+case $dataset in
+'') die 64 'which data set? try --help' ;;
+*/*) folder=$(realpath -m "$dataset") ;;
+*) folder=$pipelines/$dataset ;;
+esac
+for file in settings task.json; do
+    [ -r "$folder/$file" ] || die 66 "there is no data set '$dataset': $folder/$file cannot be read"
+done
+name=$(basename "$folder")
+read_settings "$folder/settings"
+if [ -n "$manifest" ]; then
+    while IFS= read -r line; do
+        set_value "${line%%=*}" "${line#*=}" "$manifest" '' /
+    done < <(jq -r '.settings | to_entries[] | "\(.key)=\(.value)"' "$manifest")
+    value[OUT]=
+fi
+for argument in "${command_line[@]}"; do
+    set_value "${argument%%=*}" "${argument#*=}" 'command line' '' "$PWD"
+done
+[ -n "${value[OUT]}" ] || value[OUT]=$PWD/runs/$name
+out=${value[OUT]}
+
+if [ -n "$show" ]; then
+    for key in "${keys[@]}"; do
+        printf '%s = %s\n' "$key" "${value[$key]}"
+    done
+    exit 0
+fi
+
+# ---- what is needed ----
+
+programs=${PROGRAMS:-${BUILD:-$pipelines/../build}/bin}
+[ ! -d "$programs" ] || PATH=$(cd "$programs" && pwd):$PATH
+for program in rec prompt-expand tok lm-score bpe-fit lora-train dir-eval jq parallel; do
+    command -v "$program" >/dev/null ||
+        die 69 "$program is not on the path: run make (and make deps), or make install"
+done
+[ -n "${value[TRAIN_FILES]}" ] || die 65 "$folder/settings: TRAIN_FILES says which files hold the texts"
+[ -n "${value[TRAIN]}" ] || die 65 "$folder/settings: TRAIN says how many rows to train on"
+needs_model=
+[ "$last" -lt "$(stage_number validation)" ] || [ "$first" -ge "$(stage_number report)" ] || needs_model=1
+digest=
+if [ -n "$needs_model" ]; then
+    [ -n "${value[MODEL]}" ] || die 64 'which model? give MODEL=DIR (or --model DIR), a Hugging Face folder'
+    [ -d "${value[MODEL]}" ] || die 66 "${value[MODEL]}: no such folder (MODEL=)"
+    digest=$(lm-score --model "${value[MODEL]}" --digest) || exit $?
+fi
+
+export PIPELINES=$pipelines DATASET=$dataset NAME=$name PATH OUT=$out
+mkdir -p "$out/.settings" || die 73 "$out: cannot be made (OUT=)"
+exec 9>"$out/.lock"
+flock -n 9 || die 75 "$out: another run, or what is left of one, is at work there: wait for it, or end it"
+
+# put NAME: standard input becomes $out/NAME, unless it is that already.
+put() {
+    local new=$out/$1.new
+    cat >"$new"
+    if cmp -s "$new" "$out/$1"; then rm -f "$new"; else mv -f "$new" "$out/$1"; fi
+}
+
+for key in "${keys[@]}"; do
+    case $key in MODEL | OUT) continue ;; esac
+    printf '%s\n' "${value[$key]}" | put ".settings/$key"
+    export "$key=${value[$key]}"
+done
+put task.json <"$folder/task.json"
+rec --version | sed 's/^[^ ]* //' | put .settings/version
+if [ -n "$digest" ]; then
+    [ "$(readlink "$out/model" || true)" = "${value[MODEL]}" ] || ln -sfn "${value[MODEL]}" "$out/model"
+    {
+        echo "$digest"
+        cd "${value[MODEL]}"
+        find . -maxdepth 1 -name 'tokenizer*' -type f -exec sha256sum {} + | sort -k 2
+    } | put .settings/model
+fi
+
+# Which files DATA holds now, by content.
+if [ -n "${value[DATA]}" ]; then
+    "$pipelines/stage.sh" files
+else
+    echo "${value[SOURCE]}"
+fi | put .settings/data
+
+# Other sets' test texts are split as their own runs would; where they cannot be had the report says so.
+others=
+if [ "$last" -ge "$(stage_number detection)" ]; then
+    for other in ${value[OOD]}; do
+        case $other in */*) other_name=$(basename "$other") ;; *) other_name=$other ;; esac
+        [ "$other_name" != "$name" ] || die 64 "OOD: $name cannot be told from itself"
+        if [ "$first" -le "$(stage_number detection)" ]; then
+            arguments=("$other" "OUT=$out/others/$other_name" --stop-stage split "DATA=${value[DATA]}")
+            [ -z "${value[N_TEST]}" ] || arguments+=("N_TEST=${value[N_TEST]}")
+            [ -z "$dry_run" ] || arguments+=(--dry-run)
+            if "$pipelines/run.sh" "${arguments[@]}" 9>&-; then
+                others+="$other_name "
+            else
+                printf 'run.sh: detection against %s is left out: its texts are not at hand\n' "$other_name" >&2
+            fi
+        elif [ -e "$out/others/$other_name/texts/test.mp" ]; then
+            others+="$other_name "
+        fi
+    done
+fi
+printf '%s\n' "$others" | put .settings/others
+
+# ---- make ----
+
+export OTHERS=$others
+for key in "${keys[@]}"; do
+    case " $unshaping " in *" $key "*) ;; *) shaping+=("$key") ;; esac
+done
+targets=("${stages[@]:first:last - first + 1}")
+arguments=(-rR --no-print-directory -C "$out" -f "$pipelines/stages.mk" "SKIP=${stages[*]:0:first}" "OTHERS=$others"
+    "SHAPING=${shaping[*]}")
+[ -z "$dry_run" ] || arguments+=(-n)
+unset MAKEFLAGS MAKELEVEL MFLAGS
+exec make "${arguments[@]}" "${targets[@]}" manifest

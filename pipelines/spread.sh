@@ -1,0 +1,50 @@
+# shellcheck shell=bash disable=SC2153,SC2154
+# (settings are in the environment; target and signature are those of stage.sh)
+# Spreading: a stream of texts is cut into shards, each goes through the same command line, and what comes out
+# is merged. Scoring takes this way and no other; where shards are computed is decided here alone.
+#
+# A shard is a folder's pair of files: shards/TARGET/in.I.mp, out.I.mp. The command reads a shard on standard
+# input, writes to standard output, and runs in the run's folder (or a copy of what it needs of it); neither
+# shards' names nor their number are in what it writes. A shard that is done is kept until all are merged, so a
+# run that was interrupted does the others alone. How many shards there are depends on the texts and SHARD, not
+# on JOBS, GPUS or hosts: each is computed alone, alike.
+
+# spread TEXTS COMMAND NEEDED...: writes the merged stream to standard output. NEEDED are the files and
+# folders that COMMAND reads, beside model.
+spread() {
+    local texts=$1 command=$2 folder=shards/${target//\//.} count shards
+    shift 2
+    # Shards of other inputs, settings or sizes are of no use.
+    if [ "$(cat "$folder/inputs" 2>/dev/null)" != "$signature $SHARD" ]; then
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        count=$(rec count -q "$texts")
+        rec split -n $(((count + SHARD - 1) / SHARD)) -o "$folder/in" "$texts"
+        printf '%s\n' "$command" >"$folder/command"
+        printf '%s\n' "$@" >"$folder/needed"
+        echo "$signature $SHARD" >"$folder/inputs"
+    fi
+    rm -f "$folder"/failed.*
+    shards=$(for in in "$folder"/in.*.mp; do
+        [ -e "${in/\/in./\/out.}" ] || basename "$in" .mp
+    done | sed 's/^in\.//')
+    [ -z "$shards" ] || spread_here "$folder" "$shards" || return
+    cat "$folder"/out.*.mp | rec cat
+}
+
+# On this machine: JOBS shards at a time, on the GPUs in turn, with the processors divided among them.
+spread_here() { # FOLDER SHARDS
+    local folder=$1 jobs=$JOBS threads
+    local -a gpus bar=()
+    IFS=, read -ra gpus <<<"$GPUS"
+    [ -n "$jobs" ] || jobs=${#gpus[@]}
+    [ "$jobs" -gt 0 ] || jobs=1
+    threads=$(($(nproc) / jobs))
+    [ ! -t 2 ] || bar=(--eta)
+    if [ "$jobs" -gt 1 ]; then
+        export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
+        export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+    fi
+    parallel --will-cite --ungroup "${bar[@]}" --jobs "$jobs" --retries "$TRIES" --halt now,fail=1 \
+        --joblog "+log/jobs.${folder#shards/}.tsv" "$PIPELINES/shard.sh" "$folder" '{}' '{%}' <<<"$2" >&2
+}
