@@ -1,2 +1,71 @@
 #!/usr/bin/env bash
-mkdir -p "$1"; echo hi >"$1/index.html"
+# The report of a run, in a new folder: tables as text, CSV and JSON, figures, and a page with all of them.
+# Started by stage.sh in the run's folder. Nothing in it depends on when, where or how fast the run was.
+# usage: report.sh FOLDER [NAME=PREDICTIONS | --ood NAME:OTHER=PREDICTIONS]...
+# shellcheck disable=SC2153 # FOLDER and the settings are in the environment
+set -euo pipefail
+folder=$1
+shift
+rm -rf "$folder"
+mkdir -p "$folder"
+
+curves=()
+for student in softmax dirichlet baseline; do
+    curves+=(--curve "$student=students/$student.tsv")
+done
+evaluate() {
+    dir-eval -q --members --bootstrap "$BOOTSTRAP" "$@"
+}
+evaluate --json "$@" --figures "$folder/figures" "${curves[@]}" >"$folder/metrics.json"
+evaluate --stream "$@" | rec to-csv -q >"$folder/metrics.csv"
+
+published='{}'
+[ ! -e "$FOLDER/published.json" ] || published=$(cat "$FOLDER/published.json")
+
+# Everything that the page and the tables show, as one JSON object.
+settings() { # KEY = value lines of what shapes results
+    local key
+    for key in $SHAPING; do
+        printf '%s\t%s\n' "$key" "${!key}"
+    done
+}
+split() {
+    local part file first number
+    for part in train shots validation test; do
+        read -r file first number <"texts/$part.plan"
+        printf '%s\t%s\t%s\t%s\n' "$part" "$file" "$first" "$number"
+    done
+}
+labels() { # counts of test labels by class
+    rec count texts/test.mp | tail -n +2
+}
+jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
+    --arg model "$(basename "$(readlink -f model)")" --arg digest "$(head -n 1 .settings/model)" \
+    --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
+    --argjson published "$published" --slurpfile task task.json --slurpfile config model/config.json \
+    --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
+    --slurpfile header <(rec to-json --header teacher/test.mp | head -n 1) \
+    --arg figures "$(cd "$folder/figures" && ls -1 ./*.svg)" '
+    def lines: split("\n") | map(select(. != ""));
+    {
+        name: $name,
+        version: $version,
+        model: {name: $model, digest: $digest, type: $config[0].model_type, compute: $header[0].compute},
+        task: $task[0],
+        settings: ($settings | lines | map(split("\t") | {key: .[0], value: .[1]})),
+        split: ($split | lines | map(split("\t") | {part: .[0], file: .[1], first: (.[2] | tonumber), number: (.[3] | tonumber)})),
+        labels: ($labels | lines | map(split("\t") | {class: (.[0] | tonumber), number: (.[2] | tonumber)})),
+        data: ($data | lines),
+        weights: ($weights | map(.weight)),
+        others: ($others | split(" ") | map(select(. != ""))),
+        missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others | split(" "))),
+        published: $published,
+        figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),
+        metrics: $metrics[0]
+    }' >"$folder/report.json"
+
+{
+    evaluate "$@"
+    jq -r -f "$PIPELINES/published.jq" "$folder/report.json"
+} >"$folder/tables.txt"
+jq -r -f "$PIPELINES/report.jq" "$folder/report.json" >"$folder/index.html"

@@ -181,7 +181,7 @@ if [ -n "$needs_model" ]; then
     digest=$(lm-score --model "${value[MODEL]}" --digest) || exit $?
 fi
 
-export PIPELINES=$pipelines DATASET=$dataset NAME=$name PATH OUT=$out
+export PIPELINES=$pipelines DATASET=$dataset NAME=$name FOLDER=$folder PATH OUT=$out
 mkdir -p "$out/.settings" || die 73 "$out: cannot be made (OUT=)"
 exec 9>"$out/.lock"
 flock -n 9 || die 75 "$out: another run, or what is left of one, is at work there: wait for it, or end it"
@@ -199,7 +199,7 @@ for key in "${keys[@]}"; do
     export "$key=${value[$key]}"
 done
 put task.json <"$folder/task.json"
-rec --version | sed 's/^[^ ]* //' | put .settings/version
+rec --version | sed 's/.* //' | put .settings/version
 if [ -n "$digest" ]; then
     [ "$(readlink "$out/model" || true)" = "${value[MODEL]}" ] || ln -sfn "${value[MODEL]}" "$out/model"
     {
@@ -240,10 +240,10 @@ printf '%s\n' "$others" | put .settings/others
 
 # ---- make ----
 
-export OTHERS=$others
 for key in "${keys[@]}"; do
     case " $unshaping " in *" $key "*) ;; *) shaping+=("$key") ;; esac
 done
+export OTHERS=$others SHAPING=${shaping[*]}
 targets=("${stages[@]:first:last - first + 1}")
 arguments=(-rR --no-print-directory -C "$out" -f "$pipelines/stages.mk" "SKIP=${stages[*]:0:first}" "OTHERS=$others"
     "SHAPING=${shaping[*]}")

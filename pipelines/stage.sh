@@ -133,7 +133,7 @@ from_table() { # FILE...
 first() { # NUMBER FILE...
     local number=$1
     shift
-    { from_table "$@" || [ $? = 141 ]; } | rec head -n "$number"
+    { from_table "$@" || [ $? = 141 ]; } | rec head -q -n "$number"
 }
 
 largest() { # NUMBER...
@@ -271,7 +271,9 @@ evaluate() {
 }
 
 report() {
-    "$PIPELINES/report.sh" report.new
+    local -a sets
+    mapfile -t sets < <(predictions ood)
+    "$PIPELINES/report.sh" report.new "${sets[@]}"
     rm -rf report
     mv report.new report
 }
@@ -288,7 +290,7 @@ make_target() { # FUNCTION [ARGUMENT]...
     case $1 in
     train | report) "$@" ;;
     *)
-        "$@" >"$target.part" || { rm -f "$target.part"; return 1; }
+        "$@" >"$target.part"
         mv -f "$target.part" "$target"
         ;;
     esac
@@ -312,7 +314,6 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
     set -m
     (
         set +m
-        set -e
         make_target "$@"
     ) &
     job=$!
@@ -321,7 +322,10 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
     trap 'kill -TERM -- -$job 2>/dev/null; sleep 0.2; kill -TERM -- -$job 2>/dev/null; exit 130' INT
     wait $job || status=$?
     trap - TERM HUP INT
-    [ $status = 0 ] || fail $status "$stage: $target was not made; the same command goes on from here"
+    if [ $status != 0 ]; then
+        rm -f "$target.part"
+        fail $status "$stage: $target was not made; the same command goes on from here"
+    fi
     echo "$signature" >".made/$target"
     rm -rf "shards/${target//\//.}"
     printf '%s\t%s\t%s\t%.1f\n' "$stage" "$target" "$(date -u -d "@${began%.*}" +%FT%TZ)" \

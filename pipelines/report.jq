@@ -1,0 +1,147 @@
+# The report's page, of report.json.
+
+def esc: tostring | @html;
+def thousands: tostring | [while(length > 0; .[:-3]) | .[-3:]] | reverse | join(",");
+def fixed(n): # n digits after the point
+    if . == null then "&ndash;"
+    else (if . < 0 then "-" else "" end) as $sign
+        | (fabs * pow(10; n) | round | tostring | "0" * ([n + 1 - length, 0] | max) + .) as $digits
+        | $sign + $digits[:-n] + "." + $digits[-n:]
+    end;
+def cell($best): # a metric
+    if . == null or .value == null then "<td class=none>&ndash;</td>"
+    else "<td\(if $best then " class=best" else "" end)>\(.value | fixed(3))"
+        + (if .low != null and .high != null then "<small>\(.low | fixed(3))&hairsp;&ndash;&hairsp;\(.high | fixed(3))</small>" else "" end) + "</td>"
+    end;
+
+def title: {amazon: "Amazon reviews", sst2: "SST-2", yahoo: "Yahoo! Answers", youtube: "YouTube comments"}[.] // .;
+def said: {
+    untrained: "the model as it is, one prompt, no shots",
+    teacher: "the ensemble: nine prompts with shots, weighted",
+    "teacher/prompts": "the average prompt of the ensemble",
+    softmax: "student, softmax head",
+    dirichlet: "student, Dirichlet head",
+    baseline: "the same training on the labels alone"
+}[.] // "";
+
+def columns: [
+    {key: "accuracy", name: "accuracy", up: true}, {key: "macro_f1", name: "macro F1", up: true},
+    {key: "nll", name: "NLL"}, {key: "ece", name: "ECE"}, {key: "mce", name: "MCE"}, {key: "brier", name: "Brier"},
+    {key: "roc_auc", name: "ROC AUC", up: true}];
+def arrow: if .up then "&uarr;" else "&darr;" end;
+
+# The best value of a column among the sets, to four digits.
+def best($sets; $column):
+    [$sets[] | .metrics[$column.key].value | values | . * 10000 | round]
+    | if $column.up then max else min end;
+
+def set_name: "<th scope=row>\(. | esc)<small>\(said)</small></th>";
+
+def quality:
+    . as $r | .metrics.sets as $sets
+    | "<table><thead><tr><th></th>" + (columns | map("<th>\(.name)&nbsp;\(arrow)</th>") | join("")) + "</tr></thead><tbody>"
+    + ($sets | map(. as $set | "<tr>" + (.name | set_name)
+        + (columns | map(. as $c | $set.metrics[.key] | cell(.value != null and (.value * 10000 | round) == best($sets; $c))) | join("")) + "</tr>") | join("\n"))
+    + (($r.published.sets // {}) | to_entries | map(. as $p
+        | "<tr class=published><th scope=row>\($p.key)<small>published\($p.value.note | if . then ": \(.)" else "" end)</small></th>"
+        + (columns | map($p.value[.key] | if . == null then "<td></td>" else "<td>\(fixed(3))</td>" end) | join("")) + "</tr>") | join("\n"))
+    + "</tbody></table>"
+    + (if $r.published.sets then "<p class=note>Rows in italics are the published figures, of Mistral-7B-Instruct v0.3 on the published split: they were not measured here.</p>" else "" end);
+
+def uncertainty:
+    "<table><thead><tr><th></th><th colspan=3>mean, in nats</th><th colspan=3>area under the risk-coverage curve&nbsp;&darr;</th></tr>"
+    + "<tr><th></th>" + (["total", "aleatoric", "epistemic"] | map("<th>\(.)</th>") | join("") | . + .) + "</tr></thead><tbody>"
+    + (.metrics.sets | map(. as $set | "<tr><th scope=row>\(.name | esc)</th>"
+        + ([("mean", "aurc") as $m | ("total", "aleatoric", "epistemic") as $k | "\($m)_\($k)"]
+            | map($set.metrics[.] | cell(false)) | join("")) + "</tr>") | join("\n"))
+    + "</tbody></table>";
+
+def detection:
+    . as $r
+    | if (.metrics.detection // []) == [] then "" else
+        "<h2>Telling other texts apart</h2><p>Texts of another kind are given to all of them as if they were of this one; the higher the uncertainty of a text, the likelier it is called foreign.</p>"
+        + ($r.others | map(. as $other
+            | [$r.metrics.detection[] | select(.against == $other)] as $rows
+            | "<h3>against \($other | title | esc)</h3><table><thead><tr><th></th><th>uncertainty</th><th>AUROC&nbsp;&uarr;</th><th>AUPR&nbsp;&uarr;</th><th>FPR at 95&#8239;%&nbsp;&darr;</th><th>Wasserstein&nbsp;&uarr;</th></tr></thead><tbody>"
+            + ([$rows[] | . as $row | ("total", "aleatoric", "epistemic") as $k | select($row.metrics["auroc_\($k)"].value != null)
+                | "<tr><th scope=row>\($row.set | esc)</th><td class=word>\($k)</td>"
+                + (["auroc", "aupr", "fpr95", "wasserstein"] | map($row.metrics["\(.)_\($k)"] | cell(false)) | join("")) + "</tr>"] | join("\n"))
+            + (($r.published.detection[$other] // {}) | to_entries
+                | map("<tr class=published><th scope=row>\(.key)<small>published</small></th><td></td><td>\(.value | fixed(2))</td><td></td><td></td><td></td></tr>") | join("\n"))
+            + "</tbody></table>") | join("\n"))
+      end
+    + (.missing | map("<p class=note>Detection against \(title | esc) was asked for and left out: its texts were not at hand.</p>") | join("\n"));
+
+def figure_title: if . == "reliability" then "Reliability"
+    elif . == "risk-coverage" then "Risk over coverage"
+    elif . == "training" then "Training"
+    elif startswith("uncertainty-") then "Uncertainty: \(.[12:])"
+    else . end;
+def figure_rank: if . == "reliability" then "0" elif . == "risk-coverage" then "1" elif . == "training" then "3" else "2" + . end;
+def figures:
+    .figures | sort_by(figure_rank)
+    | map("<figure><figcaption>\(figure_title | esc)</figcaption><a href=\"figures/\(. | @uri).svg\"><img src=\"figures/\(. | @uri).svg\" alt=\"\(figure_title | esc)\"></a></figure>") | join("\n");
+
+def prompts:
+    . as $r | ($r.weights | max) as $most
+    | "<table class=prompts><thead><tr><th>prompt</th><th>weight</th><th></th><th class=word>instruction</th></tr></thead><tbody>"
+    + ($r.weights | to_entries | map("<tr\(if .value == $most then " class=chosen" else "" end)><td>\(.key)</td><td>\(.value | fixed(3))</td>"
+        + "<td class=bar><span style=\"width:\(100 * .value / $most | round)%\"></span></td>"
+        + "<td class=word>\($r.task.instructions[.key] | esc)</td></tr>") | join("\n"))
+    + "</tbody></table><p class=note>The students are asked by the prompt with the highest weight, without shots.</p>";
+
+def what:
+    . as $r
+    | ($r.split | map({key: .part, value: .number}) | from_entries) as $n
+    | "<dl><dt>model</dt><dd>\($r.model.name | esc) (\($r.model.type | esc)), <code>\($r.model.digest | esc)</code>, products in \($r.model.compute // "?" | esc)</dd>"
+    + "<dt>classes</dt><dd>\([$r.task.classes[] | esc] | join(", "))</dd>"
+    + "<dt>texts</dt><dd>\($n.train | thousands) to train on, \($n.shots | thousands) for shots, \($n.validation | thousands) to weigh the prompts, \($n.test | thousands) to test on"
+    + (if ($r.labels | length) > 0 then " (" + ($r.labels | map("\(.number | thousands) \($r.task.classes[.class] // .class | esc)") | join(", ")) + ")" else "" end) + "</dd>"
+    + "<dt>data</dt><dd>" + ($r.data | map(split("  ") | "\(.[1] | esc), <code title=\"\(.[0])\">sha256:\(.[0][:16])&hellip;</code>") | join("<br>")) + "</dd>"
+    + "<dt>duq</dt><dd>\($r.version | esc)</dd></dl>";
+
+def settings:
+    "<details><summary>Settings</summary><table class=settings><tbody>"
+    + (.settings | map(select(.value != null and .value != "") | "<tr><th scope=row>\(.key)</th><td class=word>\(.value | esc)</td></tr>") | join("\n"))
+    + "</tbody></table></details>";
+
+"<!DOCTYPE html>
+<html lang=en>
+<meta charset=utf-8>
+<meta name=viewport content=\"width=device-width\">
+<title>duq: \(.name | title | esc)</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #1d2026; max-width: 64rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem }
+h1 { font-size: 1.9rem; margin: 0 } h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem } h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
+.lead { color: #5a6270; margin: .2rem 0 1.4rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 } .wide { overflow-x: auto }
+th, td { text-align: right; padding: .36rem .8rem; border-bottom: 1px solid #e3e6eb; vertical-align: top; white-space: nowrap }
+thead th { color: #5a6270; font-weight: 600; font-size: .85rem; border-bottom: 2px solid #c9ced6; vertical-align: bottom }
+th[scope=row] { text-align: left; font-weight: 600 } th:first-child { padding-left: 0 }
+small { display: block; font-weight: 400; font-size: .72rem; line-height: 1.3; color: #7a8290 }
+.best { font-weight: 700; color: #00634b } .none { color: #a8aeb8 }
+.published th, .published td { font-style: italic; font-weight: 400; color: #5a6270; background: #f7f8fa }
+.word { text-align: left; white-space: normal } .note { color: #5a6270; font-size: .88rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 1rem 0 } dt { color: #5a6270 } dd { margin: 0 }
+code { font-size: .85em } figure { margin: 1.4rem 0 2.2rem } figcaption { font-weight: 600; margin-bottom: .3rem } img { max-width: 100%; height: auto; border: 1px solid #e3e6eb }
+.bar { width: 8rem; min-width: 8rem } .bar span { display: block; height: .8rem; margin-top: .35rem; background: #56b4e9 } .chosen td { font-weight: 600 } .chosen .bar span { background: #0072b2 }
+summary { cursor: pointer; font-size: 1.3rem; font-weight: 700; margin: 2.6rem 0 .6rem }
+@media print { body { margin: 0; max-width: none } a { color: inherit } }
+</style>
+<h1>\(.name | title | esc)</h1>
+<p class=lead>A prompt ensemble and what was learned from it: how right, how well calibrated, how sure.</p>
+\(what)
+<h2>How right, how well calibrated</h2>
+<div class=wide>\(quality)</div>
+<p class=note>On \(.metrics.sets[0].texts | thousands) test texts; small print: 95&#8239;% intervals of \(.metrics.bootstrap.replicates // 0 | thousands) resamplings. Definitions: dir-eval(1).</p>
+<h2>Uncertainty</h2>
+<div class=wide>\(uncertainty)</div>
+<div class=wide>\(detection)</div>
+<h2>Figures</h2>
+\(figures)
+<h2>The prompts and their weights</h2>
+<div class=wide>\(prompts)</div>
+\(settings)
+<h2>Files</h2>
+<p><a href=tables.txt>tables.txt</a> (as text), <a href=metrics.csv>metrics.csv</a>, <a href=metrics.json>metrics.json</a>, <a href=report.json>report.json</a> (what this page shows); the <a href=../manifest.json>manifest</a> says how to run it again, and how long it took.</p>
+</html>"
