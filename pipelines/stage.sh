@@ -46,13 +46,13 @@ find_files() { # ALTERNATIVES FOLDER...
 
 download() { # prints the folder of the archive's files
     local archive=data/${SOURCE##*/} sum=${CHECKSUM#*:}
-    [ -n "$SOURCE" ] || fail 66 "no SOURCE is known for the texts: give DATA=FOLDER with ${TRAIN_FILES}"
+    [ -n "$SOURCE" ] || fail 66 "no SOURCE is known for the texts: give DATA=FOLDER with ${TRAIN_FILES//|/or}"
     if [ ! -e "$archive" ]; then
         command -v curl >/dev/null ||
             fail 69 "curl is not installed: install it, or fetch $SOURCE yourself and give DATA=FOLDER"
         say "fetch: $SOURCE"
-        curl --fail --location --silent --show-error --retry 3 --continue-at - --output "$archive.part" "$SOURCE" >&2 ||
-            fail 75 "$SOURCE cannot be fetched from here. Fetch it elsewhere, and give DATA=FOLDER with ${TRAIN_FILES}${TEST_FILES:+ and $TEST_FILES}"
+        curl --fail --location --silent --show-error --retry 2 --continue-at - --output "$archive.part" "$SOURCE" >&2 ||
+            fail 75 "$SOURCE cannot be fetched from here. Fetch it elsewhere, and give DATA=FOLDER with ${TRAIN_FILES//|/or}${TEST_FILES:+ and ${TEST_FILES//|/or}}"
         mv "$archive.part" "$archive"
     fi
     case $CHECKSUM in
