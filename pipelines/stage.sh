@@ -202,7 +202,7 @@ strip() { # TEXTS
 # ---- the teacher ----
 
 teacher_scores() { # TEXTS
-    spread "$1" "prompt-expand --task task.json --shots texts/shots.mp | tok --model model | lm-score --model model --compute $COMPUTE" \
+    spread "$1" "prompt-expand --task task.json --shots texts/shots.mp | tok --model model | lm-score --model model --device $DEVICE --compute $COMPUTE" \
         task.json texts/shots.mp
 }
 
@@ -233,7 +233,7 @@ train() { # STUDENT
     fi
     # shellcheck disable=SC2086 # options are words
     $LAUNCH lora-train --model model "${loss[@]}" --lr "$LR" --batch "$BATCH" --epochs "$EPOCHS" --rank "$RANK" \
-        --alpha "$LORA_ALPHA" --dropout "$DROPOUT" --seed "$SEED" --compute "$COMPUTE" $TRAIN_OPTIONS ${!own} \
+        --alpha "$LORA_ALPHA" --dropout "$DROPOUT" --seed "$SEED" --device "$DEVICE" --compute "$COMPUTE" $TRAIN_OPTIONS ${!own} \
         --checkpoint-every "$CHECKPOINT_EVERY" --resume --log "students/$1.tsv" -o "students/$1.lora" \
         students/train.tokens.mp
 }
@@ -243,7 +243,7 @@ predict() { # STUDENT TEXTS
     local -a adapter=()
     [ "$1" != dirichlet ] || head=dirichlet
     [ "$1" = untrained ] || adapter=("students/$1.lora")
-    spread "$2" "$student_prompt | tok --model model | lm-score --model model${adapter[0]:+ --adapter ${adapter[0]}} --head $head --compute $COMPUTE" \
+    spread "$2" "$student_prompt | tok --model model | lm-score --model model${adapter[0]:+ --adapter ${adapter[0]}} --head $head --device $DEVICE --compute $COMPUTE" \
         task.json weights.mp "${adapter[@]}"
 }
 

@@ -57,7 +57,7 @@ $(parts:%=texts/%.mp): texts/%.mp: $(call sum,texts/%.plan texts/rows.mp texts/t
 	$(call run,split,part $*)
 endif
 
-task = .sums/task.json .settings/model .settings/COMPUTE .settings/version
+task = .sums/task.json .settings/model .settings/DEVICE .settings/COMPUTE .settings/version
 shots = $(call sum,texts/shots.mp)
 student = $(call sum,weights.mp)
 
@@ -87,7 +87,7 @@ students/train.tokens.mp: $(call sum,texts/train.mp) $(student) $(task)
 	$(call run,softmax,student_tokens texts/train.mp)
 endif
 
-training = $(call set,LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT SEED TRAIN_OPTIONS COMPUTE model)
+training = $(call set,LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT SEED TRAIN_OPTIONS DEVICE COMPUTE model)
 define student_rules
 ifeq ($$(filter $1,$$(SKIP)),)
 $1: predictions/$1.test.mp

@@ -19,7 +19,7 @@ setup() {
 few() {
     local out=$1
     shift
-    "$TOP/pipelines/run.sh" "$TOP/examples/sst2" OUT="$out" N_TRAIN=24 N_TEST=20 VALIDATION=16 EPOCHS=1 BOOTSTRAP=20 "$@"
+    "$TOP/pipelines/run.sh" "$TOP/examples/sst2" OUT="$out" N_TRAIN=24 N_TEST=20 VALIDATION=16 EPOCHS=1 BOOTSTRAP=20 DEVICE=cpu "$@"
 }
 
 whole() {
