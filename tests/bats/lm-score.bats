@@ -218,7 +218,7 @@ with_header() { # JSON [LENGTH]
     lm-score --model "$model" "$data/good.mp" >scores.mp
     lm-score --model "$model" --digest >digest
     [ "$(cat digest)" = "$(rec to-json --header scores.mp | head -n 1 | jq -r .model)" ]
-    with_config '.rope_theta = 9000'
+    with_config '.rms_norm_eps = 0.01'
     [ "$(lm-score --model changed --digest)" != "$(cat digest)" ]
     refuses 74 "not written" bash -c 'lm-score --model "$0" --digest >/dev/full' "$model"
 }
