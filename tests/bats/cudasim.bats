@@ -5,25 +5,46 @@ selftest() {
 }
 
 CORRECT="elements shared_memory warp_operations atomics_and_votes three_dimensions launch_errors
-    products batched_products streams"
+    products batched_products interleaved_products streams halves_of_words syncwarp_orders
+    launches_follow_each_other"
 
 correct() {
     local name
     for name in $CORRECT; do
-        selftest "$name"
+        selftest "$name" || { echo "$name failed"; return 1; }
     done
 }
 
 # The case NAME ends by a report that holds all of TEXT...
 reported() { # NAME TEXT...
-    local text
-    run selftest "$1"
+    local name=$1 text
+    run selftest "$name"
     shift
-    [ "$status" = 134 ] # SIGABRT
     for text; do
-        [[ $output == *"$text"* ]] || { echo "no \"$text\" in: $output"; return 1; }
+        [[ $output == *"$text"* ]] || { echo "$name: no \"$text\" in: $output"; return 1; }
     done
+    [ "$status" = 134 ] || { echo "$name: status $status"; return 1; } # SIGABRT
 }
+
+# As reported, where each access to memory is seen: AddressSanitizer has its own words for bounds
+# and none for the rest.
+seen() { # NAME TEXT...
+    if is_sanitized; then
+        skip "accesses are not seen under AddressSanitizer"
+    fi
+    reported "$@"
+}
+
+is_sanitized() {
+    nm "$BUILD/cudasim/selftest" | grep -q __asan_init
+}
+
+# The line of faulty.cu that holds the text.
+line() { # TEXT
+    grep -nF -- "$1" tests/cudasim/selftest/faulty.cu | cut -d: -f1 | head -n 1
+}
+
+F=tests/cudasim/selftest/faulty.cu
 
 @test "correct kernels give what a GPU gives" {
     correct
@@ -44,23 +65,126 @@ reported() { # NAME TEXT...
 
 @test "barriers in two branches" {
     reported divergent_barriers "cudasim: divergence: kernel two_barriers, block (0,0,0), thread (32,0,0), " \
-        "tests/cudasim/selftest/faulty.cu:9: a barrier, but thread (0,0,0) waits at that of tests/cudasim/selftest/faulty.cu:7"
+        "$F:9: a barrier, but thread (0,0,0) waits at that of $F:7"
 }
 
 @test "a thread that ends before a barrier" {
     reported exit_before_barrier "cudasim: exit: kernel leaves, block (0,0,0), thread (40,0,0), " \
-        "faulty.cu:22: thread (0,0,0) waits at the barrier"
+        "$F:22: thread (0,0,0) waits at the barrier"
 }
 
-@test "a shuffle with lanes missing" {
+@test "shuffles with lanes missing" {
     reported shuffle_lanes_missing "cudasim: divergence: kernel half_a_warp" \
         "waits for lanes 0xffffffff of its warp, of which 0x0000ffff came"
+    reported shuffle_from_outside_the_mask "cudasim: shuffle: kernel reads_an_absent_lane, " \
+        "thread (8,0,0), " "reads lane 16, which mask 0x0000ffff does not name"
 }
 
-@test "the host's memory passed to a kernel" {
+@test "races between the threads of a block" {
+    seen race_in_shared_memory "cudasim: race: kernel neighbour, block (0,0,0), thread (31,0,0), $F:" \
+        "writes 4 bytes, byte 124 of s of 256 bytes, that another thread of the block read at $F:"
+    seen race_of_write_after_read "cudasim: race: kernel overwritten, " "byte 252 of dynamic shared memory"
+    seen race_in_a_warp "cudasim: race: kernel lanes, " "byte 4 of s of 128 bytes"
+    seen race_in_device_memory "cudasim: race: kernel global_neighbour, " "of 256 allocated at "
+    seen race_in_half_a_word "cudasim: race: kernel half_of_a_word, " "writes 2 bytes, byte 14 of 32"
+    seen race_with_an_atomic "cudasim: race: kernel half_atomic, " "thread (1,0,0), " \
+        "that thread (0,0,0) of block (0,0,0) wrote at $F:$(line 'atomicAdd(x, 1)')"
+}
+
+@test "races between blocks" {
+    seen race_of_blocks "cudasim: race: kernel same_place, block (1,0,0), thread (0,0,0), $F:" \
+        "that thread (0,0,0) of block (0,0,0) wrote at $F:"
+    seen race_of_blocks_that_read "cudasim: race: kernel next_block, block (1,0,0), " \
+        "writes 4 bytes, byte 4 of 16 " "that thread (0,0,0) of block (0,0,0) read at $F:"
+}
+
+@test "what nobody set" {
+    seen uninitialised_device_memory "cudasim: uninitialised: kernel sum, block (0,0,0), thread (31,0,0), $F:" \
+        "reads 4 bytes, byte 124 of 128 allocated at "
+    seen uninitialised_shared_memory "cudasim: uninitialised: kernel half_set, block (1,0,0), thread (0,0,0), " \
+        "byte 252 of s of 256 bytes"
+    seen uninitialised_download "cudasim: uninitialised: cudaMemcpy's source: nobody set byte 0 of 16"
+    seen uninitialised_operand "cudasim: uninitialised: cuBLAS's B: nobody set byte 0 of 16"
+    seen uninitialised_result_read "cudasim: uninitialised: cuBLAS's C: nobody set byte 0 of 16"
+}
+
+@test "out of bounds" {
+    local words=()
+    bounds() { # CASE TEXT...
+        if is_sanitized; then
+            run selftest "$1"
+            [[ $output == *"AddressSanitizer: use-after-poison"*"$F:"* ]]
+        else
+            reported "$@"
+        fi
+    }
+    bounds past_the_end "cudasim: bounds: kernel set_at, block (0,0,0), thread (0,0,0), $F:" \
+        "writes 4 bytes, byte 40 of 40 allocated at "
+    bounds before_the_start "cudasim: bounds: kernel set_at, " "byte -4 of 40 allocated at "
+    bounds use_after_free "cudasim: bounds: kernel set_at, " "where no device memory is allocated"
+    bounds past_a_shared_array "cudasim: bounds: kernel past_shared, " "byte 32 of first of 32 bytes"
+    bounds past_dynamic_shared_memory "cudasim: bounds: kernel past_dynamic, " \
+        "byte 32 of dynamic shared memory of 32 bytes"
+}
+
+@test "a vector that is not aligned" {
+    if is_sanitized; then
+        run selftest misaligned_vector
+        [[ $output == *"faulty.cu:"*"misaligned address"* ]]
+    else
+        reported misaligned_vector "cudasim: align: kernel vector_at, block (0,0,0), thread (0,0,0), $F:"
+    fi
+}
+
+@test "a thread's stack overflows" {
+    reported stack_overflow "cudasim: stack: kernel deep, "
+}
+
+@test "host memory where the device's is due" {
     reported host_pointer_to_kernel "cudasim: pointer: argument 1 of kernel set: " "is the host's memory"
+    reported product_of_host_memory "cudasim: pointer: cuBLAS's A: " "is the host's memory"
+    reported copy_from_the_wrong_side "cudasim: pointer: cudaMemcpy's target: " "is the host's memory"
+    seen host_memory_in_a_kernel "cudasim: host: kernel through, " "reads 4 bytes of the host's memory"
 }
 
-@test "device memory read by the host" {
+@test "device memory where the host's is due" {
     reported host_reads_device "cudasim: host: the host reads or writes device memory"
+    reported host_writes_device "cudasim: host: the host reads or writes device memory"
+    reported copy_to_the_wrong_side "cudasim: pointer: cudaMemcpy's target: " "is the device's memory"
+    reported alpha_on_the_device "cudasim: pointer: cuBLAS's alpha: " "is the device's memory"
+}
+
+@test "copies and products out of bounds" {
+    reported copy_past_the_end "cudasim: bounds: cudaMemcpy's source: 32 bytes, byte 0 of 16 allocated at "
+    reported product_out_of_bounds "cudasim: bounds: cuBLAS's A: 16 bytes, byte 0 of 12 allocated at "
+}
+
+@test "products that overlap, and batches that are not aligned" {
+    seen product_in_place "cudasim: race: cuBLAS's product 0 of a call: its C overlaps "
+    seen overlapping_products "cudasim: race: cuBLAS's product 1 of a call: its C overlaps "
+    reported misaligned_batch "cudasim: align: cuBLAS's A: with k = 8, " "must be a multiple of 16 bytes"
+}
+
+@test "memory freed wrongly, or not" {
+    reported freed_twice "cudasim: free: $F:$(($(line 'CASE(freed_twice)') + 4)): cudaFree("
+    reported freed_in_the_middle "cudasim: free: " "no allocation starts there"
+    reported leak "cudasim: leak: 1 allocations of device memory" "of 16 allocated at "
+    reported pinned_leak "cudasim: leak: 1 allocations of pinned memory"
+}
+
+@test "streams that are not waited for" {
+    export DUQ_CUDASIM_STREAMS=deferred:1
+    reported staging_reused "cudasim: stream: the host uses pinned memory" "has yet to read"
+    reported result_not_waited_for "cudasim: stream: the host uses pinned memory" "has yet to write"
+    seen event_forgotten "cudasim: uninitialised: kernel sum, "
+}
+
+# What a test asks for that there is not.
+@test "settings that are not understood" {
+    local setting
+    for setting in ORDER=sideways ORDER=shuffle: FAIL=malloc FAIL=free:1 MEMORY=1G STREAMS=deferred; do
+        run env "DUQ_CUDASIM_$setting" "$BUILD/cudasim/selftest" elements
+        [ "$status" = 64 ]
+        [[ $output == *"cudasim: DUQ_CUDASIM_$setting is not understood"* ]]
+    done
 }

@@ -1,11 +1,14 @@
 /* Atomic operations: CUDA threads take turns on one thread of the operating system, so plain ones
  * are. */
-#include "simulator.h"
+#include "access.h"
 
 #include <algorithm>
 
-template <typename T, typename F> static T update(T *to, F f)
+using namespace cudasim;
+
+template <typename T, typename F> static T update(T *to, F f, const void *pc)
 {
+    access_memory(access_kind::ATOMIC, to, sizeof *to, sizeof *to, pc);
     T before = *to;
     *to = f(before);
     return before;
@@ -14,9 +17,11 @@ template <typename T, typename F> static T update(T *to, F f)
 #define ATOMIC(name, type, expression)                                                             \
     type name(type *to, type value)                                                                \
     {                                                                                              \
-        return update(to, [value](type before) { return expression; });                            \
+        return update(                                                                             \
+            to, [value](type before) { return expression; }, __builtin_return_address(0));         \
     }
 
+ATOMIC(atomicAdd, int, (int)((unsigned)before + (unsigned)value))
 ATOMIC(atomicAdd, unsigned, before + value)
 ATOMIC(atomicAdd, unsigned long long, before + value)
 ATOMIC(atomicAdd, float, before + value)
@@ -31,28 +36,14 @@ ATOMIC(atomicExch, int, ((void)before, value))
 ATOMIC(atomicExch, unsigned, ((void)before, value))
 ATOMIC(atomicExch, float, ((void)before, value))
 
-int atomicAdd(int *to, int value) /* wraps */
-{
-    return (int)atomicAdd((unsigned *)to, (unsigned)value);
-}
+#define COMPARE_AND_SWAP(type)                                                                     \
+    type atomicCAS(type *to, type expected, type value)                                            \
+    {                                                                                              \
+        return update(                                                                             \
+            to, [=](type before) { return before == expected ? value : before; },                  \
+            __builtin_return_address(0));                                                          \
+    }
 
-template <typename T> static T compare_and_swap(T *to, T expected, T value)
-{
-    return update(to, [=](T before) { return before == expected ? value : before; });
-}
-
-int atomicCAS(int *to, int expected, int value)
-{
-    return compare_and_swap(to, expected, value);
-}
-
-unsigned atomicCAS(unsigned *to, unsigned expected, unsigned value)
-{
-    return compare_and_swap(to, expected, value);
-}
-
-unsigned long long atomicCAS(unsigned long long *to, unsigned long long expected,
-                             unsigned long long value)
-{
-    return compare_and_swap(to, expected, value);
-}
+COMPARE_AND_SWAP(int)
+COMPARE_AND_SWAP(unsigned)
+COMPARE_AND_SWAP(unsigned long long)

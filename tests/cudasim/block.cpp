@@ -1,7 +1,7 @@
 /* A block's threads, one after another on one thread of the operating system. A worker fiber runs a
  * CUDA thread to its end and takes the next that has not started; only when a thread waits does
  * another fiber go on. So kernels without barriers hardly ever switch. */
-#include "simulator.h"
+#include "access.h"
 
 #include <algorithm>
 #include <numeric>
@@ -29,6 +29,7 @@ struct thread {
 
 struct warp {
     unsigned lanes, waiting, exited; /* bit i: lane i */
+    uint16_t sync;                   /* times that all lanes met in __syncwarp() */
 };
 
 /* What of a barrier's predicates the threads get. */
@@ -69,10 +70,31 @@ dim3 grid_size()
     return running->grid;
 }
 
+static std::string name_of(uint3 at)
+{
+    return "(" + std::to_string(at.x) + "," + std::to_string(at.y) + "," + std::to_string(at.z) +
+           ")";
+}
+
 static std::string name_of(const struct thread &t)
 {
-    return "(" + std::to_string(t.index.x) + "," + std::to_string(t.index.y) + "," +
-           std::to_string(t.index.z) + ")";
+    return name_of(t.index);
+}
+
+std::string thread_name(unsigned thread)
+{
+    return name_of(threads[thread]);
+}
+
+static uint3 block_number(uint64_t block)
+{
+    uint64_t x = running->grid.x, y = running->grid.y;
+    return {(unsigned)(block % x), (unsigned)(block / x % y), (unsigned)(block / (x * y))};
+}
+
+std::string block_name(uint64_t block)
+{
+    return name_of(block_number(block));
 }
 
 static std::string place_of(const struct thread &t)
@@ -107,6 +129,12 @@ static struct thread *take_ready()
 }
 
 static void worker();
+
+static void set_current(struct thread *t)
+{
+    current = t;
+    accessor = {(uint16_t)(t - threads.data()), warps[t->warp].sync};
+}
 
 static void switch_to(struct fiber *f)
 {
@@ -150,12 +178,12 @@ static void wait()
         }
         switch_to(f);
     } else if (struct thread *t = take_ready()) {
-        current = t;
+        set_current(t);
         switch_to(t->fiber);
     } else {
         report_deadlock();
     }
-    current = me;
+    set_current(me);
 }
 
 static void make_ready(struct thread *t)
@@ -188,14 +216,14 @@ static void worker()
 {
     for (;;) {
         while (started < threads.size()) {
-            current = &threads[order[started++]];
+            set_current(&threads[order[started++]]);
             current->state = state::RUNS;
             running->call->run_thread();
             thread_exits();
         }
         idle.push_back(current_fiber);
         if (struct thread *t = take_ready()) {
-            current = t;
+            set_current(t);
             switch_to(t->fiber);
         } else if (exited == threads.size()) {
             switch_to(fiber_main());
@@ -235,6 +263,7 @@ static struct votes meet(int predicate, const char *file, int line)
         }
         at_barrier = 0;
         votes = {};
+        access_next_interval();
     }
     return {(unsigned)t.result, (unsigned)threads.size()};
 }
@@ -328,7 +357,10 @@ static void complete(struct thread &last)
             t.result = reduced;
         }
     }
-    warps[last.warp].waiting &= ~mask;
+    struct warp &w = warps[last.warp];
+    w.waiting &= ~mask;
+    if (last.operation == SYNCWARP && mask == w.lanes)
+        accessor.sync = ++w.sync;
     for (unsigned lane = 0; lane < (unsigned)warpSize; lane++)
         if (mask >> lane & 1)
             make_ready(&lane_of(last, lane));
@@ -393,9 +425,9 @@ template <typename T> static void shuffle_order(std::vector<T> &v)
         std::swap(v[i - 1], v[dice.below(i)]);
 }
 
-static void run_block(uint3 at)
+static void run_block(uint64_t block)
 {
-    block_at = at;
+    block_at = block_number(block);
     for (struct thread &t : threads)
         t.state = state::NEW;
     for (struct warp &w : warps)
@@ -404,6 +436,7 @@ static void run_block(uint3 at)
     votes = {};
     if (settings().order == start_order::SHUFFLE)
         shuffle_order(order);
+    access_begin_block(block);
     shared_begin_block();
     if (idle.empty())
         idle.push_back(fiber_create(worker));
@@ -420,7 +453,8 @@ void run_grid(const struct launched &l)
     arrange(l.block);
     shared_begin_launch(l.shared_bytes);
     open_device_memory();
-    uint64_t plane = (uint64_t)l.grid.x * l.grid.y, n = plane * l.grid.z;
+    access_begin_grid();
+    uint64_t n = (uint64_t)l.grid.x * l.grid.y * l.grid.z;
     std::vector<uint64_t> blocks;
     if (settings().order == start_order::SHUFFLE) {
         blocks.resize(n);
@@ -428,11 +462,9 @@ void run_grid(const struct launched &l)
         shuffle_order(blocks);
     }
     for (uint64_t i = 0; i < n; i++) {
-        uint64_t b = settings().order == start_order::FORWARD   ? i
-                     : settings().order == start_order::REVERSE ? n - 1 - i
-                                                                : blocks[i];
-        run_block(
-            {(unsigned)(b % l.grid.x), (unsigned)(b % plane / l.grid.x), (unsigned)(b / plane)});
+        run_block(settings().order == start_order::FORWARD   ? i
+                  : settings().order == start_order::REVERSE ? n - 1 - i
+                                                             : blocks[i]);
     }
     close_device_memory();
     running = nullptr;

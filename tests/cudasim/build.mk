@@ -10,6 +10,14 @@ CUDASIM_TESTS = $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/cudasim/selftest/
 CUDASIM_FLAGS = -std=c++17 -g -I. -Itests/cudasim/include $(OPTIMIZE) -fPIC -fvisibility=hidden \
 	-fno-strict-aliasing -fdebug-prefix-map=$(CURDIR)=. -Wall -Wextra -Werror -Wno-unknown-pragmas
 
+# Each access to memory in device code calls a function of access.cpp (-fsanitize=thread, without its
+# library), as does each pointer that is not a multiple of its type's alignment. AddressSanitizer,
+# which cannot go with it, replaces it. A call that is not a jump tells where it comes from; a stack
+# that is touched page by page, that it is too small.
+CUDASIM_DEVICE_FLAGS = -fno-optimize-sibling-calls -fstack-clash-protection \
+	$(if $(filter 1,$(SANITIZE)),,-fsanitize=thread --param=tsan-instrument-func-entry-exit=0 \
+	-fsanitize=alignment -fno-sanitize-recover=alignment -fno-tree-vectorize)
+
 tests-built: $(CUDASIM_PLUGIN) $(CUDASIM)/selftest
 
 $(BUILD)/obj/tests/cudasim/%.cpp.o: tests/cudasim/%.cpp Makefile tests/cudasim/build.mk
@@ -18,7 +26,7 @@ $(BUILD)/obj/tests/cudasim/%.cpp.o: tests/cudasim/%.cpp Makefile tests/cudasim/b
 
 $(BUILD)/obj/%.cu.o: %.cu Makefile tests/cudasim/build.mk
 	@mkdir -p $(@D)
-	$(CXX) -x c++ $(CUDASIM_FLAGS) -MMD -MP -c -o $@ $<
+	$(CXX) -x c++ $(CUDASIM_FLAGS) $(CUDASIM_DEVICE_FLAGS) -MMD -MP -c -o $@ $<
 
 $(CUDASIM)/duq-cuda.so: $(CUDASIM_KERNELS) $(CUDASIM_OBJECTS)
 	@mkdir -p $(@D)

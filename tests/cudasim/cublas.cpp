@@ -1,15 +1,16 @@
 /* cuBLAS's products on the CPU: operands are widened to f32, multiplied by oneDNN, and the result
  * is rounded once. Column-major C = A B is row-major C^T = B^T A^T. */
+#include "access.h"
 #include "include/cublas_v2.h"
 #include "include/cuda_bf16.h"
 #include "include/cuda_fp16.h"
-#include "simulator.h"
 
 #include <dnnl.h>
 
 struct cudasim_cublas {
     cudaStream_t stream;
     cublasPointerMode_t pointer_mode;
+    cublasMath_t math;
 };
 
 namespace cudasim
@@ -157,6 +158,14 @@ static cublasStatus_t describe(struct problem *p, cublasHandle_t handle,
     return fails(FAIL_CUBLAS) ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
 }
 
+/* Calls f(pointer, bytes) for each column. */
+template <typename F> static void each_column(const struct matrix &m, F f)
+{
+    for (int i = 0; i < m.columns; i++)
+        f((const char *)m.data + (size_t)i * (size_t)m.step * size_of(m.type),
+          (size_t)m.rows * size_of(m.type));
+}
+
 static void check_operand(const struct matrix &m, const char *what)
 {
     require_device(m.data, bytes_of(m), what);
@@ -165,14 +174,84 @@ static void check_operand(const struct matrix &m, const char *what)
                size_of(m.type));
 }
 
-static void run(const struct problem &p)
+static void require_set(const struct matrix &m, const char *what)
 {
-    if (p.m == 0 || p.n == 0)
+    each_column(m, [=](const void *p, size_t bytes) { require_set(p, bytes, what); });
+}
+
+/* Whether m may share elements with a product's C. */
+static bool may_overlap(const struct matrix &m, const std::vector<struct problem> &problems)
+{
+    const char *p = (const char *)m.data;
+    for (const struct problem &other : problems) {
+        const char *c = (const char *)other.c.data;
+        if (p < c + bytes_of(other.c) && c < p + bytes_of(m))
+            return true;
+    }
+    return false;
+}
+
+/* Products of one call run at once: none may write what another, or it itself, reads or writes. */
+static void check_conflicts(const std::vector<struct problem> &problems)
+{
+    access_begin_grid();
+    for (size_t i = 0; i < problems.size(); i++) {
+        const struct problem &p = problems[i];
+        access_begin_block(i);
+        auto check = [i](enum access_kind kind, unsigned thread, const struct matrix &m) {
+            each_column(m, [=](const void *q, size_t bytes) {
+                if (conflicts(kind, thread, q, bytes))
+                    report("race",
+                           "cuBLAS's product %zu of a call: its C overlaps A, B or "
+                           "another product's C, %s",
+                           i, place_in_device_memory(q).c_str());
+            });
+        };
+        if (may_overlap(p.a, problems))
+            check(access_kind::READ, 0, p.a);
+        if (may_overlap(p.b, problems))
+            check(access_kind::READ, 0, p.b);
+        if (problems.size() > 1 || may_overlap(p.a, problems) || may_overlap(p.b, problems))
+            check(access_kind::WRITE, 1, p.c);
+    }
+}
+
+static void run(const std::vector<struct problem> &problems)
+{
+    for (const struct problem &p : problems) {
+        if (p.m == 0 || p.n == 0)
+            return;
+        check_operand(p.c, "cuBLAS's C");
+        if (p.k > 0) {
+            check_operand(p.a, "cuBLAS's A");
+            check_operand(p.b, "cuBLAS's B");
+            require_set(p.a, "cuBLAS's A");
+            require_set(p.b, "cuBLAS's B");
+        }
+        if (p.beta != 0)
+            require_set(p.c, "cuBLAS's C");
+    }
+    check_conflicts(problems);
+    for (const struct problem &p : problems) {
+        multiply(p.transpose_a, p.transpose_b, p.m, p.n, p.k, p.alpha, p.a, p.b, p.beta, p.c);
+        each_column(p.c, mark_set);
+    }
+}
+
+/* Batches of pointers: tensor cores read 16 bytes at once where k is a multiple of as many (cuBLAS
+ * Library, cublasGemmBatchedEx). */
+static void check_batch_alignment(const struct problem &p, const char *what, const void *q,
+                                  bool tensor_cores)
+{
+    size_t size = size_of(p.a.type), due = 1;
+    if (!tensor_cores)
         return;
-    check_operand(p.a, "cuBLAS's A");
-    check_operand(p.b, "cuBLAS's B");
-    check_operand(p.c, "cuBLAS's C");
-    multiply(p.transpose_a, p.transpose_b, p.m, p.n, p.k, p.alpha, p.a, p.b, p.beta, p.c);
+    if ((size_t)p.k * size % 16 == 0)
+        due = 16;
+    else if ((size_t)p.k * size % 4 == 0)
+        due = 4;
+    if ((uintptr_t)q % due)
+        report("align", "%s: with k = %d, %p must be a multiple of %zu bytes", what, p.k, q, due);
 }
 
 } // namespace cudasim
@@ -204,8 +283,9 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *workspace, size_t bytes)
     return (uintptr_t)workspace % 256 ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t)
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
 {
+    handle->math = mode;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -232,12 +312,14 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
     if (count < 0)
         return CUBLAS_STATUS_INVALID_VALUE;
     enqueue(handle->stream, [=]() mutable {
+        std::vector<struct problem> problems;
         for (long long i = 0; i < count; i++) {
             p.a.data = (const char *)a + i * a_stride * (long long)size_of(a_type);
             p.b.data = (const char *)b + i * b_stride * (long long)size_of(b_type);
             p.c.data = (const char *)c + i * c_stride * (long long)size_of(c_type);
-            run(p);
+            problems.push_back(p);
         }
+        run(problems);
     });
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -268,17 +350,27 @@ cublasStatus_t cublasGemmBatchedEx(cublasHandle_t handle, cublasOperation_t tran
         return status;
     if (count < 0)
         return CUBLAS_STATUS_INVALID_VALUE;
+    bool tensor_cores = a_type != CUDA_R_32F || compute == CUBLAS_COMPUTE_32F_FAST_TF32 ||
+                        handle->math == CUBLAS_TF32_TENSOR_OP_MATH;
     enqueue(handle->stream, [=]() mutable {
         size_t bytes = (size_t)count * sizeof *a;
         require_device(a, bytes, "cuBLAS's array of A");
         require_device(b, bytes, "cuBLAS's array of B");
         require_device(c, bytes, "cuBLAS's array of C");
+        require_set(a, bytes, "cuBLAS's array of A");
+        require_set(b, bytes, "cuBLAS's array of B");
+        require_set(c, bytes, "cuBLAS's array of C");
+        std::vector<struct problem> problems;
         for (int i = 0; i < count; i++) {
             p.a.data = ((const void **)host_view(a))[i];
             p.b.data = ((const void **)host_view(b))[i];
             p.c.data = ((const void **)host_view(c))[i];
-            run(p);
+            check_batch_alignment(p, "cuBLAS's A", p.a.data, tensor_cores);
+            check_batch_alignment(p, "cuBLAS's B", p.b.data, tensor_cores);
+            check_batch_alignment(p, "cuBLAS's C", p.c.data, tensor_cores);
+            problems.push_back(p);
         }
+        run(problems);
     });
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -1,7 +1,7 @@
 /* Device memory: addresses of one reservation, so that a comparison tells whose a pointer is. Its
  * pages are mapped twice: where the program's pointers point, which only running kernels may reach,
  * and for the simulator's own copies and matrix products (host_view). */
-#include "simulator.h"
+#include "access.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,11 +28,20 @@ static char *device, *view;
 static size_t reserved, high_water, in_use;
 static int backing;
 static std::map<uintptr_t, struct allocation> allocations;
+/* Which allocation each page belongs to, for a quick answer: no two share a page. */
+struct extent {
+    uintptr_t begin, end;
+};
+static uint32_t *owners;
+static std::vector<struct extent> extents;
+static std::vector<uint32_t> free_extents;
 static std::map<uintptr_t, size_t> holes; /* freed, and not used again until the end is reached */
 
 /* ---- the host's access to device memory ---- */
 
 static struct sigaction previous;
+
+static void report_claim(const char *p);
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
@@ -44,6 +53,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
             report("bounds", "%p is no device memory that was allocated", (const void *)p);
         report("host", "the host reads or writes device memory at %p", (const void *)p);
     }
+    report_claim(p);
     if (previous.sa_flags & SA_SIGINFO) {
         previous.sa_sigaction(signal, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
@@ -88,6 +98,26 @@ void close_device_memory()
         mprotect(device, high_water, PROT_NONE);
 }
 
+/* ---- what is left at the end ---- */
+
+static std::map<uintptr_t, size_t> pinned;
+
+static std::string described(uintptr_t, const std::pair<const uintptr_t, struct allocation> &);
+
+/* A program that ends in an error leaves memory behind, and may. */
+static void report_leaks(int status, void *)
+{
+    if (status != 0)
+        return;
+    wait_for_device();
+    if (!allocations.empty())
+        report("leak", "%zu allocations of device memory were not freed; the first: %s",
+               allocations.size(),
+               described(allocations.begin()->first, *allocations.begin()).c_str());
+    if (!pinned.empty())
+        report("leak", "%zu allocations of pinned memory were not freed", pinned.size());
+}
+
 /* ---- the reservation ---- */
 
 [[noreturn]] static void no_reservation(const char *what)
@@ -98,6 +128,7 @@ void close_device_memory()
 
 static void reserve()
 {
+    catch_faults();
     if (device)
         return;
     reserved = (size_t)64 << 30;
@@ -115,6 +146,13 @@ static void reserve()
     madvise(b, reserved, MADV_DONTDUMP);
     device = (char *)a;
     view = (char *)b;
+    owners = (uint32_t *)mmap(nullptr, reserved / PAGE * sizeof *owners, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (owners == MAP_FAILED)
+        no_reservation("device memory");
+    extents.push_back({0, 0}); /* of pages without allocation */
+    access_begin(device, reserved);
+    on_exit(report_leaks, nullptr);
 }
 
 /* Room for an allocation, guards on both sides, in whole pages. */
@@ -170,6 +208,39 @@ void *host_view(const void *p)
 
 /* ---- allocations ---- */
 
+static void set_owner(uintptr_t p, size_t bytes, uint32_t owner)
+{
+    size_t first = (p - (uintptr_t)device) / PAGE,
+           last = (p + bytes - 1 - (uintptr_t)device) / PAGE;
+    std::fill(owners + first, owners + last + 1, owner);
+}
+
+static void own_pages(uintptr_t p, size_t bytes)
+{
+    uint32_t owner;
+    if (free_extents.empty()) {
+        owner = (uint32_t)extents.size();
+        extents.push_back({});
+    } else {
+        owner = free_extents.back();
+        free_extents.pop_back();
+    }
+    extents[owner] = {p, p + bytes};
+    set_owner(p, bytes, owner);
+}
+
+static void disown_pages(uintptr_t p, size_t bytes)
+{
+    free_extents.push_back(owners[(p - (uintptr_t)device) / PAGE]);
+    set_owner(p, bytes, 0);
+}
+
+bool is_allocated(const void *p, size_t bytes)
+{
+    const struct extent &e = extents[owners[(size_t)((const char *)p - device) / PAGE]];
+    return (uintptr_t)p >= e.begin && (uintptr_t)p + bytes <= e.end;
+}
+
 static cudaError_t allocate(void **p, size_t bytes, const void *caller)
 {
     reserve();
@@ -182,8 +253,10 @@ static cudaError_t allocate(void **p, size_t bytes, const void *caller)
     if (!room)
         return set_error(cudaErrorMemoryAllocation);
     *p = room + OFFSET;
+    if (!sees_accesses)
+        memset(host_view(*p), 0xff, bytes); /* NaN, for what nobody sets */
     ASAN_UNPOISON_MEMORY_REGION(*p, bytes);
-    memset(host_view(*p), 0xff, bytes); /* NaN, for what nobody sets */
+    own_pages((uintptr_t)*p, bytes);
     allocations[(uintptr_t)*p] = {bytes, false, caller};
     in_use += bytes;
     return cudaSuccess;
@@ -208,13 +281,88 @@ static void forget(void *p)
     size_t bytes = a->second.bytes;
     in_use -= bytes;
     allocations.erase(a);
+    disown_pages((uintptr_t)p, bytes);
+    mark_unset(p, bytes);
     ASAN_POISON_MEMORY_REGION(p, bytes);
     leave_room((char *)p - OFFSET, bytes);
 }
 
 /* ---- whose a pointer is ---- */
 
-static std::map<uintptr_t, size_t> pinned;
+/* Pinned memory that queued copies have yet to read or write. Pages that lie in it whole, the host
+ * may not write, or not touch, until then; what else a copy will write holds NaN meanwhile. */
+struct claim {
+    const char *begin, *end;
+    bool written;
+};
+static std::vector<struct claim> claims;
+
+static const struct claim *claim_of(const char *begin, const char *end)
+{
+    const struct claim *found = nullptr;
+    for (const struct claim &c : claims)
+        if (c.begin <= begin && end <= c.end && (!found || c.written))
+            found = &c;
+    return found;
+}
+
+static char *first_page(const void *p)
+{
+    return (char *)(((uintptr_t)p + PAGE - 1) / PAGE * PAGE);
+}
+
+static void protect_pinned(const char *begin, const char *end)
+{
+    for (char *page = first_page(begin); page + PAGE <= end; page += PAGE) {
+        const struct claim *c = claim_of(page, page + PAGE);
+        mprotect(page, PAGE, !c ? PROT_READ | PROT_WRITE : c->written ? PROT_NONE : PROT_READ);
+    }
+}
+
+/* For a copy whose turn it is, whatever later ones claim. */
+static void open_pinned(const void *p, size_t bytes)
+{
+    char *begin = first_page(p), *end = (char *)p + bytes;
+    if (settings().deferred && begin < end)
+        mprotect(begin, (size_t)(end - begin) / PAGE * PAGE, PROT_READ | PROT_WRITE);
+}
+
+static void claim_pinned(const void *p, size_t bytes, bool written)
+{
+    if (!settings().deferred)
+        return;
+    catch_faults();
+    const char *begin = (const char *)p, *end = begin + bytes;
+    bool wanted = false; /* by a copy before this one */
+    for (const struct claim &c : claims)
+        wanted |= c.begin < end && begin < c.end;
+    if (written && !wanted)
+        memset((void *)p, 0xff, bytes);
+    claims.push_back({begin, end, written});
+    protect_pinned(begin, end);
+}
+
+static void release_pinned(const void *p, size_t bytes)
+{
+    if (!settings().deferred)
+        return;
+    const char *begin = (const char *)p, *end = begin + bytes;
+    for (size_t i = 0; i < claims.size(); i++)
+        if (claims[i].begin == begin && claims[i].end == end) {
+            claims.erase(claims.begin() + (ptrdiff_t)i);
+            break;
+        }
+    protect_pinned(begin, end);
+}
+
+static void report_claim(const char *p)
+{
+    if (const struct claim *c = claim_of(p, p + 1))
+        report("stream",
+               "the host uses pinned memory at %p, which a copy that it did not wait for "
+               "has yet to %s",
+               (const void *)p, c->written ? "write" : "read");
+}
 
 enum memory_kind kind_of(const void *p)
 {
@@ -229,23 +377,32 @@ enum memory_kind kind_of(const void *p)
     return memory_kind::PAGEABLE;
 }
 
+static std::string described(uintptr_t p, const std::pair<const uintptr_t, struct allocation> &a)
+{
+    return "byte " + std::to_string((ptrdiff_t)(p - a.first)) + " of " +
+           std::to_string(a.second.bytes) + " allocated at " + source_line(a.second.caller);
+}
+
+std::string place_in_device_memory(const void *p)
+{
+    auto next = allocations.upper_bound((uintptr_t)p);
+    if (next != allocations.begin()) {
+        auto a = std::prev(next);
+        if ((uintptr_t)p - a->first < a->second.bytes + PAGE)
+            return described((uintptr_t)p, *a);
+    }
+    if (next != allocations.end() && next->first - (uintptr_t)p <= OFFSET)
+        return described((uintptr_t)p, *next);
+    return "where no device memory is allocated";
+}
+
 void require_device(const void *p, size_t bytes, const char *what)
 {
     if (kind_of(p) != memory_kind::DEVICE)
         report("pointer", "%s: %p is the host's memory, the device's is due", what, p);
-    auto next = allocations.upper_bound((uintptr_t)p);
-    if (next != allocations.begin()) {
-        auto a = std::prev(next);
-        size_t offset = (uintptr_t)p - a->first;
-        if (offset + bytes <= a->second.bytes)
-            return;
-        if (offset < a->second.bytes)
-            report("bounds", "%s: %zu bytes at %p, byte %zu of an allocation of %zu", what, bytes,
-                   p, offset, a->second.bytes);
-    }
     /* The end of an array may be pointed to. */
-    if (bytes > 0)
-        report("bounds", "%s: no device memory is allocated at %p", what, p);
+    if (bytes > 0 && !is_allocated(p, bytes))
+        report("bounds", "%s: %zu bytes, %s", what, bytes, place_in_device_memory(p).c_str());
 }
 
 void require_host(const void *p, const char *what)
@@ -333,6 +490,7 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
 
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 {
+    reserve();
     *p = nullptr;
     if (fails(FAIL_MALLOC))
         return set_error(cudaErrorMemoryAllocation);
@@ -373,15 +531,28 @@ cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void
 
 /* ---- copies ---- */
 
-static void copy(void *to, const void *from, size_t bytes)
+/* claimed: which of them is pinned memory with a claim, or NULL. */
+static void copy(void *to, const void *from, size_t bytes, const void *claimed)
 {
-    memmove(kind_of(to) == memory_kind::DEVICE ? host_view(to) : to,
-            kind_of(from) == memory_kind::DEVICE ? host_view(from) : from, bytes);
+    if (claimed)
+        open_pinned(claimed, bytes);
+    bool to_device = kind_of(to) == memory_kind::DEVICE;
+    bool from_device = kind_of(from) == memory_kind::DEVICE;
+    memmove(to_device ? host_view(to) : to, from_device ? host_view(from) : from, bytes);
+    if (claimed)
+        release_pinned(claimed, bytes);
+    if (to_device && from_device)
+        copy_marks(to, from, bytes);
+    else if (to_device)
+        mark_set(to, bytes);
+    else if (from_device)
+        require_set(from, bytes, "cudaMemcpy's source");
 }
 
 static enum cudaMemcpyKind check_copy(const char *call, void *to, const void *from, size_t bytes,
                                       enum cudaMemcpyKind kind)
 {
+    catch_faults();
     std::string target = std::string(call) + "'s target", source = std::string(call) + "'s source";
     bool to_device = kind_of(to) == memory_kind::DEVICE;
     bool from_device = kind_of(from) == memory_kind::DEVICE;
@@ -399,30 +570,6 @@ static enum cudaMemcpyKind check_copy(const char *call, void *to, const void *fr
     return kind;
 }
 
-/* Pinned memory that queued copies have yet to read. */
-struct source {
-    const char *from;
-    size_t bytes;
-};
-static std::vector<struct source> sources;
-
-static void forget_source(const void *from)
-{
-    for (size_t i = 0; i < sources.size(); i++)
-        if (sources[i].from == from) {
-            sources.erase(sources.begin() + (ptrdiff_t)i);
-            return;
-        }
-}
-
-static bool is_source(const void *p, size_t bytes)
-{
-    for (const struct source &s : sources)
-        if (s.from < (const char *)p + bytes && (const char *)p < s.from + s.bytes)
-            return true;
-    return false;
-}
-
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
@@ -435,21 +582,14 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     if (kind == cudaMemcpyHostToDevice && from_pageable) {
         /* Read before the call returns (CUDA Runtime API, "API synchronization behavior"). */
         auto bytes_now = std::make_shared<std::string>((const char *)from, bytes);
-        enqueue(stream, [=] { copy(to, bytes_now->data(), bytes); });
+        enqueue(stream, [=] { copy(to, bytes_now->data(), bytes, nullptr); });
         return cudaSuccess;
     }
-    if (kind == cudaMemcpyHostToDevice) {
-        sources.push_back({(const char *)from, bytes});
-        enqueue(stream, [=] {
-            forget_source(from);
-            copy(to, from, bytes);
-        });
-        return cudaSuccess;
-    }
-    if (kind == cudaMemcpyDeviceToHost && kind_of(to) == memory_kind::PINNED &&
-        settings().deferred && !is_source(to, bytes))
-        memset(to, 0xff, bytes); /* not there yet, for whoever does not wait */
-    enqueue(stream, [=] { copy(to, from, bytes); });
+    bool to_pinned = kind_of(to) == memory_kind::PINNED;
+    const void *host = kind == cudaMemcpyHostToDevice ? from : to_pinned ? to : nullptr;
+    if (host)
+        claim_pinned(host, bytes, to_pinned);
+    enqueue(stream, [=] { copy(to, from, bytes, host); });
     if (kind == cudaMemcpyHostToHost || kind_of(to) == memory_kind::PAGEABLE)
         wait_for_stream(stream);
     return cudaSuccess;
@@ -462,7 +602,7 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
     check_copy("cudaMemcpy", to, from, bytes, kind);
     if (fails(FAIL_MEMCPY))
         return set_error(cudaErrorIllegalAddress);
-    enqueue(nullptr, [=] { copy(to, from, bytes); });
+    enqueue(nullptr, [=] { copy(to, from, bytes, nullptr); });
     wait_for_stream(nullptr);
     return cudaSuccess;
 }
@@ -472,7 +612,10 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t strea
     if (bytes == 0)
         return cudaSuccess;
     require_device(p, bytes, "cudaMemset's target");
-    enqueue(stream, [=] { memset(host_view(p), value, bytes); });
+    enqueue(stream, [=] {
+        memset(host_view(p), value, bytes);
+        mark_set(p, bytes);
+    });
     return cudaSuccess;
 }
 

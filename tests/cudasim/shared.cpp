@@ -1,6 +1,6 @@
 /* Shared memory: one arena, as blocks run one after another. Dynamic shared memory stands first;
  * each static array gets its place when a thread of the launch first comes by its declaration. */
-#include "simulator.h"
+#include "access.h"
 
 #include <sys/mman.h>
 
@@ -19,14 +19,22 @@ static void make_arena()
         (char *)mmap(nullptr, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (arena == MAP_FAILED)
         report("internal", "no memory for shared memory");
-    ASAN_POISON_MEMORY_REGION(arena, ARENA);
+    access_begin_shared(arena, ARENA);
 }
 
-/* Bytes that nobody set: NaN, as f32 and as bf16. */
-static void open_array(size_t offset, size_t bytes)
+struct array {
+    std::string name;
+    size_t offset, bytes;
+};
+static std::vector<struct array> arrays; /* of this launch */
+
+/* Bytes that nobody set are NaN, as f32 and as bf16. */
+static void open_array(const char *name, size_t offset, size_t bytes)
 {
+    arrays.push_back({name, offset, bytes});
     ASAN_UNPOISON_MEMORY_REGION(arena + offset, bytes);
     memset(arena + offset, 0xff, bytes);
+    shared_open(offset, bytes);
 }
 
 void shared_begin_launch(size_t dynamic)
@@ -34,27 +42,37 @@ void shared_begin_launch(size_t dynamic)
     if (!arena)
         make_arena();
     ASAN_POISON_MEMORY_REGION(arena, ARENA);
+    shared_close(0, end);
+    arrays.clear();
     launches++;
     dynamic_bytes = dynamic;
     static_bytes = 0;
     end = GAP;
     if (dynamic) {
-        open_array(end, dynamic);
+        open_array("dynamic shared memory", end, dynamic);
         end += dynamic;
     }
 }
 
-struct array {
-    size_t offset, bytes;
-};
-static std::vector<struct array> arrays;
-
 void shared_begin_block()
 {
-    if (dynamic_bytes)
-        memset(arena + GAP, 0xff, dynamic_bytes);
-    for (const struct array &a : arrays)
+    for (const struct array &a : arrays) {
         memset(arena + a.offset, 0xff, a.bytes);
+        shared_open(a.offset, a.bytes);
+    }
+}
+
+std::string place_in_shared_memory(const void *p)
+{
+    size_t offset = (size_t)((const char *)p - arena);
+    const struct array *nearest = arrays.empty() ? nullptr : &arrays[0];
+    for (const struct array &a : arrays)
+        if (a.offset <= offset)
+            nearest = &a;
+    if (!nearest)
+        return "outside of shared memory";
+    return "byte " + std::to_string((ptrdiff_t)offset - (ptrdiff_t)nearest->offset) + " of " +
+           nearest->name + " of " + std::to_string(nearest->bytes) + " bytes";
 }
 
 static size_t round_up(size_t n, size_t to)
@@ -67,8 +85,6 @@ void *shared_array(struct shared_slot *slot, size_t bytes, size_t alignment, con
     if (!running)
         report("host", "%s: shared memory is used outside a kernel", name);
     if (slot->launch != launches) {
-        if (static_bytes == 0)
-            arrays.clear();
         static_bytes += bytes;
         if (static_bytes > SHARED_STATIC_LIMIT)
             report("shared", "%s: %zu bytes of static shared memory, %zu are the limit", name,
@@ -79,8 +95,7 @@ void *shared_array(struct shared_slot *slot, size_t bytes, size_t alignment, con
         slot->launch = launches;
         slot->offset = round_up(end + GAP, alignment < 16 ? 16 : alignment);
         end = slot->offset + bytes;
-        open_array(slot->offset, bytes);
-        arrays.push_back({slot->offset, bytes});
+        open_array(name, slot->offset, bytes);
     }
     return arena + slot->offset;
 }

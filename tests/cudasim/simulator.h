@@ -8,6 +8,14 @@
 #include <string>
 
 #if defined(__SANITIZE_ADDRESS__)
+#define CUDASIM_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CUDASIM_ASAN
+#endif
+#endif
+
+#ifdef CUDASIM_ASAN
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(p, bytes) ((void)(p), (void)(bytes))
@@ -16,6 +24,13 @@
 
 namespace cudasim
 {
+
+/* Whether kernels are compiled so that each of their accesses to memory is seen (access.cpp). */
+#ifdef CUDASIM_ASAN
+constexpr bool sees_accesses = false;
+#else
+constexpr bool sees_accesses = true;
+#endif
 
 /* ---- settings.cpp: the environment ---- */
 
@@ -86,6 +101,9 @@ struct launched {
 extern const struct launched *running;
 
 void run_grid(const struct launched &);
+/* "(1,0,0)", of a thread's or block's number in the launch that runs. */
+std::string thread_name(unsigned thread);
+std::string block_name(uint64_t block);
 
 /* ---- shared.cpp ---- */
 
@@ -93,6 +111,8 @@ constexpr size_t SHARED_STATIC_LIMIT = 48 << 10, SHARED_OPTIN_LIMIT = 163 << 10;
 
 void shared_begin_launch(size_t dynamic_bytes);
 void shared_begin_block();
+/* "byte 4 of shared array x of 32", for a report. */
+std::string place_in_shared_memory(const void *);
 
 /* ---- memory.cpp ---- */
 
@@ -103,6 +123,10 @@ enum memory_kind kind_of(const void *);
 void require_device(const void *p, size_t bytes, const char *what);
 /* Dies when p is the device's. */
 void require_host(const void *p, const char *what);
+/* Whether bytes at p, an address of the device's, lie in one allocation. */
+bool is_allocated(const void *p, size_t bytes);
+/* "byte 4 of 32 allocated at file:line", for a report. */
+std::string place_in_device_memory(const void *);
 /* Where the simulator's own code reads and writes device memory. */
 void *host_view(const void *device_pointer);
 /* While kernels run, device memory can be reached; while the host runs, it cannot. */

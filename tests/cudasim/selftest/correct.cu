@@ -303,3 +303,107 @@ CASE(streams)
     CUDA(cudaFree(d));
     CUDA(cudaFreeHost(pinned));
 }
+
+static __global__ void halves(__nv_bfloat16 *x, unsigned *both)
+{
+    SHARED(__nv_bfloat16, s, 64);
+    unsigned i = threadIdx.x;
+    s[i] = __float2bfloat16((float)i);
+    __syncthreads();
+    x[i] = s[63 - i];
+    __syncthreads();
+    if (i < 32)
+        both[i] = reinterpret_cast<const unsigned *>(x)[i] + reinterpret_cast<unsigned *>(s)[i];
+    __syncthreads();
+    s[i] = x[i];
+}
+
+/* Two threads have the halves of each word, then one has the whole: no race. */
+CASE(halves_of_words)
+{
+    unsigned both[32];
+    __nv_bfloat16 *dx = on_device<__nv_bfloat16>(nullptr, 64);
+    unsigned *dboth = on_device<unsigned>(nullptr, 32);
+    launch(halves, dim3(1), dim3(64), 0, nullptr, dx, dboth);
+    on_host(both, dboth, 32);
+    for (unsigned i = 0; i < 32; i++) {
+        auto bits = [](unsigned n) {
+            return (unsigned)__bfloat16_as_ushort(__float2bfloat16((float)n));
+        };
+        REQUIRE(both[i] == bits(63 - 2 * i) + (bits(62 - 2 * i) << 16) + bits(2 * i) +
+                               (bits(2 * i + 1) << 16));
+    }
+    CUDA(cudaFree(dx));
+    CUDA(cudaFree(dboth));
+}
+
+static __global__ void handed_over(int *x)
+{
+    SHARED(int, s, 64);
+    unsigned i = threadIdx.x;
+    s[i] = (int)i;
+    __syncwarp();
+    int other = s[i ^ 1];
+    __syncwarp();
+    s[i] = other;
+    x[i] = s[i];
+}
+
+CASE(syncwarp_orders)
+{
+    int x[64], *dx = on_device<int>(nullptr, 64);
+    launch(handed_over, dim3(1), dim3(64), 0, nullptr, dx);
+    on_host(x, dx, 64);
+    for (int i = 0; i < 64; i++)
+        REQUIRE(x[i] == (i ^ 1));
+    CUDA(cudaFree(dx));
+}
+
+static const float table[4] = {1, 10, 100, 1000};
+
+static __global__ void in_place(float *x, const float *common)
+{
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    x[i] = x[i] * common[threadIdx.x % 4] + table[threadIdx.x % 4];
+}
+
+/* All blocks read the same, each writes its own, launch after launch; freed memory is used again.
+ */
+CASE(launches_follow_each_other)
+{
+    float x[128], common[] = {1, 2, 3, 4};
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 128; i++)
+            x[i] = (float)i;
+        float *dx = on_device(x, 128), *dcommon = on_device(common, 4);
+        launch(in_place, dim3(4), dim3(32), 0, nullptr, dx, dcommon);
+        launch(in_place, dim3(2), dim3(64), 0, nullptr, dx, dcommon);
+        on_host(x, dx, 128);
+        for (int i = 0; i < 128; i++) {
+            float c = common[i % 4], t = table[i % 4];
+            REQUIRE(x[i] == ((float)i * c + t) * c + t);
+        }
+        CUDA(cudaFree(dx));
+        CUDA(cudaFree(dcommon));
+    }
+}
+
+/* Columns of three products stand side by side in one matrix, as heads do: no overlap. */
+CASE(interleaved_products)
+{
+    float a[3 * 4], b[4] = {1, 0, 0, 2}, c[12], one = 1, zero = 0;
+    for (int i = 0; i < 12; i++)
+        a[i] = (float)i;
+    float *da = on_device(a, 12), *db = on_device(b, 4), *dc = on_device<float>(nullptr, 12);
+    cublasHandle_t handle;
+    CUBLAS(cublasCreate(&handle));
+    CUBLAS(cublasGemmStridedBatchedEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, da,
+                                      CUDA_R_32F, 6, 2, db, CUDA_R_32F, 2, 0, &zero, dc, CUDA_R_32F,
+                                      6, 2, 3, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+    CUBLAS(cublasDestroy(handle));
+    on_host(c, dc, 12);
+    for (int i = 0; i < 12; i++)
+        REQUIRE(c[i] == (i < 6 ? a[i] : 2 * a[i]));
+    for (float *p : {da, db, dc})
+        CUDA(cudaFree(p));
+}
