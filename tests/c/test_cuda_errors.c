@@ -50,7 +50,7 @@ static void fill_memory(const char *advice)
 {
     struct device *d = open_cuda(F32);
     d->advice = advice;
-    d->alloc(d, (size_t)1 << 46);
+    d->alloc(d, (size_t)1 << 42);
 }
 
 static int run_case(const char *name)
@@ -115,7 +115,7 @@ static void full_memory_names_what_was_asked_for_and_what_to_lower(void **state)
     char said[4096];
     assert_int_equal(status_of("full", NULL, NULL, said), EX_OSERR);
     assert_one_line(said);
-    assert_says(said, "out of memory on GPU 0: 67108864.0 MiB were asked for, ");
+    assert_says(said, "out of memory on GPU 0: 4194304.0 MiB were asked for, ");
     assert_says(said, " MiB are free; lower --batch-tokens");
     assert_int_equal(status_of("full without advice", NULL, NULL, said), EX_OSERR);
     assert_says(said, " MiB are free; the rest is held by the model or by other programs");
