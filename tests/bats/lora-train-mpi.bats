@@ -2,6 +2,7 @@
 # interruption, and refusals. The streams are made by tests/oracle/lora_streams.py.
 
 setup() {
+    load curves
     command -v mpirun >/dev/null || skip "mpirun is not installed"
     [ -e "${BUILD:?}/lib/duq/duq-mpi.so" ] || skip "the MPI plugin was not built: there is no mpicc"
     data=$BATS_TEST_DIRNAME/../data/lora/streams
@@ -82,6 +83,12 @@ same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses with
     train --epochs 4 --seed 1 -o seed.lora
     run below "$(distance 1.lora seed.lora)" 1e-3
     [ "$status" -eq 1 ]
+}
+
+@test "fifty steps of two ranks follow PyTorch's" {
+    train_together 2 --loss dirichlet --alpha0 learned --lr 3e-3 --dropout 0 --batch 5 --epochs 10 --clip 1 \
+        --schedule cosine --warmup 5 --log log.tsv -o a.lora
+    below "$(worst_difference log.tsv learned)" 1e-4
 }
 
 @test "a learned alpha0 is one for all ranks" {

@@ -2,6 +2,7 @@
 # and the losses are made by tests/oracle/lora_streams.py.
 
 setup() {
+    load curves
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     models=$BATS_TEST_DIRNAME/../data/engine
     model=$models/llama-tied
@@ -15,14 +16,6 @@ train() { # OPTION...
 
 teach() { # OPTION...
     train --teacher "$data/teacher.mp" "$@"
-}
-
-# The worst relative difference of the losses in a log from a column of PyTorch's.
-worst_difference() { # LOG COLUMN
-    paste "$1" "$data/curves.tsv" | awk -v name="$2" '
-        NR == 1 { for (i = 4; i <= NF; i++) if ($i == name) column = i; next }
-        { d = ($2 - $column) / $column; d = d < 0 ? -d : d; if (d > worst) worst = d; steps++ }
-        END { if (steps != 50) worst = "not-50-steps"; print worst }'
 }
 
 like_pytorch() { # COLUMN OPTION...
