@@ -11,8 +11,9 @@
 
 typedef __nv_bfloat16 bf16;
 
-struct staging; /* pinned memory that uploads pass through (device.cu) */
-struct import;  /* a copy of constant host memory (device.cu) */
+struct staging;        /* pinned memory that uploads pass through (device.cu) */
+struct import;         /* a copy of constant host memory (device.cu) */
+struct attention_plan; /* how attention's work is cut up (attention.h) */
 
 /* A sum of squares is formed by this many blocks, whatever the GPU, so that it has one order. */
 enum : size_t { SQUARES_BLOCKS = 256 };
@@ -30,6 +31,8 @@ struct cuda {
     double *partials; /* [SQUARES_BLOCKS], of add_squares */
     struct staging *staging;
     struct import *imports;
+    struct attention_plan *attention; /* of the last call, or NULL */
+    size_t attention_bytes;           /* what cuda_attention_limit() set */
 };
 
 static inline struct cuda *cuda_of(const struct device *d)
@@ -118,6 +121,7 @@ void cuda_matmul_backward(struct device *, const struct weight *, const void *dy
 void cuda_gemm(struct device *, const struct matrix_product *);
 
 void cuda_attention(struct device *, const struct attention *);
+void cuda_attention_forget(struct device *); /* the plan */
 void cuda_class_logits(struct device *, const float *h, int rows, const float *w, int classes,
                        int width, float *logits);
 void cuda_embed(struct device *, const void *table, enum dtype stored, int width,

@@ -244,6 +244,7 @@ static void cuda_close(struct device *d)
         free(c->imports);
         c->imports = next;
     }
+    cuda_attention_forget(d);
     CUBLAS(cublasDestroy(c->cublas));
     cuda_release(d, c->workspace);
     cuda_release(d, c->partials);
@@ -290,6 +291,7 @@ struct device *cuda_device_open(enum dtype compute, int index)
     open_cublas(d, p.major);
     c->partials = static_cast<double *>(cuda_alloc(d, SQUARES_BLOCKS * sizeof *c->partials));
     c->staging = staging_open();
+    c->attention_bytes = ATTENTION_BYTES;
 
     d->close = cuda_close;
     d->alloc = cuda_alloc;
@@ -305,6 +307,7 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->gather = cuda_gather;
     d->rmsnorm = cuda_rmsnorm;
     d->rope = cuda_rope;
+    d->attention = cuda_attention;
     d->swiglu = cuda_swiglu;
     d->class_logits = cuda_class_logits;
     d->clear = cuda_clear;
@@ -314,6 +317,7 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->dropout = cuda_dropout;
     d->scatter_add = cuda_scatter_add;
     d->rmsnorm_backward = cuda_rmsnorm_backward;
+    d->attention_backward = cuda_attention_backward;
     d->swiglu_backward = cuda_swiglu_backward;
     d->loss = cuda_loss;
     d->add_squares = cuda_add_squares;

@@ -16,6 +16,12 @@ CUDA_PLUGIN_EXPORT int cuda_device_count(void);
  * Dies (EX_UNAVAILABLE), saying why, where there is no such GPU or it cannot be used. */
 CUDA_PLUGIN_EXPORT struct device *cuda_device_open(enum dtype compute, int index);
 
+/* What attention's scores and results may take in a forward pass, and half of what they may take in
+ * a backward pass; a strip of 64 tokens is never divided, though it take more. More bytes, fewer
+ * kernels to start. */
+enum { ATTENTION_BYTES = 128 << 20 };
+CUDA_PLUGIN_EXPORT void cuda_attention_limit(struct device *, size_t bytes);
+
 DUQ_C_END
 
 #endif

@@ -1,0 +1,171 @@
+/* The backward pass of attention (attention.h says how its work is cut up).
+ *
+ * For query i and key j:  p = exp(scale q.k - lse),  dp = do.v,  ds = scale p (dp - sum_j p dp);
+ * dq_i = sum_j ds k_j,  dk_j = sum_i ds q_i,  dv_j = sum_i p do_i  (Dao et al. 2022).
+ *
+ * A row of scores is whole, so sum_j p dp is formed from it. Keys' gradients are sums over queries:
+ * one product after the other adds to them, and those that run at the same time belong to different
+ * sequences or key heads, so that sums have one order. */
+#include "kernels/cuda/attention.h"
+
+/* p: what a query's seen score says with the lse that its row left. The lse of large scores is
+ * rounded; a probability is no more than 1. */
+static __device__ inline float probability(float score, float scale, float lse)
+{
+    return expf(fminf(scale * score - lse, 0.0f));
+}
+
+/* The part of sum_j p dp that falls to this lane. */
+static __device__ inline float sum_along(const float *scores, const float *d_scores,
+                                         const struct columns *c, float scale, float lse)
+{
+    int lane = (int)(threadIdx.x % WARP);
+    float sum = 0;
+    for (int i = c->begin / 4 * 4 + 4 * lane; i < c->end; i += 4 * WARP) {
+        vector<float, 4> x = load<4>(scores + i), dx = load<4>(d_scores + i);
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            if (i + j >= c->begin && i + j < c->end)
+                sum += probability(x.at[j], scale, lse) * dx.at[j];
+    }
+    return sum;
+}
+
+/* Makes scores to p and d_scores, which hold dp, to ds, in their own places (softmax_rows() says
+ * how); 0 where not seen. */
+template <typename T>
+static __device__ inline void make_gradients(float *scores, float *d_scores,
+                                             const struct columns *c, float scale, float lse,
+                                             float along)
+{
+    int lane = (int)(threadIdx.x % WARP);
+    for (int first = 0; first < c->n; first += 4 * WARP) {
+        int i = first + 4 * lane;
+        vector<float, 4> x = {}, dx = {};
+        if (i < c->n) {
+            x = load<4>(scores + i);
+            dx = load<4>(d_scores + i);
+        }
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            bool seen = i + j >= c->begin && i + j < c->end;
+            x.at[j] = seen ? probability(x.at[j], scale, lse) : 0.0f;
+            dx.at[j] = seen ? scale * x.at[j] * (dx.at[j] - along) : 0.0f;
+        }
+        __syncwarp();
+        if (i < c->n) {
+            store<4>(reinterpret_cast<T *>(scores) + i, x);
+            store<4>(reinterpret_cast<T *>(d_scores) + i, dx);
+        }
+    }
+}
+
+/* A block has ROWS_PER_BLOCK rows of strip blockIdx.x, a warp each. */
+template <typename T>
+static __global__ void gradient_rows(const struct strip *strips, float *scores, float *d_scores,
+                                     int heads, int group, int window, float scale,
+                                     const float *lse)
+{
+    const struct strip *s = &strips[blockIdx.x];
+    int row = (int)(blockIdx.y * ROWS_PER_BLOCK + threadIdx.x / WARP);
+    if (row >= s->padded * heads)
+        return;
+    struct score_row r = find_row(s, row, group, window);
+    float *own = scores + r.own.at, *d_own = d_scores + r.own.at;
+    if (!r.query) { /* adds nothing to keys' gradients */
+        r.own.begin = r.own.end = 0;
+        make_gradients<T>(own, d_own, &r.own, 0, 0, 0);
+        return;
+    }
+    float *prefix = scores + r.prefix.at, *d_prefix = d_scores + r.prefix.at;
+    float row_lse = lse[(size_t)(s->query_row + r.token) * (size_t)heads + (size_t)r.head];
+    float along = sum_along(prefix, d_prefix, &r.prefix, scale, row_lse);
+    along += sum_along(own, d_own, &r.own, scale, row_lse);
+    along = warp_sum(along);
+    make_gradients<T>(prefix, d_prefix, &r.prefix, scale, row_lse, along);
+    make_gradients<T>(own, d_own, &r.own, scale, row_lse, along);
+}
+
+/* ---- gradients by keys and values ---- */
+
+/* By k and v (blockIdx.y 0 and 1). */
+struct key_gradients {
+    const float *packed_k, *packed_v;
+    float *k, *v;
+};
+
+/* to[row] = packed[i], or to[row] += packed[i] for prefixes, where rows has row or ~row. */
+template <int V>
+static __global__ void unpack_keys(struct key_gradients g, const int *rows, size_t n, int kv_heads,
+                                   int head_dim, int dim, bool prefixes)
+{
+    size_t at = flat_index<V>();
+    if (at >= n)
+        return;
+    int column = (int)(at % (size_t)dim), row = rows[at / (size_t)dim / (size_t)kv_heads];
+    size_t head = at / (size_t)dim % (size_t)kv_heads;
+    if (row == NO_ROW || column >= head_dim)
+        return;
+    vector<float, V> x = load<V>((blockIdx.y ? g.packed_v : g.packed_k) + at);
+    size_t to = (size_t)(prefixes ? ~row : row) * (size_t)kv_heads + head;
+    float *gradient = (blockIdx.y ? g.v : g.k) + to * (size_t)head_dim + (size_t)column;
+    if (prefixes) {
+        vector<float, V> before = load<V>(gradient);
+#pragma unroll
+        for (int j = 0; j < V; j++)
+            x.at[j] += before.at[j];
+    }
+    store<V>(gradient, x);
+}
+
+/* The packed keys first .. first + n - 1, all of them own or all of prefixes, to k and v. */
+static void unpack(struct device *d, const struct attention_plan *p, const float *dk,
+                   const float *dv, size_t first, size_t n, bool prefixes, float *k, float *v)
+{
+    size_t width = (size_t)p->kv_heads * (size_t)p->dim;
+    struct key_gradients g = {dk + first * width, dv + first * width, k, v};
+    bool four = p->head_dim % 4 == 0 && fours(k, v);
+    auto kernel = four ? unpack_keys<4> : unpack_keys<1>;
+    if (n)
+        LAUNCH(d, kernel, dim3(flat_blocks(n * width, four), 2), FLAT_THREADS, 0, g,
+               p->device_key_rows + first, n * width, p->kv_heads, p->head_dim, p->dim, prefixes);
+}
+
+template <typename T>
+static void attend_backward(struct device *d, const struct attention_backward *b)
+{
+    const struct attention *a = &b->forward;
+    const struct attention_plan *p = attention_plan_for(d, a);
+    struct operands<T> o = attention_begin<T>(d, p, a, true);
+    size_t keys = p->key_rows.size(), own = (size_t)p->own_rows;
+    size_t bytes = keys * (size_t)p->kv_heads * (size_t)p->dim * sizeof(float);
+    CUDA(cudaMemsetAsync(o.dk.all, 0, bytes, cuda_of(d)->stream));
+    CUDA(cudaMemsetAsync(o.dv.all, 0, bytes, cuda_of(d)->stream));
+    for (const chunk &c : p->chunks) {
+        attention_pack(d, p, &c, a->q, o.q.all);
+        attention_pack(d, p, &c, b->d_out, o.d_out.all);
+        attention_scores(d, p, &c, &o.q, &o.k, &o.scores);
+        attention_scores(d, p, &c, &o.d_out, &o.v, &o.d_scores);
+        LAUNCH(d, gradient_rows<T>, grid_of_rows(p, &c), ROWS_PER_BLOCK * WARP, 0,
+               p->device_strips + c.first_strip, o.scores.all, o.d_scores.all, p->heads,
+               p->heads / p->kv_heads, p->window, a->scale, a->lse);
+        attention_results(d, p, &c, &o, &o.d_scores, &o.k);
+        attention_merge(d, p, &c, o.prefix_results, o.own_results.all, nullptr, b->dq);
+        attention_key_gradients(d, p, &c, &o.d_scores, &o.q, &o.dk);
+        attention_key_gradients(d, p, &c, &o.scores, &o.d_out, &o.dv);
+    }
+    unpack(d, p, o.dk.all, o.dv.all, 0, own, false, b->dk, b->dv);
+    unpack(d, p, o.dk.all, o.dv.all, own, keys - own - PREFIX_STEP, true, b->d_prefix_k,
+           b->d_prefix_v);
+    cuda_release(d, o.memory);
+}
+
+void cuda_attention_backward(struct device *d, const struct attention_backward *b)
+{
+    if (b->forward.n_spans == 0)
+        return;
+    if (d->compute == F32)
+        attend_backward<float>(d, b);
+    else
+        attend_backward<bf16>(d, b);
+}

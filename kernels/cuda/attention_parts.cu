@@ -1,0 +1,389 @@
+/* What the forward and backward passes of attention share: packed operands, their products by
+ * cuBLAS, merging what the prefix and the own keys gave (attention.h). */
+#include "kernels/cuda/attention.h"
+
+#include <algorithm>
+
+/* ---- packing ---- */
+
+/* [key][kv_head][dim] of k and v (blockIdx.y 0 and 1), in the packed order. */
+template <typename T> struct key_packing {
+    const float *k, *v, *prefix_k, *prefix_v;
+    T *to_k, *to_v;
+};
+
+template <typename T, int V>
+static __global__ void pack_keys(struct key_packing<T> p, const int *rows, size_t n, int kv_heads,
+                                 int head_dim, int dim)
+{
+    size_t at = flat_index<V>();
+    if (at >= n)
+        return;
+    int column = (int)(at % (size_t)dim), row = rows[at / (size_t)dim / (size_t)kv_heads];
+    size_t head = at / (size_t)dim % (size_t)kv_heads;
+    vector<float, V> x = {};
+    if (row != NO_ROW && column < head_dim) {
+        const float *own = blockIdx.y ? p.v : p.k;
+        const float *prefix = blockIdx.y ? p.prefix_v : p.prefix_k;
+        size_t from = (size_t)(row < 0 ? ~row : row) * (size_t)kv_heads + head;
+        x = load<V>((row < 0 ? prefix : own) + from * (size_t)head_dim + (size_t)column);
+    }
+    store<V>((blockIdx.y ? p.to_v : p.to_k) + at, x);
+}
+
+template <typename T>
+static void pack_all_keys(struct device *d, const struct attention_plan *p,
+                          const struct attention *a, const struct operands<T> *o)
+{
+    struct key_packing<T> packing = {
+        a->k, a->v, a->prefix_k, a->prefix_v, o->k.all, o->v.all
+    };
+    size_t n = p->key_rows.size() * (size_t)p->kv_heads * (size_t)p->dim;
+    bool four = p->head_dim % 4 == 0 && fours(a->k, a->v, a->prefix_k, a->prefix_v);
+    auto kernel = four ? pack_keys<T, 4> : pack_keys<T, 1>;
+    LAUNCH(d, kernel, dim3(flat_blocks(n, four), 2), FLAT_THREADS, 0, packing, p->device_key_rows,
+           n, p->kv_heads, p->head_dim, p->dim);
+}
+
+/* to[kv_head][token, head of the group][dim]; past the last key head come rows of zeros, which the
+ * last strip's product reads. */
+template <typename T, int V>
+static __global__ void pack_queries(const float *from, const int *rows, int tokens, size_t n,
+                                    int heads, int group, int head_dim, int dim, T *to)
+{
+    size_t at = flat_index<V>();
+    if (at >= n)
+        return;
+    int column = (int)(at % (size_t)dim);
+    size_t packed = at / (size_t)dim, per_head = (size_t)tokens * (size_t)group;
+    size_t kv_head = packed / per_head, in = packed % per_head;
+    vector<float, V> x = {};
+    if (packed < (size_t)tokens * (size_t)heads && column < head_dim) {
+        size_t row = (size_t)rows[in / (size_t)group];
+        size_t head = kv_head * (size_t)group + in % (size_t)group;
+        x = load<V>(from + (row * (size_t)heads + head) * (size_t)head_dim + (size_t)column);
+    }
+    store<V>(to + at, x);
+}
+
+static size_t packed_queries(const struct attention_plan *p, size_t tokens)
+{
+    size_t rows = tokens * (size_t)p->heads + (size_t)(STRIP * p->heads / p->kv_heads);
+    return rows * (size_t)p->dim;
+}
+
+template <typename T>
+void attention_pack(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                    const float *from, T *to)
+{
+    size_t n = packed_queries(p, (size_t)c->tokens);
+    bool four = p->head_dim % 4 == 0 && fours(from);
+    auto kernel = four ? pack_queries<T, 4> : pack_queries<T, 1>;
+    LAUNCH(d, kernel, flat_blocks(n, four), FLAT_THREADS, 0, from,
+           p->device_query_rows + c->first_token, c->tokens, n, p->heads, p->heads / p->kv_heads,
+           p->head_dim, p->dim, to);
+}
+
+/* ---- where the own part's problems lie ---- */
+
+template <typename T>
+static __device__ inline void point(const struct operand<T> *o, size_t i, size_t at)
+{
+    if (o->all)
+        o->each[i] = o->all + at;
+}
+
+template <typename T>
+static __global__ void point_at_problems(struct operands<T> o, const struct strip *strips,
+                                         const int *order, size_t n, int kv_heads, int group,
+                                         int dim)
+{
+    size_t i = flat_index<1>();
+    if (i >= n)
+        return;
+    struct strip s = strips[order[i / (size_t)kv_heads]];
+    size_t head = i % (size_t)kv_heads, width = (size_t)dim;
+    size_t rows = head * (size_t)s.padded * (size_t)group;
+    size_t query = (head * (size_t)s.chunk_tokens + (size_t)s.token) * (size_t)group * width;
+    size_t key = ((size_t)s.own_row * (size_t)kv_heads + head) * width;
+    size_t scores = s.own_scores + rows * (size_t)s.own_columns;
+    point(&o.q, i, query);
+    point(&o.d_out, i, query);
+    point(&o.k, i, key);
+    point(&o.v, i, key);
+    point(&o.dk, i, key);
+    point(&o.dv, i, key);
+    point(&o.scores, i, scores);
+    point(&o.d_scores, i, scores);
+    point(&o.own_results, i, s.own_results + rows * width);
+}
+
+/* Takes pieces of one allocation; counts them while there is none. */
+struct carving {
+    char *memory;
+    size_t used;
+};
+
+template <typename T> static T *carve(struct carving *c, size_t n)
+{
+    T *piece = c->memory ? reinterpret_cast<T *>(c->memory + c->used) : nullptr;
+    c->used += (n * sizeof(T) + 255) / 256 * 256;
+    return piece;
+}
+
+template <typename T>
+static struct operand<T> carve_operand(struct carving *c, size_t n, size_t problems) {
+    T *all = carve<T>(c, n);
+    return {all, carve<void *>(c, problems)};
+}
+
+template <typename T>
+static struct operands<T> lay_out(const struct attention_plan *p, bool backward,
+                                  struct carving *c) {
+    size_t problems = p->strips.size() * (size_t)p->kv_heads;
+    size_t queries = packed_queries(p, p->most_tokens);
+    size_t keys = p->key_rows.size() * (size_t)p->kv_heads * (size_t)p->dim;
+    struct operands<T> o = {
+    };
+    o.q = carve_operand<T>(c, queries, problems);
+    o.k = carve_operand<T>(c, keys, problems);
+    o.v = carve_operand<T>(c, keys, problems);
+    o.scores = carve_operand<float>(c, p->most_scores, problems);
+    o.own_results = carve_operand<float>(c, p->most_own_results, problems);
+    o.prefix_results = carve<float>(c, queries);
+    o.sums = carve<float>(c, p->most_tokens *(size_t)p->heads);
+    if (backward) {
+        o.d_out = carve_operand<T>(c, queries, problems);
+        o.d_scores = carve_operand<float>(c, p->most_scores, problems);
+        o.dk = carve_operand<float>(c, keys, problems);
+        o.dv = carve_operand<float>(c, keys, problems);
+    }
+    o.memory = c->memory;
+    return o;
+}
+
+template <typename T>
+struct operands<T> attention_begin(struct device *d, const struct attention_plan *p,
+                                   const struct attention *a, bool backward) {
+    struct carving carving = {};
+    lay_out<T>(p, backward, &carving);
+    carving.memory = static_cast<char *>(cuda_alloc(d, carving.used));
+    carving.used = 0;
+    struct operands<T> o = lay_out<T>(p, backward, &carving);
+    pack_all_keys(d, p, a, &o);
+    size_t n = p->strips.size() * (size_t)p->kv_heads;
+    if (n)
+        LAUNCH(d, point_at_problems<T>, flat_blocks(n, false), FLAT_THREADS, 0, o, p->device_strips,
+               p->device_order, n, p->kv_heads, p->heads / p->kv_heads, p->dim);
+    return o;
+}
+
+/* ---- products ---- */
+
+template <typename T>
+static cudaDataType_t type_of()
+{
+    return sizeof(T) == sizeof(float) ? CUDA_R_32F : CUDA_R_16BF;
+}
+
+/* C[m, n] = op(A) op(B), or added to C; row-major, rows `step` elements apart, sums and C f32. */
+struct shape {
+    bool transpose_a, transpose_b;
+    int m, n, k, a_step, b_step, c_step;
+    bool accumulate;
+};
+
+/* cuBLAS's matrices are by columns: ours are its transposed, so operands change places (matmul.cu
+ * says more). */
+static cublasOperation_t operation(bool transpose)
+{
+    return transpose ? CUBLAS_OP_T : CUBLAS_OP_N;
+}
+
+/* One product for each key head, their operands so far apart. */
+template <typename T>
+static void multiply_heads(struct device *d, const struct shape *s, int kv_heads, const T *a,
+                           size_t a_apart, const T *b, size_t b_apart, float *c, size_t c_apart)
+{
+    float one = 1, beta = s->accumulate ? 1 : 0;
+    CUBLAS(cublasGemmStridedBatchedEx(
+        cuda_of(d)->cublas, operation(s->transpose_b), operation(s->transpose_a), s->n, s->m, s->k,
+        &one, b, type_of<T>(), s->b_step, (long long)b_apart, a, type_of<T>(), s->a_step,
+        (long long)a_apart, &beta, c, CUDA_R_32F, s->c_step, (long long)c_apart, kv_heads,
+        CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+}
+
+/* One product for each problem of a bucket. A grid's third dimension, which counts the problems in
+ * cuBLAS's kernels, has at most 65535. */
+template <typename T>
+static void multiply_bucket(struct device *d, const struct shape *s, int kv_heads,
+                            const struct bucket *bucket, void **a, void **b, void **c)
+{
+    enum : size_t { MOST = 65535 };
+    float one = 1, beta = s->accumulate ? 1 : 0;
+    size_t first = (size_t)bucket->first * (size_t)kv_heads;
+    size_t end = first + (size_t)bucket->strips * (size_t)kv_heads;
+    for (; first < end; first += MOST)
+        CUBLAS(cublasGemmBatchedEx(
+            cuda_of(d)->cublas, operation(s->transpose_b), operation(s->transpose_a), s->n, s->m,
+            s->k, &one, b + first, type_of<T>(), s->b_step, a + first, type_of<T>(), s->a_step,
+            &beta, c + first, CUDA_R_32F, s->c_step, (int)std::min(end - first, (size_t)MOST),
+            CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+}
+
+/* Rows of weights are as far apart as those of the scores they replace. */
+template <typename T> static int weight_step(int columns)
+{
+    return columns * (int)(sizeof(float) / sizeof(T));
+}
+
+/* Where a run's operands lie. */
+struct run_places {
+    int rows; /* per key head */
+    int columns;
+    size_t query, key;    /* elements before the first of key head 0 */
+    size_t queries_apart; /* from key head to key head */
+    size_t scores_apart;
+};
+
+static struct run_places places_of(const struct attention_plan *p, const struct chunk *c,
+                                   const struct run *r)
+{
+    size_t group = (size_t)(p->heads / p->kv_heads), dim = (size_t)p->dim;
+    struct run_places at;
+    at.rows = r->tokens * (int)group;
+    at.columns = r->end - r->begin;
+    at.query = (size_t)r->token * group * dim;
+    at.key = (size_t)(r->prefix_row + r->begin) * (size_t)p->kv_heads * dim;
+    at.queries_apart = (size_t)c->tokens * group * dim;
+    at.scores_apart = (size_t)at.rows * (size_t)at.columns;
+    return at;
+}
+
+template <typename T>
+void attention_scores(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                      const struct operand<T> *queries, const struct operand<T> *keys,
+                      const struct operand<float> *scores)
+{
+    int group = p->heads / p->kv_heads, key_step = p->kv_heads * p->dim;
+    for (const run *r = &p->runs[c->first_run], *end = r + c->runs; r < end; r++) {
+        struct run_places at = places_of(p, c, r);
+        struct shape s = {false,  true,     at.rows,    at.columns, p->dim,
+                          p->dim, key_step, at.columns, false};
+        multiply_heads(d, &s, p->kv_heads, queries->all + at.query, at.queries_apart,
+                       keys->all + at.key, (size_t)p->dim, scores->all + r->scores,
+                       at.scores_apart);
+    }
+    for (const bucket *b = &p->buckets[c->first_bucket], *end = b + c->buckets; b < end; b++) {
+        struct shape s = {false,  true,     b->padded * group, b->columns, p->dim,
+                          p->dim, key_step, b->columns,        false};
+        multiply_bucket<T>(d, &s, p->kv_heads, b, queries->each, keys->each, scores->each);
+    }
+}
+
+template <typename T>
+void attention_results(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                       const struct operands<T> *o, const struct operand<float> *weights,
+                       const struct operand<T> *keys)
+{
+    int group = p->heads / p->kv_heads, key_step = p->kv_heads * p->dim;
+    for (const run *r = &p->runs[c->first_run], *end = r + c->runs; r < end; r++) {
+        struct run_places at = places_of(p, c, r);
+        int step = weight_step<T>(at.columns);
+        struct shape s = {false, false, at.rows, p->dim, at.columns, step, key_step, p->dim, false};
+        multiply_heads(d, &s, p->kv_heads, reinterpret_cast<const T *>(weights->all + r->scores),
+                       (size_t)at.rows * (size_t)step, keys->all + at.key, (size_t)p->dim,
+                       o->prefix_results + at.query, at.queries_apart);
+    }
+    for (const bucket *b = &p->buckets[c->first_bucket], *end = b + c->buckets; b < end; b++) {
+        struct shape s = {false,    false,      b->padded * group,
+                          p->dim,   b->columns, weight_step<T>(b->columns),
+                          key_step, p->dim,     false};
+        multiply_bucket<T>(d, &s, p->kv_heads, b, weights->each, keys->each, o->own_results.each);
+    }
+}
+
+template <typename T>
+void attention_key_gradients(struct device *d, const struct attention_plan *p,
+                             const struct chunk *c, const struct operand<float> *weights,
+                             const struct operand<T> *queries, const struct operand<float> *d_keys)
+{
+    int group = p->heads / p->kv_heads, key_step = p->kv_heads * p->dim;
+    for (const run *r = &p->runs[c->first_run], *end = r + c->runs; r < end; r++) {
+        struct run_places at = places_of(p, c, r);
+        int step = weight_step<T>(at.columns);
+        struct shape s = {true, false, at.columns, p->dim, at.rows, step, p->dim, key_step, true};
+        multiply_heads(d, &s, p->kv_heads, reinterpret_cast<const T *>(weights->all + r->scores),
+                       (size_t)at.rows * (size_t)step, queries->all + at.query, at.queries_apart,
+                       d_keys->all + at.key, (size_t)p->dim);
+    }
+    for (const bucket *b = &p->buckets[c->first_bucket], *end = b + c->buckets; b < end; b++) {
+        struct shape s = {
+            true,   false,    b->columns, p->dim, b->padded * group, weight_step<T>(b->columns),
+            p->dim, key_step, true};
+        multiply_bucket<T>(d, &s, p->kv_heads, b, weights->each, queries->each, d_keys->each);
+    }
+}
+
+/* ---- merging ---- */
+
+enum { MERGE_THREADS = 256, MERGE_BLOCKS = 64 }; /* blocks for a strip */
+
+template <typename To>
+static __global__ void merge(const struct strip *strips, const float *prefix_results,
+                             const float *own_results, const float *sums, int heads, int group,
+                             int head_dim, int dim, To *to)
+{
+    const struct strip *s = &strips[blockIdx.x];
+    int n = s->queries * heads * head_dim;
+    for (int i = (int)(blockIdx.y * MERGE_THREADS + threadIdx.x); i < n;
+         i += MERGE_BLOCKS * MERGE_THREADS) {
+        int column = i % head_dim, head = i / head_dim % heads, token = i / head_dim / heads;
+        size_t kv_head = (size_t)(head / group), width = (size_t)dim;
+        size_t in = (size_t)(token * group + head % group);
+        size_t own_row = kv_head * (size_t)(s->padded * group) + in;
+        float x = own_results[s->own_results + own_row * width + (size_t)column];
+        if (s->prefix_columns) {
+            size_t row = (kv_head * (size_t)s->chunk_tokens + (size_t)s->token) * (size_t)group;
+            x += prefix_results[(row + in) * width + (size_t)column];
+        }
+        if (sums)
+            x /= sums[(size_t)(s->token + token) * (size_t)heads + (size_t)head];
+        size_t row = (size_t)(s->query_row + token) * (size_t)heads + (size_t)head;
+        store(&to[row * (size_t)head_dim + (size_t)column], x);
+    }
+}
+
+template <typename To>
+void attention_merge(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                     const float *prefix_results, const float *own_results, const float *sums,
+                     To *to)
+{
+    LAUNCH(d, merge<To>, dim3((unsigned)c->strips, MERGE_BLOCKS), MERGE_THREADS, 0,
+           p->device_strips + c->first_strip, prefix_results, own_results, sums, p->heads,
+           p->heads / p->kv_heads, p->head_dim, p->dim, to);
+}
+
+/* ---- for both compute types ---- */
+
+#define FOR_TYPE(T)                                                                                \
+    template struct operands<T> attention_begin(struct device *, const struct attention_plan *,    \
+                                                const struct attention *, bool);                   \
+    template void attention_pack(struct device *, const struct attention_plan *,                   \
+                                 const struct chunk *, const float *, T *);                        \
+    template void attention_scores(struct device *, const struct attention_plan *,                 \
+                                   const struct chunk *, const struct operand<T> *,                \
+                                   const struct operand<T> *, const struct operand<float> *);      \
+    template void attention_results(struct device *, const struct attention_plan *,                \
+                                    const struct chunk *, const struct operands<T> *,              \
+                                    const struct operand<float> *, const struct operand<T> *);     \
+    template void attention_key_gradients(                                                         \
+        struct device *, const struct attention_plan *, const struct chunk *,                      \
+        const struct operand<float> *, const struct operand<T> *, const struct operand<float> *)
+
+FOR_TYPE(float);
+FOR_TYPE(bf16);
+template void attention_merge(struct device *, const struct attention_plan *, const struct chunk *,
+                              const float *, const float *, const float *, float *);
+template void attention_merge(struct device *, const struct attention_plan *, const struct chunk *,
+                              const float *, const float *, const float *, bf16 *);

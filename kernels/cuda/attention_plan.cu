@@ -1,0 +1,311 @@
+/* Cutting attention's work up: packed keys, strips, runs, buckets and chunks (attention.h). */
+#include "kernels/cuda/attention.h"
+
+#include <algorithm>
+#include <cstring>
+#include <tuple>
+
+static int round_down(int n, int step)
+{
+    return n / step * step;
+}
+
+static int round_up(int n, int step)
+{
+    return round_down(n + step - 1, step);
+}
+
+/* ---- packed keys ---- */
+
+/* Where a span's keys are among packed ones. */
+struct key_places {
+    std::vector<int> own, prefix; /* [n_spans] */
+};
+
+/* Spans that have queries, those that share a prefix side by side. */
+static std::vector<int> ordered_spans(const struct attention_plan *p)
+{
+    std::vector<int> order;
+    for (size_t i = 0; i < p->spans.size(); i++)
+        if (p->spans[i].queries)
+            order.push_back((int)i);
+    auto place = [&](int i) { return p->spans[i].prefix ? p->spans[i].prefix_row : -1; };
+    std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return place(i) < place(j); });
+    return order;
+}
+
+/* Each span's own keys begin at a multiple of OWN_STEP. Of prefixes each row is packed once, in
+ * its order, though prefixes overlap. */
+static struct key_places pack_keys(struct attention_plan *p, const std::vector<int> &order)
+{
+    struct key_places at = {std::vector<int>(p->spans.size()), std::vector<int>(p->spans.size())};
+    for (size_t i = 0; i < p->spans.size(); i++) {
+        at.own[i] = (int)p->key_rows.size();
+        for (int j = 0; j < p->spans[i].keys; j++)
+            p->key_rows.push_back(p->spans[i].key_row + j);
+        p->key_rows.resize((size_t)round_up((int)p->key_rows.size(), OWN_STEP), NO_ROW);
+    }
+    p->own_rows = (int)p->key_rows.size();
+    int begin = 0, end = 0, base = 0; /* rows that are packed, the first of them at base */
+    for (int i : order) {
+        const struct attention_span *s = &p->spans[i];
+        if (!s->prefix)
+            continue;
+        if (s->prefix_row > end || begin == end) {
+            begin = end = s->prefix_row;
+            base = (int)p->key_rows.size();
+        }
+        at.prefix[i] = base + s->prefix_row - begin;
+        for (; end < s->prefix_row + s->prefix; end++)
+            p->key_rows.push_back(~end);
+    }
+    p->key_rows.resize(p->key_rows.size() + PREFIX_STEP, NO_ROW);
+    return at;
+}
+
+/* ---- strips ---- */
+
+/* How many queries a strip's product over own keys has. */
+static int padded(int queries)
+{
+    return queries == 1 ? 1 : round_up(queries, STRIP / 2);
+}
+
+static struct strip strip_of(const struct attention_plan *p, const struct attention_span *span,
+                             int ordinal, int own_row)
+{
+    struct strip s = {};
+    int first = ordinal * STRIP;
+    s.query_row = span->query_row + first;
+    s.queries = std::min(span->queries - first, (int)STRIP);
+    s.position = span->prefix + span->keys - span->queries + first;
+    s.prefix = span->prefix;
+    s.ordinal = ordinal;
+    s.padded = padded(s.queries);
+    int seen = first_seen(s.position, p->window) - s.prefix;
+    s.own_begin = round_down(std::max(seen, 0), OWN_STEP);
+    s.own_columns = round_up(s.position + s.queries - s.prefix, OWN_STEP) - s.own_begin;
+    s.own_row = own_row + s.own_begin;
+    return s;
+}
+
+static bool sees_prefix(const struct attention_plan *p, const struct strip *s)
+{
+    return first_seen(s->position, p->window) < s->prefix;
+}
+
+/* The run with one more strip. */
+static struct run extended(const struct attention_plan *p, struct run r, const struct strip *s,
+                           int prefix_row)
+{
+    int begin = round_down(first_seen(s->position, p->window), PREFIX_STEP);
+    r.begin = r.strips ? std::min(r.begin, begin) : begin;
+    r.end = std::max(r.end, round_up(s->prefix, PREFIX_STEP));
+    r.prefix_row = prefix_row;
+    r.strips++;
+    r.tokens += s->queries;
+    return r;
+}
+
+static size_t scores_of(const struct attention_plan *p, const struct run *r)
+{
+    return (size_t)r->tokens * (size_t)p->heads * (size_t)(r->end - r->begin);
+}
+
+/* ---- chunks ---- */
+
+/* What one takes in the forward pass: scores, results and sums, packed queries at most as f32. */
+static size_t bytes_of(const struct attention_plan *p, const struct chunk *c)
+{
+    size_t rows = (size_t)c->tokens * (size_t)p->heads;
+    return (c->prefix_scores + c->own_scores + c->own_results + rows * (2 * (size_t)p->dim + 1)) *
+           sizeof(float);
+}
+
+/* Orders the chunk's strips into buckets: of one shape, and one strip of a sequence at most, for
+ * their products add to the same keys' gradients. */
+static void fill_buckets(struct attention_plan *p, struct chunk *c)
+{
+    auto key = [&](int i) {
+        const struct strip *s = &p->strips[i];
+        return std::make_tuple(s->ordinal, s->padded, s->own_columns);
+    };
+    for (int i = 0; i < c->strips; i++)
+        p->order.push_back(c->first_strip + i);
+    std::stable_sort(p->order.begin() + c->first_strip, p->order.end(),
+                     [&](int i, int j) { return key(i) < key(j); });
+    c->first_bucket = (int)p->buckets.size();
+    for (int i = c->first_strip; i < c->first_strip + c->strips; i++) {
+        int at = p->order[i];
+        if (i == c->first_strip || key(at) != key(p->order[i - 1]))
+            p->buckets.push_back({i, 0, p->strips[at].padded, p->strips[at].own_columns});
+        p->buckets.back().strips++;
+    }
+    c->buckets = (int)p->buckets.size() - c->first_bucket;
+}
+
+/* Gives every strip of a chunk its places among scores and results. */
+static void place(struct attention_plan *p, struct chunk *c)
+{
+    size_t scores = 0, results = 0, group = (size_t)(p->heads / p->kv_heads);
+    for (int i = c->first_run; i < c->first_run + c->runs; i++) {
+        struct run *r = &p->runs[i];
+        r->scores = scores;
+        scores += scores_of(p, r);
+        for (int j = r->first_strip; j < r->first_strip + r->strips; j++) {
+            struct strip *s = &p->strips[j];
+            s->run_tokens = r->tokens;
+            s->prefix_begin = r->begin;
+            s->prefix_columns = r->end - r->begin;
+            s->prefix_scores =
+                r->scores + (size_t)(s->token - r->token) * group * (size_t)s->prefix_columns;
+        }
+    }
+    for (int i = c->first_strip; i < c->first_strip + c->strips; i++) {
+        struct strip *s = &p->strips[i];
+        size_t rows = (size_t)s->padded * (size_t)p->heads;
+        s->chunk_tokens = c->tokens;
+        s->own_scores = scores;
+        s->own_results = results;
+        scores += rows * (size_t)s->own_columns;
+        results += rows * (size_t)p->dim;
+        c->most_padded = std::max(c->most_padded, s->padded);
+    }
+    p->most_tokens = std::max(p->most_tokens, (size_t)c->tokens);
+    p->most_scores = std::max(p->most_scores, scores);
+    p->most_own_results = std::max(p->most_own_results, results);
+}
+
+static struct chunk next_chunk(const struct attention_plan *p)
+{
+    struct chunk c = {};
+    c.first_strip = (int)p->strips.size();
+    c.first_token = (int)p->query_rows.size();
+    c.first_run = (int)p->runs.size();
+    return c;
+}
+
+static void finish_chunk(struct attention_plan *p, struct chunk *c)
+{
+    fill_buckets(p, c);
+    place(p, c);
+    p->chunks.push_back(*c);
+    *c = next_chunk(p);
+}
+
+/* Adds s to the chunk unless that makes it too large; the first always fits. in_run: whether the
+ * strip before it sees its prefix. */
+static bool add_strip(struct attention_plan *p, struct chunk *c, struct strip s, int prefix_row,
+                      bool *in_run)
+{
+    struct chunk with = *c;
+    struct run r = {};
+    bool sees = sees_prefix(p, &s);
+    bool same = sees && *in_run && c->runs && p->runs.back().prefix_row == prefix_row;
+    size_t rows = (size_t)s.padded * (size_t)p->heads;
+    with.strips++;
+    with.tokens += s.queries;
+    with.own_scores += rows * (size_t)s.own_columns;
+    with.own_results += rows * (size_t)p->dim;
+    if (sees) {
+        if (same) {
+            r = p->runs.back();
+            with.prefix_scores -= scores_of(p, &r);
+        } else {
+            r.first_strip = (int)p->strips.size();
+            r.token = c->tokens;
+            with.runs++;
+        }
+        r = extended(p, r, &s, prefix_row);
+        with.prefix_scores += scores_of(p, &r);
+    }
+    if (c->strips && bytes_of(p, &with) > p->limit)
+        return false;
+    if (same)
+        p->runs.back() = r;
+    else if (sees)
+        p->runs.push_back(r);
+    *in_run = sees;
+    s.token = c->tokens;
+    for (int i = 0; i < s.queries; i++)
+        p->query_rows.push_back(s.query_row + i);
+    p->strips.push_back(s);
+    *c = with;
+    return true;
+}
+
+static void cut_up(struct attention_plan *p)
+{
+    std::vector<int> order = ordered_spans(p);
+    struct key_places at = pack_keys(p, order);
+    struct chunk c = next_chunk(p);
+    bool in_run = false;
+    for (int i : order)
+        for (int ordinal = 0; ordinal * STRIP < p->spans[i].queries; ordinal++) {
+            struct strip s = strip_of(p, &p->spans[i], ordinal, at.own[i]);
+            if (add_strip(p, &c, s, at.prefix[i], &in_run))
+                continue;
+            finish_chunk(p, &c);
+            add_strip(p, &c, s, at.prefix[i], &in_run);
+        }
+    if (c.strips)
+        finish_chunk(p, &c);
+}
+
+/* ---- the device's ---- */
+
+template <typename T> static T *uploaded(struct device *d, const std::vector<T> &v)
+{
+    T *at = static_cast<T *>(cuda_alloc(d, v.size() * sizeof(T)));
+    cuda_upload(d, at, v.data(), v.size() * sizeof(T));
+    return at;
+}
+
+void cuda_attention_forget(struct device *d)
+{
+    struct attention_plan *p = cuda_of(d)->attention;
+    if (!p)
+        return;
+    cuda_release(d, p->device_strips);
+    cuda_release(d, p->device_order);
+    cuda_release(d, p->device_query_rows);
+    cuda_release(d, p->device_key_rows);
+    delete p;
+    cuda_of(d)->attention = nullptr;
+}
+
+static bool serves(const struct attention_plan *p, const struct attention *a)
+{
+    return p && p->spans.size() == (size_t)a->n_spans && p->heads == a->heads &&
+           p->kv_heads == a->kv_heads && p->head_dim == a->head_dim && p->window == a->window &&
+           memcmp(p->spans.data(), a->spans_at, (size_t)a->n_spans * sizeof *a->spans_at) == 0;
+}
+
+const struct attention_plan *attention_plan_for(struct device *d, const struct attention *a)
+{
+    struct cuda *c = cuda_of(d);
+    if (serves(c->attention, a))
+        return c->attention;
+    cuda_attention_forget(d);
+    struct attention_plan *p = new attention_plan();
+    p->spans.assign(a->spans_at, a->spans_at + a->n_spans);
+    p->heads = a->heads;
+    p->kv_heads = a->kv_heads;
+    p->head_dim = a->head_dim;
+    p->window = a->window;
+    p->limit = c->attention_bytes;
+    p->dim = round_up(a->head_dim, 8);
+    cut_up(p);
+    p->device_strips = uploaded(d, p->strips);
+    p->device_order = uploaded(d, p->order);
+    p->device_query_rows = uploaded(d, p->query_rows);
+    p->device_key_rows = uploaded(d, p->key_rows);
+    c->attention = p;
+    return p;
+}
+
+void cuda_attention_limit(struct device *d, size_t bytes)
+{
+    cuda_attention_forget(d);
+    cuda_of(d)->attention_bytes = bytes;
+}
