@@ -174,6 +174,7 @@ help:
 	@echo 'make cuda       the CUDA plugin, where nvcc is (make builds it there, too)'
 	@echo 'make cuda-report  registers, shared memory and spills of each CUDA kernel'
 	@echo 'make mpi        the MPI plugin, where mpicc is (make builds it there, too)'
+	@echo 'make cuda-check run the tests of device code alone, in the simulator'
 	@echo 'make gpu-plan   the tables of duq-gpu(7), by lm-plan'
 	@echo 'make gpu-check  where there is a GPU: compare with the processor, time, report'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'

@@ -18,7 +18,13 @@ CUDASIM_DEVICE_FLAGS = -fno-optimize-sibling-calls -fstack-clash-protection \
 	$(if $(filter 1,$(SANITIZE)),,-fsanitize=thread --param=tsan-instrument-func-entry-exit=0 \
 	-fsanitize=alignment -fno-sanitize-recover=alignment -fno-tree-vectorize)
 
+.PHONY: cuda-check
+
 tests-built: $(CUDASIM_PLUGIN) $(CUDASIM)/selftest
+
+# The tests of device code and of the simulator alone; with SANITIZE=1, under ASan and UBSan.
+cuda-check: $(CUDASIM_PLUGIN) $(CUDASIM)/selftest $(filter $(BUILD)/tests/test_cuda_%,$(C_TESTS))
+	BUILD='$(BUILD)' ./tests/run test_cuda cudasim
 
 $(BUILD)/obj/tests/cudasim/%.cpp.o: tests/cudasim/%.cpp Makefile tests/cudasim/build.mk
 	@mkdir -p $(@D)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CUDASIM_ASAN
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifndef __x86_64__
@@ -17,7 +17,7 @@
 namespace cudasim
 {
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CUDASIM_ASAN
 constexpr size_t STACK_BYTES = 256 << 10;
 #else
 constexpr size_t STACK_BYTES = 64 << 10;
@@ -32,7 +32,7 @@ struct fiber {
 #else
     ucontext_t context;
 #endif
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CUDASIM_ASAN
     void *fake_stack;
     const void *bottom;
     size_t size;
@@ -40,7 +40,7 @@ struct fiber {
     void (*entry)();
 };
 
-static struct fiber main_fiber, *switched_from, *switched_to;
+static struct fiber main_fiber, pool[MAX_FIBERS], *switched_from, *switched_to;
 static char *stacks;
 static size_t fibers;
 
@@ -75,7 +75,7 @@ bool on_fiber_guard(const void *p)
 
 static void finish_switch()
 {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CUDASIM_ASAN
     __sanitizer_finish_switch_fiber(switched_to->fake_stack, &switched_from->bottom,
                                     &switched_from->size);
 #endif
@@ -149,10 +149,11 @@ static void switch_stacks(struct fiber *from, struct fiber *to)
 
 struct fiber *fiber_create(void (*entry)())
 {
-    struct fiber *f = new struct fiber();
-    f->stack = new_stack();
+    char *stack = new_stack();
+    struct fiber *f = &pool[fibers - 1];
+    f->stack = stack;
     f->entry = entry;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CUDASIM_ASAN
     f->bottom = f->stack;
     f->size = STACK_BYTES;
 #endif
@@ -169,7 +170,7 @@ void fiber_switch(struct fiber *from, struct fiber *to)
 {
     switched_from = from;
     switched_to = to;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CUDASIM_ASAN
     __sanitizer_start_switch_fiber(&from->fake_stack, to->bottom, to->size);
 #endif
     switch_stacks(from, to);

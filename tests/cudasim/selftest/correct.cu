@@ -359,10 +359,10 @@ CASE(syncwarp_orders)
     CUDA(cudaFree(dx));
 }
 
-static const float table[4] = {1, 10, 100, 1000};
-
 static __global__ void in_place(float *x, const float *common)
 {
+    const float table[] = {1, 10, 100,
+                           1000}; /* the compiler makes a constant of the program of it */
     unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     x[i] = x[i] * common[threadIdx.x % 4] + table[threadIdx.x % 4];
 }
@@ -371,7 +371,8 @@ static __global__ void in_place(float *x, const float *common)
  */
 CASE(launches_follow_each_other)
 {
-    float x[128], common[] = {1, 2, 3, 4};
+    const float common[] = {1, 2, 3, 4}, table[] = {1, 10, 100, 1000};
+    float x[128];
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 128; i++)
             x[i] = (float)i;

@@ -208,17 +208,18 @@ CASE(use_after_free)
     launch(set_at, dim3(1), dim3(1), 0, nullptr, x, 0);
 }
 
-static __global__ void past_shared(int n)
+static __global__ void past_shared(float *x, int n)
 {
     SHARED(float, first, 8);
     SHARED(float, second, 8);
     first[n] = 1;
     second[0] = first[n];
+    *x = second[0];
 }
 
 CASE(past_a_shared_array)
 {
-    launch(past_shared, dim3(1), dim3(1), 0, nullptr, 8);
+    launch(past_shared, dim3(1), dim3(1), 0, nullptr, on_device<float>(nullptr, 1), 8);
 }
 
 static __global__ void past_dynamic(int n)
