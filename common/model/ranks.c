@@ -105,6 +105,9 @@ static struct ranks *open_plugin(int expected)
 struct ranks *ranks_open(enum ranks_mode mode)
 {
     int n = mode == RANKS_ALONE ? 1 : launched();
+    if (mode == RANKS_AUTO && n == 0 && environment_number("SLURM_STEP_NUM_TASKS") > 1)
+        warn("srun started this process as one of several, without MPI: each trains alone; "
+             "srun --mpi=pmix makes them one training, --mpi no says that this is meant");
     if (mode != RANKS_MPI && n <= 1)
         return alone();
     struct ranks *r = open_plugin(n);

@@ -245,6 +245,42 @@ unlike() { # OPTION...
     refused 64 "--mpi: 'maybe' is none of auto, yes, no" train --mpi maybe -o refused.lora
 }
 
+@test "a warning says so where srun started several processes without MPI" {
+    SLURM_STEP_NUM_TASKS=2 train --epochs 1 -o a.lora 2>said
+    grep "without MPI: each trains alone; srun --mpi=pmix makes them one" said
+    SLURM_STEP_NUM_TASKS=2 train --epochs 1 --mpi no -o b.lora 2>said
+    SLURM_STEP_NUM_TASKS=1 train --epochs 1 -o c.lora 2>>said
+    [ ! -s said ]
+}
+
+# This plugin is no device: it notes which GPU it was asked for, and ends when both ranks have asked.
+@test "each rank of a host has a GPU of its own" {
+    cat >plugin.c <<END
+#include <stdio.h>
+#include <unistd.h>
+void die(int status, const char *format, ...);
+int cuda_device_count(void) { return 2; }
+void *cuda_device_open(int compute, int gpu)
+{
+    char name[] = "gpu.0";
+    name[4] += gpu;
+    fclose(fopen(name, "w"));
+    for (int i = 0; i < 1000 && (access("gpu.0", F_OK) || access("gpu.1", F_OK)); i++)
+        usleep(10000);
+    die(69, "%d asked for", gpu);
+    return (void *)(long)compute;
+}
+END
+    "${CC:-cc}" -shared -fPIC -o plugin.so plugin.c
+    export DUQ_CUDA_PLUGIN=$PWD/plugin.so
+    for device in cuda auto; do
+        rm -f gpu.*
+        run train_together 2 --device $device -o refused.lora
+        [ "$status" -eq 69 ]
+        [ -e gpu.0 ] && [ -e gpu.1 ]
+    done
+}
+
 @test "with --mpi no each process trains alone" {
     train --epochs 1 -o plain.lora
     # shellcheck disable=SC2016
