@@ -1,6 +1,7 @@
 /* lm-score: token ids to the logits of each class's first token at the last position, or with a
  * head to predictions. */
 #include "common/model/device.h"
+#include "common/model/fit.h"
 #include "common/model/head.h"
 #include "common/model/lora.h"
 #include "common/model/read_ahead.h"
@@ -36,7 +37,7 @@ static const struct program program = {
     "  --merge             add the adapter to the weights first: no slower than without\n"
     "  --head NAME         none, softmax or dirichlet (what the adapter was trained with)\n"
     "  --compute TYPE      auto (default), f32 or bf16: what products take in\n"
-    "  --batch-tokens N    tokens of one pass (2048)\n"
+    "  --batch-tokens N    tokens of one pass (on a processor 2048, on a GPU what fits)\n"
     "  --no-share          compute common prefixes again for every record\n"
     "  --threads N         processor threads (all)\n"
     "  --device NAME       auto (default), cpu, cuda or cuda:N\n"
@@ -118,6 +119,33 @@ static enum dtype cpu_compute(const struct model *m)
     return model_stored_type(m) == BF16 && cpu_has_bf16() ? BF16 : F32;
 }
 
+static double gb(double bytes)
+{
+    return 1e-9 * bytes;
+}
+
+/* The advice lives as long as the program, for the device to give when memory runs out. */
+static void plan_memory(const struct model *m, const struct adapter *a,
+                        struct score_options *options)
+{
+    struct device *d = m->device;
+    if (!options->batch_tokens)
+        options->batch_tokens = fitting_batch_tokens(m, a, options->share);
+    d->advice =
+        xasprintf("lower --batch-tokens (it is %d; a longer record is a pass of its own) or "
+                  "free what others hold there",
+                  options->batch_tokens);
+    if (verbosity != VERBOSE)
+        return;
+    struct score_memory need = score_memory(m, a, *options);
+    size_t available, total;
+    d->memory(d, &available, &total);
+    inform("memory: %.3g GB of weights, %.3g GB of adapter; a pass of %d tokens %.3g GB, prefixes "
+           "they share %.3g GB, workspace %.3g GB; free for these %.3g of %.3g GB",
+           gb(need.weights), gb(need.adapter), options->batch_tokens, gb(need.pass),
+           gb(need.prefixes), gb((double)d->workspace), gb((double)available), gb((double)total));
+}
+
 static void report(const struct scorer *scorer, const struct model *m, double seconds)
 {
     struct score_counts n = scorer_counts(scorer);
@@ -179,7 +207,7 @@ int main(int argc, char **argv)
                                           {"digest", no_argument, NULL, DIGEST},
                                           COMMON_LONG};
     struct common_options common = {0};
-    struct score_options options = {.batch_tokens = 2048, .share = true};
+    struct score_options options = {.share = true}; /* batch_tokens 0: what fits */
     const char *folder = NULL, *adapter_folder = NULL, *head = NULL;
     bool merge = false, digest = false;
     struct device_request request = {.name = "auto", .compute = "auto"};
@@ -246,6 +274,8 @@ int main(int argc, char **argv)
     input = read_ahead_open(in, model->config);
 
     double began = now();
+    device->advice = "the weights do not fit: free what others hold there, take a larger GPU, or "
+                     "use --device cpu";
     model_load(model, device);
     model_set_classes(model, class_tokens, n_classes);
     if (adapter && !merge)
@@ -255,6 +285,8 @@ int main(int argc, char **argv)
            folder, model->config->architecture, 1e-9 * model_products(model),
            dtype_name(model_stored_type(model)), dtype_name(device->compute), device->description,
            now() - began);
+
+    plan_memory(model, merge ? NULL : adapter, &options);
 
     results.out = stream_create(common.output, common.compress,
                                 make_header(in, model, adapter, &results.head, argc, argv));

@@ -1,6 +1,12 @@
 /* lora-train: tokens and a teacher's predictions to a PEFT adapter folder. */
 #include "common/model/device.h"
+<<<<<<< HEAD
 #include "common/model/ranks.h"
+    == == ==
+    =
+#include "common/model/fit.h"
+        >>>>>>> 8ed4dd0(Plan memory before the work
+                        : passes on a GPU are as large as fits, and-v shows what is taken)
 #include "common/model/train.h"
 #include "common/stream/stream.h"
 #include "common/util/diag.h"
@@ -12,45 +18,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct program program = {
-    "lora-train",
-    "usage: lora-train --model DIR --teacher FILE -o ADAPTER [OPTION]... [FILE]...\n"
-    "\n"
-    "Reads tokens and trains a LoRA adapter of the model in the Hugging Face folder DIR to say\n"
-    "what the teacher's predictions say; writes it as the folder ADAPTER, which PEFT reads.\n"
-    "\n"
-    "  lora-train --model $M --teacher teacher.train.mp --loss dirichlet -o dirichlet.lora "
-    "train.mp\n"
-    "\n"
-    "      --loss NAME           softmax (default), dirichlet, or labels (needs no --teacher)\n"
-    "      --alpha0 MODE         of dirichlet: standard (default), fixed:A or learned\n"
-    "      --beta B              weight of learned's penalty (1)\n"
-    "      --alpha0-lr R         learning rate of learned's ln alpha0 (1e-3)\n"
-    "      --rank N, --alpha A   the adapter's rank (16) and scale: alpha / rank (32)\n"
-    "      --rslora              scale by alpha / sqrt(rank)\n"
-    "      --dropout P           of the adapter's input (0.05)\n"
-    "      --targets LIST        q,k,v,o,lm_head (default); also gate,up,down\n"
-    "      --lr R                AdamW's learning rate (1e-5)\n"
-    "      --weight-decay D      AdamW's (0.01)\n"
-    "      --batch N             examples of a pass (16)\n"
-    "      --accumulate N        passes of an optimizer step (1)\n"
-    "      --epochs N            (10)\n"
-    "      --schedule NAME       constant (default) or cosine, after --warmup N steps (0)\n"
-    "      --clip NORM           limit on the gradients' norm (none)\n"
-    "      --shuffle             a new order every epoch; stream order otherwise\n"
-    "      --seed N              of initial values, dropout and order (0)\n"
-    "      --checkpoint FILE     kept while training (ADAPTER.checkpoint)\n"
-    "      --checkpoint-every N  steps between checkpoints (100); 0: none\n"
-    "      --resume              go on where an interrupted run left its checkpoint\n"
-    "      --log FILE            step, loss and learning rate as TSV\n"
-    "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
-    "      --device NAME         auto (default), cpu, cuda or cuda:N\n"
-    "      --threads N           processor threads (all, or each rank's share of a host's)\n"
-    "      --mpi MODE            auto (default): train as one where mpirun started several; yes, "
-    "no\n"
-    "  -o ADAPTER                the folder to write\n"
-    "  -q, -v                    quiet; say what is done and how fast\n"
-    "      --help, --version\n"};
+                    static const struct program program = {
+            "lora-train",
+            "usage: lora-train --model DIR --teacher FILE -o ADAPTER [OPTION]... [FILE]...\n"
+            "\n"
+            "Reads tokens and trains a LoRA adapter of the model in the Hugging Face folder DIR to "
+            "say\n"
+            "what the teacher's predictions say; writes it as the folder ADAPTER, which PEFT "
+            "reads.\n"
+            "\n"
+            "  lora-train --model $M --teacher teacher.train.mp --loss dirichlet -o dirichlet.lora "
+            "train.mp\n"
+            "\n"
+            "      --loss NAME           softmax (default), dirichlet, or labels (needs no "
+            "--teacher)\n"
+            "      --alpha0 MODE         of dirichlet: standard (default), fixed:A or learned\n"
+            "      --beta B              weight of learned's penalty (1)\n"
+            "      --alpha0-lr R         learning rate of learned's ln alpha0 (1e-3)\n"
+            "      --rank N, --alpha A   the adapter's rank (16) and scale: alpha / rank (32)\n"
+            "      --rslora              scale by alpha / sqrt(rank)\n"
+            "      --dropout P           of the adapter's input (0.05)\n"
+            "      --targets LIST        q,k,v,o,lm_head (default); also gate,up,down\n"
+            "      --lr R                AdamW's learning rate (1e-5)\n"
+            "      --weight-decay D      AdamW's (0.01)\n"
+            "      --batch N             examples of a pass (16)\n"
+            "      --accumulate N        passes of an optimizer step (1)\n"
+            "      --epochs N            (10)\n"
+            "      --schedule NAME       constant (default) or cosine, after --warmup N steps (0)\n"
+            "      --clip NORM           limit on the gradients' norm (none)\n"
+            "      --shuffle             a new order every epoch; stream order otherwise\n"
+            "      --seed N              of initial values, dropout and order (0)\n"
+            "      --checkpoint FILE     kept while training (ADAPTER.checkpoint)\n"
+            "      --checkpoint-every N  steps between checkpoints (100); 0: none\n"
+            "      --resume              go on where an interrupted run left its checkpoint\n"
+            "      --log FILE            step, loss and learning rate as TSV\n"
+            "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
+            "      --device NAME         auto (default), cpu, cuda or cuda:N\n"
+            "      --threads N           processor threads (all, or each rank's share of a "
+            "host's)\n"
+            "      --mpi MODE            auto (default): train as one where mpirun started "
+            "several; "
+            "yes, "
+            "no\n"
+            "  -o ADAPTER                the folder to write\n"
+            "  -q, -v                    quiet; say what is done and how fast\n"
+            "      --help, --version\n"};
 
 static enum loss_kind option_loss(const char *value)
 {
@@ -109,6 +121,7 @@ static char *default_checkpoint(const char *folder)
     return xasprintf("%.*s.checkpoint", (int)n, folder);
 }
 
+<<<<<<< HEAD
 static struct training_set *read_set(char **files, int count, const char *teacher,
                                      const struct config *config, enum loss_kind loss)
 {
@@ -118,6 +131,27 @@ static struct training_set *read_set(char **files, int count, const char *teache
         closing_count(0, 0, 0);
     stream_close(in);
     return set;
+=======
+/* What is taken of the device's memory, and what to do when there is too little: the advice lives
+ * as long as the program. */
+static void plan_memory(const struct model *m, const struct trainer_settings *s,
+                        const struct training_set *set)
+{
+    struct device *d = m->device;
+    d->advice = xasprintf("lower --batch (it is %d) and raise --accumulate, shorten the longest "
+                          "texts, or free what others hold there",
+                          s->batch);
+    if (verbosity != VERBOSE)
+        return;
+    struct train_memory need = train_memory(m, s, set);
+    size_t available, total;
+    d->memory(d, &available, &total);
+    inform("memory: %.3g GB of weights; adapter, gradients and averages %.3g GB, a pass of the %d "
+           "longest texts at most %.3g GB, workspace %.3g GB; free for these %.3g of %.3g GB",
+           1e-9 * need.weights, 1e-9 * need.adapter, set->n < s->batch ? set->n : s->batch,
+           1e-9 * need.pass, 1e-9 * (double)d->workspace, 1e-9 * (double)available,
+           1e-9 * (double)total);
+>>>>>>> 8ed4dd0 (Plan memory before the work: passes on a GPU are as large as fits, and -v shows what is taken)
 }
 
 int main(int argc, char **argv)
@@ -318,9 +352,16 @@ int main(int argc, char **argv)
     request.stored = model_stored_type(model);
     request.cpu_compute = cpu_compute(model);
     struct device *device = device_open(&request);
+    device->advice = "the weights do not fit: free what others hold there, take a larger GPU, or "
+                     "use --device cpu";
     model_load(model, device);
     model_set_classes(model, set->class_tokens, set->n_classes);
+<<<<<<< HEAD
     train(model, set, &s, &files, ranks);
+=======
+    plan_memory(model, &s.step, set);
+    train(model, set, &s, &files);
+>>>>>>> 8ed4dd0 (Plan memory before the work: passes on a GPU are as large as fits, and -v shows what is taken)
 
     unsigned long n = (unsigned long)set->n;
     training_set_free(set);

@@ -177,28 +177,34 @@ void model_merge(struct model *m, const struct adapter *a)
     m->merged = a;
 }
 
-/* A matrix as stored, or a merged copy that lives as long as the model. */
-static const void *matrix_data(struct model *m, const struct tensor *t)
+/* A merged copy of the matrix, or NULL where nothing is merged into it. */
+static void *merged_matrix(const struct model *m, const struct tensor *t)
 {
     const struct lora *part = m->merged ? adapter_find(m->merged, t->name) : NULL;
     if (!part)
-        return t->data;
+        return NULL;
     size_t width = (size_t)part->in;
     char *copy = xaligned(t->bytes);
 #pragma omp parallel for
     for (int row = 0; row < part->out; row++)
         lora_merge_row(part, row, t->dtype, t->data,
                        copy + (size_t)row * width * dtype_size(t->dtype));
-    m->copies = xreallocarray(m->copies, m->n_copies + 1, sizeof *m->copies);
-    m->copies[m->n_copies++] = copy;
     return copy;
 }
 
+/* Of what the device copies no second copy stays on the host. */
 static void load_matrix(struct model *m, const struct tensor *t, struct weight **to)
 {
-    *to = m->device->weight_create(m->device, matrix_data(m, t), t->dtype, (int)t->shape[0],
+    void *merged = merged_matrix(m, t);
+    *to = m->device->weight_create(m->device, merged ? merged : t->data, t->dtype, (int)t->shape[0],
                                    (int)t->shape[1]);
     safetensors_forget(t);
+    if (merged && !m->device->copies) {
+        m->copies = xreallocarray(m->copies, m->n_copies + 1, sizeof *m->copies);
+        m->copies[m->n_copies++] = merged;
+    } else {
+        free(merged);
+    }
 }
 
 static void load_vector(struct model *m, const struct tensor *t, float **to)
@@ -217,6 +223,7 @@ void model_load(struct model *m, struct device *device)
     m->device = device;
     const struct tensor *embedding = embedding_tensor(m);
     m->embedding = device->import(device, embedding->data, embedding->bytes);
+    safetensors_forget(embedding);
     m->embedding_type = embedding->dtype;
     m->layers = xcalloc((size_t)m->config->layers, sizeof *m->layers);
     for (int i = 0; i < m->config->layers; i++)
