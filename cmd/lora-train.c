@@ -1,12 +1,7 @@
 /* lora-train: tokens and a teacher's predictions to a PEFT adapter folder. */
 #include "common/model/device.h"
-<<<<<<< HEAD
-#include "common/model/ranks.h"
-    == == ==
-    =
 #include "common/model/fit.h"
-        >>>>>>> 8ed4dd0(Plan memory before the work
-                        : passes on a GPU are as large as fits, and-v shows what is taken)
+#include "common/model/ranks.h"
 #include "common/model/train.h"
 #include "common/stream/stream.h"
 #include "common/util/diag.h"
@@ -18,51 +13,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-                    static const struct program program = {
-            "lora-train",
-            "usage: lora-train --model DIR --teacher FILE -o ADAPTER [OPTION]... [FILE]...\n"
-            "\n"
-            "Reads tokens and trains a LoRA adapter of the model in the Hugging Face folder DIR to "
-            "say\n"
-            "what the teacher's predictions say; writes it as the folder ADAPTER, which PEFT "
-            "reads.\n"
-            "\n"
-            "  lora-train --model $M --teacher teacher.train.mp --loss dirichlet -o dirichlet.lora "
-            "train.mp\n"
-            "\n"
-            "      --loss NAME           softmax (default), dirichlet, or labels (needs no "
-            "--teacher)\n"
-            "      --alpha0 MODE         of dirichlet: standard (default), fixed:A or learned\n"
-            "      --beta B              weight of learned's penalty (1)\n"
-            "      --alpha0-lr R         learning rate of learned's ln alpha0 (1e-3)\n"
-            "      --rank N, --alpha A   the adapter's rank (16) and scale: alpha / rank (32)\n"
-            "      --rslora              scale by alpha / sqrt(rank)\n"
-            "      --dropout P           of the adapter's input (0.05)\n"
-            "      --targets LIST        q,k,v,o,lm_head (default); also gate,up,down\n"
-            "      --lr R                AdamW's learning rate (1e-5)\n"
-            "      --weight-decay D      AdamW's (0.01)\n"
-            "      --batch N             examples of a pass (16)\n"
-            "      --accumulate N        passes of an optimizer step (1)\n"
-            "      --epochs N            (10)\n"
-            "      --schedule NAME       constant (default) or cosine, after --warmup N steps (0)\n"
-            "      --clip NORM           limit on the gradients' norm (none)\n"
-            "      --shuffle             a new order every epoch; stream order otherwise\n"
-            "      --seed N              of initial values, dropout and order (0)\n"
-            "      --checkpoint FILE     kept while training (ADAPTER.checkpoint)\n"
-            "      --checkpoint-every N  steps between checkpoints (100); 0: none\n"
-            "      --resume              go on where an interrupted run left its checkpoint\n"
-            "      --log FILE            step, loss and learning rate as TSV\n"
-            "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
-            "      --device NAME         auto (default), cpu, cuda or cuda:N\n"
-            "      --threads N           processor threads (all, or each rank's share of a "
-            "host's)\n"
-            "      --mpi MODE            auto (default): train as one where mpirun started "
-            "several; "
-            "yes, "
-            "no\n"
-            "  -o ADAPTER                the folder to write\n"
-            "  -q, -v                    quiet; say what is done and how fast\n"
-            "      --help, --version\n"};
+static const struct program program = {
+    "lora-train",
+    "usage: lora-train --model DIR --teacher FILE -o ADAPTER [OPTION]... [FILE]...\n"
+    "\n"
+    "Reads tokens and trains a LoRA adapter of the model in the Hugging Face folder DIR to say\n"
+    "what the teacher's predictions say; writes it as the folder ADAPTER, which PEFT reads.\n"
+    "\n"
+    "  lora-train --model $M --teacher teacher.train.mp --loss dirichlet -o dirichlet.lora "
+    "train.mp\n"
+    "\n"
+    "      --loss NAME           softmax (default), dirichlet, or labels (needs no --teacher)\n"
+    "      --alpha0 MODE         of dirichlet: standard (default), fixed:A or learned\n"
+    "      --beta B              weight of learned's penalty (1)\n"
+    "      --alpha0-lr R         learning rate of learned's ln alpha0 (1e-3)\n"
+    "      --rank N, --alpha A   the adapter's rank (16) and scale: alpha / rank (32)\n"
+    "      --rslora              scale by alpha / sqrt(rank)\n"
+    "      --dropout P           of the adapter's input (0.05)\n"
+    "      --targets LIST        q,k,v,o,lm_head (default); also gate,up,down\n"
+    "      --lr R                AdamW's learning rate (1e-5)\n"
+    "      --weight-decay D      AdamW's (0.01)\n"
+    "      --batch N             examples of a pass (16)\n"
+    "      --accumulate N        passes of an optimizer step (1)\n"
+    "      --epochs N            (10)\n"
+    "      --schedule NAME       constant (default) or cosine, after --warmup N steps (0)\n"
+    "      --clip NORM           limit on the gradients' norm (none)\n"
+    "      --shuffle             a new order every epoch; stream order otherwise\n"
+    "      --seed N              of initial values, dropout and order (0)\n"
+    "      --checkpoint FILE     kept while training (ADAPTER.checkpoint)\n"
+    "      --checkpoint-every N  steps between checkpoints (100); 0: none\n"
+    "      --resume              go on where an interrupted run left its checkpoint\n"
+    "      --log FILE            step, loss and learning rate as TSV\n"
+    "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
+    "      --device NAME         auto (default), cpu, cuda or cuda:N\n"
+    "      --threads N           processor threads (all, or each rank's share of a host's)\n"
+    "      --mpi MODE            auto (default): train as one where mpirun started several; yes, "
+    "no\n"
+    "  -o ADAPTER                the folder to write\n"
+    "  -q, -v                    quiet; say what is done and how fast\n"
+    "      --help, --version\n"};
 
 static enum loss_kind option_loss(const char *value)
 {
@@ -121,7 +110,6 @@ static char *default_checkpoint(const char *folder)
     return xasprintf("%.*s.checkpoint", (int)n, folder);
 }
 
-<<<<<<< HEAD
 static struct training_set *read_set(char **files, int count, const char *teacher,
                                      const struct config *config, enum loss_kind loss)
 {
@@ -131,7 +119,8 @@ static struct training_set *read_set(char **files, int count, const char *teache
         closing_count(0, 0, 0);
     stream_close(in);
     return set;
-=======
+}
+
 /* What is taken of the device's memory, and what to do when there is too little: the advice lives
  * as long as the program. */
 static void plan_memory(const struct model *m, const struct trainer_settings *s,
@@ -151,7 +140,6 @@ static void plan_memory(const struct model *m, const struct trainer_settings *s,
            1e-9 * need.weights, 1e-9 * need.adapter, set->n < s->batch ? set->n : s->batch,
            1e-9 * need.pass, 1e-9 * (double)d->workspace, 1e-9 * (double)available,
            1e-9 * (double)total);
->>>>>>> 8ed4dd0 (Plan memory before the work: passes on a GPU are as large as fits, and -v shows what is taken)
 }
 
 int main(int argc, char **argv)
@@ -356,12 +344,8 @@ int main(int argc, char **argv)
                      "use --device cpu";
     model_load(model, device);
     model_set_classes(model, set->class_tokens, set->n_classes);
-<<<<<<< HEAD
-    train(model, set, &s, &files, ranks);
-=======
     plan_memory(model, &s.step, set);
-    train(model, set, &s, &files);
->>>>>>> 8ed4dd0 (Plan memory before the work: passes on a GPU are as large as fits, and -v shows what is taken)
+    train(model, set, &s, &files, ranks);
 
     unsigned long n = (unsigned long)set->n;
     training_set_free(set);

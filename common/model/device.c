@@ -19,27 +19,6 @@ struct plugin {
     int (*count)(void);
 };
 
-<<<<<<< HEAD
-=======
-static const char *given_path(void)
-{
-    const char *given = getenv("DUQ_CUDA_PLUGIN");
-    return given && *given ? given : NULL;
-}
-
-static char *plugin_path(void)
-{
-    if (given_path())
-        return xstrdup(given_path());
-    char program[4096];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    int folder = n < 0 ? 0 : (int)n;
-    while (folder > 0 && program[folder - 1] != '/')
-        folder--;
-    return xasprintf("%.*s../lib/duq/duq-cuda.so", folder, program);
-}
-
->>>>>>> 8ed4dd0 (Plan memory before the work: passes on a GPU are as large as fits, and -v shows what is taken)
 /* Fills in *p, or says why there is none: the caller frees that. The plugin is never closed. */
 static char *plugin_open(struct plugin *p, const char *path)
 {
@@ -60,13 +39,14 @@ static char *plugin_open(struct plugin *p, const char *path)
     return NULL;
 }
 
-/* Opening the plugin takes a tenth of a second and 200 MB for cuBLAS, in vain without a driver. */
-static bool driver_installed(void)
+/* Opening the plugin takes a tenth of a second and 200 MB for cuBLAS, in vain without a driver. A
+ * plugin that was named may do without (tests/cudasim). */
+static bool worth_opening(void)
 {
-    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    void *driver = getenv("DUQ_CUDA_PLUGIN") ? NULL : dlopen("libcuda.so.1", RTLD_LAZY);
     if (driver)
         dlclose(driver);
-    return driver != NULL;
+    return driver || getenv("DUQ_CUDA_PLUGIN");
 }
 
 /* ---- the request ---- */
@@ -103,15 +83,10 @@ struct device *device_open(const struct device_request *r)
         return cpu_device_open(cpu, r->threads);
     bool automatic = !strcmp(r->name, "auto");
     struct plugin plugin = {0};
-<<<<<<< HEAD
-    char *path = plugin_path("DUQ_CUDA_PLUGIN", "duq-cuda.so"),
-         *obstacle = plugin_open(&plugin, path);
-=======
-    char *path = plugin_path();
-    char *obstacle = automatic && !given_path() && !driver_installed()
+    char *path = plugin_path("DUQ_CUDA_PLUGIN", "duq-cuda.so");
+    char *obstacle = automatic && !worth_opening()
                          ? xstrdup("no NVIDIA driver (libcuda.so.1) is installed")
                          : plugin_open(&plugin, path);
->>>>>>> 8ed4dd0 (Plan memory before the work: passes on a GPU are as large as fits, and -v shows what is taken)
     free(path);
     if (obstacle && !automatic)
         die(EX_UNAVAILABLE, "--device %s: %s; or use --device cpu", r->name, obstacle);

@@ -2,6 +2,7 @@
  * heads and 2 key heads of 8, MLP width 48, and against what scoring and training then hold. */
 #include "common/model/count_device.h"
 #include "common/model/fit.h"
+#include "common/model/ranks.h"
 #include "common/util/mem.h"
 
 #include <setjmp.h>
@@ -162,7 +163,8 @@ static void training_holds_no_more_than_was_planned(void **state)
     struct model *m = open_model(1e12);
     struct train_memory need = train_memory(m, &settings, &set);
     struct adapter *a = adapter_create(m->config, &settings.adapter, 0);
-    struct trainer *t = trainer_open(m, a, classes, &settings);
+    struct ranks *ranks = ranks_open(RANKS_ALONE);
+    struct trainer *t = trainer_open(m, a, classes, &settings, ranks);
     assert_true(need.weights == weights);
     assert_true(need.adapter == count_device_held(m->device) - weights);
     /* A, B, gradients and two averages: of q in two layers, of lm_head's class rows. */
@@ -176,6 +178,7 @@ static void training_holds_no_more_than_was_planned(void **state)
     double held = count_device_peak(m->device) - need.weights - need.adapter;
     assert_true(held <= need.pass && held > need.pass / 3);
     trainer_close(t);
+    ranks->close(ranks);
     adapter_free(a);
     close_model(m);
     free(set.targets);
