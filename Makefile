@@ -124,7 +124,7 @@ gpu-plan: all
 	done
 
 # On a machine with a GPU; elsewhere it says so (status 69).
-gpu-check: all
+gpu-check: all $(filter $(BUILD)/tests/test_cuda_%,$(C_TESTS))
 	@BUILD='$(BUILD)' tests/gpu/check.sh
 
 check-oracle: all
