@@ -22,14 +22,15 @@ struct trainer {
     /* On the device. */
     struct lora_arrays arrays;
     float *m, *v; /* [arrays.n], AdamW's */
-    /* [1 + 2 * a step's examples]: the gradients' squares, then each pass's losses and their
-     * derivatives by ln a0, as the loss leaves them */
+    /* [1 + 2 * a step's examples]: the gradients' squares, then of each pass the losses of this
+     * rank's rows and their derivatives by ln a0, as the loss leaves them */
     double *results;
     double *targets, *work; /* [batch, n_classes], [2, batch, n_classes] */
 
     double *host_results, *host_targets;
-    int *rows;      /* [accumulate]: of each pass, those that are this rank's */
-    int *position;  /* [a step's examples]: where a pass's rows belong in the step's order */
+    int own;        /* rows of this rank in the step's passes so far */
+    int *rows;      /* [accumulate]: those of each */
+    int *position;  /* [own]: where they belong in the step's order */
     double *losses; /* [2, the step's examples], in its order: and their derivatives by ln a0 */
     float *host_gradients; /* [arrays.n], where there are several ranks */
 
@@ -134,7 +135,7 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
     if (pass.n == 0)
         return;
     for (int row = 0; row < pass.n; row++) {
-        t->position[first + row] = first + pass.order[row];
+        t->position[t->own + row] = first + pass.order[row];
         size_t example = (size_t)s->examples[first + pass.order[row]];
         memcpy(t->host_targets + (size_t)row * classes, s->set->targets + example * classes,
                classes * sizeof *t->host_targets);
@@ -148,8 +149,9 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
                                     .logits = pass.logits,
                                     .targets = t->targets,
                                     .d_logits = pass.logits,
-                                    .values = t->results + 1 + 2 * first,
+                                    .values = t->results + 1 + 2 * t->own,
                                     .work = t->work});
+    t->own += pass.n;
     backward_gradients(t->backward);
 }
 
@@ -169,12 +171,12 @@ static void share_gradients(struct trainer *t)
 static void share_results(struct trainer *t, int n)
 {
     memset(t->losses, 0, 2 * (size_t)n * sizeof *t->losses);
-    for (int first = 0; first < n; first += t->settings->batch) {
-        int rows = t->rows[first / t->settings->batch];
-        const double *values = t->host_results + 1 + 2 * first;
+    const double *values = t->host_results + 1;
+    for (int pass = 0, before = 0; before < t->own; before += t->rows[pass++]) {
+        int rows = t->rows[pass];
         for (int row = 0; row < rows; row++) {
-            t->losses[t->position[first + row]] = values[row];
-            t->losses[n + t->position[first + row]] = values[rows + row];
+            t->losses[t->position[before + row]] = values[2 * before + row];
+            t->losses[n + t->position[before + row]] = values[2 * before + rows + row];
         }
     }
     t->ranks->collect(t->ranks, t->losses, 2 * (size_t)n);
@@ -192,14 +194,15 @@ struct step_result trainer_step(struct trainer *t, const struct step *s)
 {
     const struct trainer_settings *set = t->settings;
     struct device *d = t->device;
-    size_t n = t->arrays.n, results = 1 + 2 * (size_t)s->n;
+    size_t n = t->arrays.n;
+    t->own = 0;
     d->clear(d, t->arrays.gradients, n * sizeof(float));
     for (int first = 0; first < s->n; first += set->batch)
         run_pass(t, s, first, s->n - first < set->batch ? s->n - first : set->batch);
     share_gradients(t);
     d->clear(d, t->results, sizeof *t->results);
     d->add_squares(d, t->arrays.gradients, n, t->results);
-    d->download(d, t->host_results, t->results, results * sizeof *t->results);
+    d->download(d, t->host_results, t->results, (1 + 2 * (size_t)t->own) * sizeof *t->results);
     share_results(t, s->n);
 
     struct step_result result = {.bad_example = -1};

@@ -3,28 +3,19 @@
 
 setup() {
     load curves
-    command -v mpirun >/dev/null || skip "mpirun is not installed"
-    [ -e "${BUILD:?}/lib/duq/duq-mpi.so" ] || skip "the MPI plugin was not built: there is no mpicc"
+    load adapters
+    load mpi
+    reason=$(mpi_reason)
+    [ -z "$reason" ] || skip "$reason"
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     export OMP_NUM_THREADS=1
-    # Several processes on few processors, as root too; loopback and shared memory alone.
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-    export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
-    export OMPI_MCA_plm=isolated OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_btl=self,vader
-    export OMPI_MCA_btl_vader_single_copy_mechanism=none
-    # MPI keeps what it allocates; of no interest to the leak checker.
-    export ASAN_OPTIONS=detect_leaks=0
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 
 # Ends what a failed test left running.
 teardown() {
     [ -z "${started-}" ] || kill "$started" 2>/dev/null || true
-}
-
-together() { # RANKS COMMAND...    bounded, so that a hang is a failure
-    timeout 120 mpirun -n "$@"
 }
 
 teach=(lora-train --rank 4 --alpha 8 --lr 1e-3)
@@ -37,24 +28,6 @@ train_together() { # RANKS OPTION...
     local ranks=$1
     shift
     together "$ranks" "${teach[@]}" --model "$model" --teacher "$data/teacher.mp" "$@" "$data/tokens.mp"
-}
-
-# The values of an adapter, one a line.
-values() { # ADAPTER
-    local file=$1/adapter_model.safetensors
-    tail -c +$((9 + $(od -An -tu8 -N8 "$file"))) "$file" | od -An -v -w4 -tfF
-}
-
-# The largest difference between two adapters' values.
-distance() { # ADAPTER ADAPTER
-    paste <(values "$1") <(values "$2") | awk '
-        NF != 2 { bad = 1; exit }
-        { d = $1 - $2; d = d < 0 ? -d : d; if (d > worst) worst = d; n++ }
-        END { print bad || n < 1000 ? "not-alike" : worst + 0 }'
-}
-
-below() { # NUMBER LIMIT
-    awk -v a="$1" -v b="$2" 'BEGIN { exit !(a ~ /^[0-9.e+-]+$/ && a + 0 <= b) }'
 }
 
 same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses within one in a million
