@@ -46,8 +46,9 @@ static __device__ inline float exponentiate(float *row, const struct columns *c,
 
 /* A block has ROWS_PER_BLOCK rows of strip blockIdx.x, a warp each. */
 template <typename T>
-static __global__ void softmax_rows(const struct strip *strips, float *scores, int heads, int group,
-                                    int window, float scale, float *sums, float *lse)
+static __global__ void softmax_rows(const struct strip *strips, float *prefix_scores,
+                                    float *own_scores, int heads, int group, int window,
+                                    float scale, float *sums, float *lse)
 {
     const struct strip *s = &strips[blockIdx.x];
     int row = (int)(blockIdx.y * ROWS_PER_BLOCK + threadIdx.x / WARP);
@@ -56,7 +57,7 @@ static __global__ void softmax_rows(const struct strip *strips, float *scores, i
     struct score_row r = find_row(s, row, group, window);
     if (!r.query)
         return; /* it yields nothing that is read */
-    float *prefix = scores + r.prefix.at, *own = scores + r.own.at;
+    float *prefix = prefix_scores + r.prefix.at, *own = own_scores + r.own.at;
     float most = largest(own, &r.own, largest(prefix, &r.prefix, -INFINITY));
     most = warp_max(most);
     float sum = exponentiate<T>(prefix, &r.prefix, scale, most);
@@ -78,11 +79,15 @@ template <typename T> static void attend(struct device *d, const struct attentio
     struct operands<T> o = attention_begin<T>(d, p, a, false);
     for (const chunk &c : p->chunks) {
         attention_pack(d, p, &c, a->q, o.q.all);
-        attention_scores(d, p, &c, &o.q, &o.k, &o.scores);
-        LAUNCH(d, softmax_rows<T>, grid_of_rows(p, &c), ROWS_PER_BLOCK * WARP, 0,
-               p->device_strips + c.first_strip, o.scores.all, p->heads, p->heads / p->kv_heads,
-               p->window, a->scale, o.sums, a->lse);
-        attention_results(d, p, &c, &o, &o.scores, &o.v);
+        own_scores(d, p, &c, &o.q, &o.k, &o.own_scores);
+        for (const sweep *r = &p->sweeps[c.first_sweep], *end = r + c.sweeps; r < end; r++) {
+            prefix_scores(d, p, &c, r, o.q.all, o.k.all, o.prefix_scores);
+            LAUNCH(d, softmax_rows<T>, grid_of_rows(p, r), ROWS_PER_BLOCK * WARP, 0,
+                   p->device_strips + r->first_strip, o.prefix_scores, o.own_scores.all, p->heads,
+                   p->heads / p->kv_heads, p->window, a->scale, o.sums, a->lse);
+            prefix_results(d, p, &c, r, o.prefix_scores, o.v.all, o.prefix_results);
+        }
+        own_results(d, p, &c, &o.own_scores, &o.v, &o.own_results);
         attention_merge(d, p, &c, o.prefix_results, o.own_results.all, o.sums,
                         static_cast<T *>(a->out));
     }

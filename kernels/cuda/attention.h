@@ -15,8 +15,10 @@
  * the whole row, the log-sum-exp of the parts is merged before values are weighted, and what is
  * left is to add the two weighted sums and to divide by the sum.
  *
- * Strips are taken a chunk at a time, so that scores and results have a bound
- * (cuda_attention_limit()). A row is never divided, however long. */
+ * What is held has a bound (cuda_attention_limit()). A chunk of strips has its own scores and its
+ * results at once. It goes through its prefixes' scores in sweeps, which are a few MB so that they
+ * are made, turned into weights and used within the chip's cache, where the memory's bandwidth
+ * would be the limit otherwise: 12 bytes for each score. A row is never divided, however long. */
 #ifndef DUQ_CUDA_ATTENTION_H
 #define DUQ_CUDA_ATTENTION_H
 
@@ -52,6 +54,12 @@ struct run {
     size_t scores;     /* floats before its scores */
 };
 
+struct sweep {
+    int first_strip, strips, first_run, runs;
+    int most_padded;
+    size_t scores; /* floats */
+};
+
 struct bucket {
     int first, strips; /* of the plan's order */
     int padded, columns;
@@ -60,28 +68,27 @@ struct bucket {
 struct chunk {
     int first_strip, strips;
     int first_token, tokens; /* of the plan's query_rows */
-    int first_run, runs;
-    int first_bucket, buckets;
-    int most_padded;
-    size_t prefix_scores, own_scores, own_results; /* floats */
+    int first_sweep, sweeps, first_bucket, buckets;
+    size_t scores, results; /* floats, of own parts */
 };
 
 /* It depends on spans and shapes alone: the layers of a pass share one. */
 struct attention_plan {
     std::vector<attention_span> spans;
     int heads, kv_heads, head_dim, window;
-    size_t limit; /* bytes of a chunk */
+    size_t chunk_bytes, sweep_bytes; /* limits */
 
     int dim; /* head_dim rounded up to 8, which tensor cores need; the rest are zeros */
     std::vector<strip> strips;
     std::vector<chunk> chunks;
-    std::vector<run> runs;
     std::vector<bucket> buckets;
+    std::vector<sweep> sweeps;
+    std::vector<run> runs;
     std::vector<int> order;      /* strips by chunk and bucket */
     std::vector<int> query_rows; /* of packed queries: rows of q */
     std::vector<int> key_rows;   /* of packed keys: rows of k, ~rows of prefix_k, or NO_ROW */
     int own_rows;                /* packed keys before those of prefixes */
-    size_t most_tokens, most_scores, most_own_results; /* of any chunk */
+    size_t most_tokens, most_own_scores, most_own_results, most_prefix_scores; /* at once */
 
     /* On the device. */
     struct strip *device_strips;
@@ -102,17 +109,19 @@ template <typename T> struct operand {
     void **each;
 };
 
-/* Of a chunk: q, d_out, prefix_results [kv_heads][tokens, group][dim], and scores and results as
- * struct strip says. Of all keys: k, v, dk, dv [key_rows][kv_heads][dim]. Weights (probabilities
- * and gradients by scores) have type T and take the places of the scores they are made from. */
+/* Of a chunk: q, d_out, prefix_results [kv_heads][tokens, group][dim], own results and scores, and
+ * of a sweep: prefix scores, as struct strip says. Of all keys: k, v, dk, dv
+ * [key_rows][kv_heads][dim]. Weights (probabilities and gradients by scores) have type T and take
+ * the places of the scores they are made from. */
 template <typename T> struct operands {
     struct operand<T> q, k, v;
-    struct operand<float> scores, own_results;
-    float *prefix_results;
+    struct operand<float> own_scores, own_results;
+    float *prefix_scores, *prefix_results;
     float *sums; /* [tokens, heads] of a chunk: by what its results are divided */
     /* Of the backward pass, else NULL. */
     struct operand<T> d_out;
-    struct operand<float> d_scores, dk, dv;
+    struct operand<float> d_own_scores, dk, dv;
+    float *d_prefix_scores;
 
     void *memory; /* all of it: for cuda_release() */
 };
@@ -127,25 +136,35 @@ template <typename T>
 void attention_pack(struct device *, const struct attention_plan *, const struct chunk *,
                     const float *from, T *to);
 
-/* ---- products of a chunk ---- */
+/* ---- products: of a chunk over own keys, of a sweep over prefixes ---- */
 
 /* scores = queries keys^T */
 template <typename T>
-void attention_scores(struct device *, const struct attention_plan *, const struct chunk *,
-                      const struct operand<T> *queries, const struct operand<T> *keys,
-                      const struct operand<float> *scores);
+void own_scores(struct device *, const struct attention_plan *, const struct chunk *,
+                const struct operand<T> *queries, const struct operand<T> *keys,
+                const struct operand<float> *scores);
+template <typename T>
+void prefix_scores(struct device *, const struct attention_plan *, const struct chunk *,
+                   const struct sweep *, const T *queries, const T *keys, float *scores);
 
 /* results = weights keys */
 template <typename T>
-void attention_results(struct device *, const struct attention_plan *, const struct chunk *,
-                       const struct operands<T> *, const struct operand<float> *weights,
-                       const struct operand<T> *keys);
+void own_results(struct device *, const struct attention_plan *, const struct chunk *,
+                 const struct operand<float> *weights, const struct operand<T> *keys,
+                 const struct operand<float> *results);
+template <typename T>
+void prefix_results(struct device *, const struct attention_plan *, const struct chunk *,
+                    const struct sweep *, const float *weights, const T *keys, float *results);
 
 /* d_keys += weights^T queries */
 template <typename T>
-void attention_key_gradients(struct device *, const struct attention_plan *, const struct chunk *,
-                             const struct operand<float> *weights, const struct operand<T> *queries,
-                             const struct operand<float> *d_keys);
+void own_key_gradients(struct device *, const struct attention_plan *, const struct chunk *,
+                       const struct operand<float> *weights, const struct operand<T> *queries,
+                       const struct operand<float> *d_keys);
+template <typename T>
+void prefix_key_gradients(struct device *, const struct attention_plan *, const struct chunk *,
+                          const struct sweep *, const float *weights, const T *queries,
+                          float *d_keys);
 
 /* to[., heads * head_dim] = (prefix_results + own_results) / sums; sums NULL: 1. */
 template <typename To>
@@ -157,10 +176,10 @@ void attention_merge(struct device *, const struct attention_plan *, const struc
 
 enum { ROWS_PER_BLOCK = 8 };
 
-static inline dim3 grid_of_rows(const struct attention_plan *p, const struct chunk *c)
+static inline dim3 grid_of_rows(const struct attention_plan *p, const struct sweep *r)
 {
-    return dim3((unsigned)c->strips,
-                (unsigned)div_up((size_t)c->most_padded * (size_t)p->heads, ROWS_PER_BLOCK));
+    return dim3((unsigned)r->strips,
+                (unsigned)div_up((size_t)r->most_padded * (size_t)p->heads, ROWS_PER_BLOCK));
 }
 
 /* The first position that the query at `position` sees. */
@@ -171,7 +190,7 @@ EVERYWHERE int first_seen(int position, int window)
 
 /* A row of scores, of which columns begin .. end - 1 are seen. */
 struct columns {
-    size_t at; /* floats before it */
+    size_t at; /* floats before it, of own or of prefix scores */
     int n, begin, end;
 };
 

@@ -60,24 +60,27 @@ static __device__ inline void make_gradients(float *scores, float *d_scores,
     }
 }
 
+struct score_matrices {
+    float *prefix, *d_prefix, *own, *d_own;
+};
+
 /* A block has ROWS_PER_BLOCK rows of strip blockIdx.x, a warp each. */
 template <typename T>
-static __global__ void gradient_rows(const struct strip *strips, float *scores, float *d_scores,
-                                     int heads, int group, int window, float scale,
-                                     const float *lse)
+static __global__ void gradient_rows(const struct strip *strips, struct score_matrices m, int heads,
+                                     int group, int window, float scale, const float *lse)
 {
     const struct strip *s = &strips[blockIdx.x];
     int row = (int)(blockIdx.y * ROWS_PER_BLOCK + threadIdx.x / WARP);
     if (row >= s->padded * heads)
         return;
     struct score_row r = find_row(s, row, group, window);
-    float *own = scores + r.own.at, *d_own = d_scores + r.own.at;
+    float *own = m.own + r.own.at, *d_own = m.d_own + r.own.at;
     if (!r.query) { /* adds nothing to keys' gradients */
         r.own.begin = r.own.end = 0;
         make_gradients<T>(own, d_own, &r.own, 0, 0, 0);
         return;
     }
-    float *prefix = scores + r.prefix.at, *d_prefix = d_scores + r.prefix.at;
+    float *prefix = m.prefix + r.prefix.at, *d_prefix = m.d_prefix + r.prefix.at;
     float row_lse = lse[(size_t)(s->query_row + r.token) * (size_t)heads + (size_t)r.head];
     float along = sum_along(prefix, d_prefix, &r.prefix, scale, row_lse);
     along += sum_along(own, d_own, &r.own, scale, row_lse);
@@ -141,18 +144,27 @@ static void attend_backward(struct device *d, const struct attention_backward *b
     size_t bytes = keys * (size_t)p->kv_heads * (size_t)p->dim * sizeof(float);
     CUDA(cudaMemsetAsync(o.dk.all, 0, bytes, cuda_of(d)->stream));
     CUDA(cudaMemsetAsync(o.dv.all, 0, bytes, cuda_of(d)->stream));
+    struct score_matrices m = {o.prefix_scores, o.d_prefix_scores, o.own_scores.all,
+                               o.d_own_scores.all};
     for (const chunk &c : p->chunks) {
         attention_pack(d, p, &c, a->q, o.q.all);
         attention_pack(d, p, &c, b->d_out, o.d_out.all);
-        attention_scores(d, p, &c, &o.q, &o.k, &o.scores);
-        attention_scores(d, p, &c, &o.d_out, &o.v, &o.d_scores);
-        LAUNCH(d, gradient_rows<T>, grid_of_rows(p, &c), ROWS_PER_BLOCK * WARP, 0,
-               p->device_strips + c.first_strip, o.scores.all, o.d_scores.all, p->heads,
-               p->heads / p->kv_heads, p->window, a->scale, a->lse);
-        attention_results(d, p, &c, &o, &o.d_scores, &o.k);
+        own_scores(d, p, &c, &o.q, &o.k, &o.own_scores);
+        own_scores(d, p, &c, &o.d_out, &o.v, &o.d_own_scores);
+        for (const sweep *r = &p->sweeps[c.first_sweep], *end = r + c.sweeps; r < end; r++) {
+            prefix_scores(d, p, &c, r, o.q.all, o.k.all, m.prefix);
+            prefix_scores(d, p, &c, r, o.d_out.all, o.v.all, m.d_prefix);
+            LAUNCH(d, gradient_rows<T>, grid_of_rows(p, r), ROWS_PER_BLOCK * WARP, 0,
+                   p->device_strips + r->first_strip, m, p->heads, p->heads / p->kv_heads,
+                   p->window, a->scale, a->lse);
+            prefix_results(d, p, &c, r, m.d_prefix, o.k.all, o.prefix_results);
+            prefix_key_gradients(d, p, &c, r, m.d_prefix, o.q.all, o.dk.all);
+            prefix_key_gradients(d, p, &c, r, m.prefix, o.d_out.all, o.dv.all);
+        }
+        own_results(d, p, &c, &o.d_own_scores, &o.k, &o.own_results);
+        own_key_gradients(d, p, &c, &o.d_own_scores, &o.q, &o.dk);
+        own_key_gradients(d, p, &c, &o.own_scores, &o.d_out, &o.dv);
         attention_merge(d, p, &c, o.prefix_results, o.own_results.all, nullptr, b->dq);
-        attention_key_gradients(d, p, &c, &o.d_scores, &o.q, &o.dk);
-        attention_key_gradients(d, p, &c, &o.scores, &o.d_out, &o.dv);
     }
     unpack(d, p, o.dk.all, o.dv.all, 0, own, false, b->dk, b->dv);
     unpack(d, p, o.dk.all, o.dv.all, own, keys - own - PREFIX_STEP, true, b->d_prefix_k,

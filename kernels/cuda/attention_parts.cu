@@ -113,8 +113,8 @@ static __global__ void point_at_problems(struct operands<T> o, const struct stri
     point(&o.v, i, key);
     point(&o.dk, i, key);
     point(&o.dv, i, key);
-    point(&o.scores, i, scores);
-    point(&o.d_scores, i, scores);
+    point(&o.own_scores, i, scores);
+    point(&o.d_own_scores, i, scores);
     point(&o.own_results, i, s.own_results + rows * width);
 }
 
@@ -148,13 +148,15 @@ static struct operands<T> lay_out(const struct attention_plan *p, bool backward,
     o.q = carve_operand<T>(c, queries, problems);
     o.k = carve_operand<T>(c, keys, problems);
     o.v = carve_operand<T>(c, keys, problems);
-    o.scores = carve_operand<float>(c, p->most_scores, problems);
+    o.own_scores = carve_operand<float>(c, p->most_own_scores, problems);
     o.own_results = carve_operand<float>(c, p->most_own_results, problems);
+    o.prefix_scores = carve<float>(c, p->most_prefix_scores);
     o.prefix_results = carve<float>(c, queries);
     o.sums = carve<float>(c, p->most_tokens *(size_t)p->heads);
     if (backward) {
         o.d_out = carve_operand<T>(c, queries, problems);
-        o.d_scores = carve_operand<float>(c, p->most_scores, problems);
+        o.d_own_scores = carve_operand<float>(c, p->most_own_scores, problems);
+        o.d_prefix_scores = carve<float>(c, p->most_prefix_scores);
         o.dk = carve_operand<float>(c, keys, problems);
         o.dv = carve_operand<float>(c, keys, problems);
     }
@@ -237,10 +239,22 @@ template <typename T> static int weight_step(int columns)
     return columns * (int)(sizeof(float) / sizeof(T));
 }
 
+/* From one packed key to the next. */
+static int key_step(const struct attention_plan *p)
+{
+    return p->kv_heads * p->dim;
+}
+
+/* Of one problem of a bucket. */
+static int rows_of(const struct attention_plan *p, const struct bucket *b)
+{
+    return b->padded * (p->heads / p->kv_heads);
+}
+
 /* Where a run's operands lie. */
 struct run_places {
     int rows; /* per key head */
-    int columns;
+    int columns, key_step;
     size_t query, key;    /* elements before the first of key head 0 */
     size_t queries_apart; /* from key head to key head */
     size_t scores_apart;
@@ -253,6 +267,7 @@ static struct run_places places_of(const struct attention_plan *p, const struct 
     struct run_places at;
     at.rows = r->tokens * (int)group;
     at.columns = r->end - r->begin;
+    at.key_step = key_step(p);
     at.query = (size_t)r->token * group * dim;
     at.key = (size_t)(r->prefix_row + r->begin) * (size_t)p->kv_heads * dim;
     at.queries_apart = (size_t)c->tokens * group * dim;
@@ -261,66 +276,89 @@ static struct run_places places_of(const struct attention_plan *p, const struct 
 }
 
 template <typename T>
-void attention_scores(struct device *d, const struct attention_plan *p, const struct chunk *c,
-                      const struct operand<T> *queries, const struct operand<T> *keys,
-                      const struct operand<float> *scores)
+void prefix_scores(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                   const struct sweep *sweep, const T *queries, const T *keys, float *scores)
 {
-    int group = p->heads / p->kv_heads, key_step = p->kv_heads * p->dim;
-    for (const run *r = &p->runs[c->first_run], *end = r + c->runs; r < end; r++) {
+    for (int i = 0; i < sweep->runs; i++) {
+        const struct run *r = &p->runs[sweep->first_run + i];
         struct run_places at = places_of(p, c, r);
-        struct shape s = {false,  true,     at.rows,    at.columns, p->dim,
-                          p->dim, key_step, at.columns, false};
-        multiply_heads(d, &s, p->kv_heads, queries->all + at.query, at.queries_apart,
-                       keys->all + at.key, (size_t)p->dim, scores->all + r->scores,
-                       at.scores_apart);
+        struct shape s = {false,  true,        at.rows,    at.columns, p->dim,
+                          p->dim, at.key_step, at.columns, false};
+        multiply_heads(d, &s, p->kv_heads, queries + at.query, at.queries_apart, keys + at.key,
+                       (size_t)p->dim, scores + r->scores, at.scores_apart);
     }
-    for (const bucket *b = &p->buckets[c->first_bucket], *end = b + c->buckets; b < end; b++) {
-        struct shape s = {false,  true,     b->padded * group, b->columns, p->dim,
-                          p->dim, key_step, b->columns,        false};
+}
+
+template <typename T>
+void prefix_results(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                    const struct sweep *sweep, const float *weights, const T *keys, float *results)
+{
+    for (int i = 0; i < sweep->runs; i++) {
+        const struct run *r = &p->runs[sweep->first_run + i];
+        struct run_places at = places_of(p, c, r);
+        int step = weight_step<T>(at.columns);
+        struct shape s = {false, false,       at.rows, p->dim, at.columns,
+                          step,  at.key_step, p->dim,  false};
+        multiply_heads(d, &s, p->kv_heads, reinterpret_cast<const T *>(weights + r->scores),
+                       (size_t)at.rows * (size_t)step, keys + at.key, (size_t)p->dim,
+                       results + at.query, at.queries_apart);
+    }
+}
+
+template <typename T>
+void prefix_key_gradients(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                          const struct sweep *sweep, const float *weights, const T *queries,
+                          float *d_keys)
+{
+    for (int i = 0; i < sweep->runs; i++) {
+        const struct run *r = &p->runs[sweep->first_run + i];
+        struct run_places at = places_of(p, c, r);
+        int step = weight_step<T>(at.columns);
+        struct shape s = {true, false,  at.columns,  p->dim, at.rows,
+                          step, p->dim, at.key_step, true};
+        multiply_heads(d, &s, p->kv_heads, reinterpret_cast<const T *>(weights + r->scores),
+                       (size_t)at.rows * (size_t)step, queries + at.query, at.queries_apart,
+                       d_keys + at.key, (size_t)p->dim);
+    }
+}
+
+template <typename T>
+void own_scores(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                const struct operand<T> *queries, const struct operand<T> *keys,
+                const struct operand<float> *scores)
+{
+    for (int i = 0; i < c->buckets; i++) {
+        const struct bucket *b = &p->buckets[c->first_bucket + i];
+        struct shape s = {false,  true,        rows_of(p, b), b->columns, p->dim,
+                          p->dim, key_step(p), b->columns,    false};
         multiply_bucket<T>(d, &s, p->kv_heads, b, queries->each, keys->each, scores->each);
     }
 }
 
 template <typename T>
-void attention_results(struct device *d, const struct attention_plan *p, const struct chunk *c,
-                       const struct operands<T> *o, const struct operand<float> *weights,
-                       const struct operand<T> *keys)
+void own_results(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                 const struct operand<float> *weights, const struct operand<T> *keys,
+                 const struct operand<float> *results)
 {
-    int group = p->heads / p->kv_heads, key_step = p->kv_heads * p->dim;
-    for (const run *r = &p->runs[c->first_run], *end = r + c->runs; r < end; r++) {
-        struct run_places at = places_of(p, c, r);
-        int step = weight_step<T>(at.columns);
-        struct shape s = {false, false, at.rows, p->dim, at.columns, step, key_step, p->dim, false};
-        multiply_heads(d, &s, p->kv_heads, reinterpret_cast<const T *>(weights->all + r->scores),
-                       (size_t)at.rows * (size_t)step, keys->all + at.key, (size_t)p->dim,
-                       o->prefix_results + at.query, at.queries_apart);
-    }
-    for (const bucket *b = &p->buckets[c->first_bucket], *end = b + c->buckets; b < end; b++) {
-        struct shape s = {false,    false,      b->padded * group,
-                          p->dim,   b->columns, weight_step<T>(b->columns),
-                          key_step, p->dim,     false};
-        multiply_bucket<T>(d, &s, p->kv_heads, b, weights->each, keys->each, o->own_results.each);
+    for (int i = 0; i < c->buckets; i++) {
+        const struct bucket *b = &p->buckets[c->first_bucket + i];
+        int step = weight_step<T>(b->columns);
+        struct shape s = {false, false,       rows_of(p, b), p->dim, b->columns,
+                          step,  key_step(p), p->dim,        false};
+        multiply_bucket<T>(d, &s, p->kv_heads, b, weights->each, keys->each, results->each);
     }
 }
 
 template <typename T>
-void attention_key_gradients(struct device *d, const struct attention_plan *p,
-                             const struct chunk *c, const struct operand<float> *weights,
-                             const struct operand<T> *queries, const struct operand<float> *d_keys)
+void own_key_gradients(struct device *d, const struct attention_plan *p, const struct chunk *c,
+                       const struct operand<float> *weights, const struct operand<T> *queries,
+                       const struct operand<float> *d_keys)
 {
-    int group = p->heads / p->kv_heads, key_step = p->kv_heads * p->dim;
-    for (const run *r = &p->runs[c->first_run], *end = r + c->runs; r < end; r++) {
-        struct run_places at = places_of(p, c, r);
-        int step = weight_step<T>(at.columns);
-        struct shape s = {true, false, at.columns, p->dim, at.rows, step, p->dim, key_step, true};
-        multiply_heads(d, &s, p->kv_heads, reinterpret_cast<const T *>(weights->all + r->scores),
-                       (size_t)at.rows * (size_t)step, queries->all + at.query, at.queries_apart,
-                       d_keys->all + at.key, (size_t)p->dim);
-    }
-    for (const bucket *b = &p->buckets[c->first_bucket], *end = b + c->buckets; b < end; b++) {
-        struct shape s = {
-            true,   false,    b->columns, p->dim, b->padded * group, weight_step<T>(b->columns),
-            p->dim, key_step, true};
+    for (int i = 0; i < c->buckets; i++) {
+        const struct bucket *b = &p->buckets[c->first_bucket + i];
+        int step = weight_step<T>(b->columns);
+        struct shape s = {true, false,  b->columns,  p->dim, rows_of(p, b),
+                          step, p->dim, key_step(p), true};
         multiply_bucket<T>(d, &s, p->kv_heads, b, weights->each, queries->each, d_keys->each);
     }
 }
@@ -371,15 +409,24 @@ void attention_merge(struct device *d, const struct attention_plan *p, const str
                                                 const struct attention *, bool);                   \
     template void attention_pack(struct device *, const struct attention_plan *,                   \
                                  const struct chunk *, const float *, T *);                        \
-    template void attention_scores(struct device *, const struct attention_plan *,                 \
-                                   const struct chunk *, const struct operand<T> *,                \
-                                   const struct operand<T> *, const struct operand<float> *);      \
-    template void attention_results(struct device *, const struct attention_plan *,                \
-                                    const struct chunk *, const struct operands<T> *,              \
-                                    const struct operand<float> *, const struct operand<T> *);     \
-    template void attention_key_gradients(                                                         \
-        struct device *, const struct attention_plan *, const struct chunk *,                      \
-        const struct operand<float> *, const struct operand<T> *, const struct operand<float> *)
+    template void own_scores(struct device *, const struct attention_plan *, const struct chunk *, \
+                             const struct operand<T> *, const struct operand<T> *,                 \
+                             const struct operand<float> *);                                       \
+    template void own_results(struct device *, const struct attention_plan *,                      \
+                              const struct chunk *, const struct operand<float> *,                 \
+                              const struct operand<T> *, const struct operand<float> *);           \
+    template void own_key_gradients(struct device *, const struct attention_plan *,                \
+                                    const struct chunk *, const struct operand<float> *,           \
+                                    const struct operand<T> *, const struct operand<float> *);     \
+    template void prefix_scores(struct device *, const struct attention_plan *,                    \
+                                const struct chunk *, const struct sweep *, const T *, const T *,  \
+                                float *);                                                          \
+    template void prefix_results(struct device *, const struct attention_plan *,                   \
+                                 const struct chunk *, const struct sweep *, const float *,        \
+                                 const T *, float *);                                              \
+    template void prefix_key_gradients(struct device *, const struct attention_plan *,             \
+                                       const struct chunk *, const struct sweep *, const float *,  \
+                                       const T *, float *)
 
 FOR_TYPE(float);
 FOR_TYPE(bf16);

@@ -94,6 +94,8 @@ static bool sees_prefix(const struct attention_plan *p, const struct strip *s)
     return first_seen(s->position, p->window) < s->prefix;
 }
 
+/* ---- what holds them ---- */
+
 /* The run with one more strip. */
 static struct run extended(const struct attention_plan *p, struct run r, const struct strip *s,
                            int prefix_row)
@@ -112,14 +114,49 @@ static size_t scores_of(const struct attention_plan *p, const struct run *r)
     return (size_t)r->tokens * (size_t)p->heads * (size_t)(r->end - r->begin);
 }
 
-/* ---- chunks ---- */
-
-/* What one takes in the forward pass: scores, results and sums, packed queries at most as f32. */
-static size_t bytes_of(const struct attention_plan *p, const struct chunk *c)
+static struct sweep next_sweep(const struct attention_plan *p)
 {
-    size_t rows = (size_t)c->tokens * (size_t)p->heads;
-    return (c->prefix_scores + c->own_scores + c->own_results + rows * (2 * (size_t)p->dim + 1)) *
-           sizeof(float);
+    struct sweep s = {};
+    s.first_strip = (int)p->strips.size();
+    s.first_run = (int)p->runs.size();
+    return s;
+}
+
+static struct chunk next_chunk(const struct attention_plan *p)
+{
+    struct chunk c = {};
+    c.first_strip = (int)p->strips.size();
+    c.first_token = (int)p->query_rows.size();
+    c.first_sweep = (int)p->sweeps.size();
+    return c;
+}
+
+/* Gives the strips of a run their places among its scores. */
+static void place_run(struct attention_plan *p, const struct run *r)
+{
+    size_t group = (size_t)(p->heads / p->kv_heads);
+    for (int i = r->first_strip; i < r->first_strip + r->strips; i++) {
+        struct strip *s = &p->strips[i];
+        s->run_tokens = r->tokens;
+        s->prefix_begin = r->begin;
+        s->prefix_columns = r->end - r->begin;
+        s->prefix_scores =
+            r->scores + (size_t)(s->token - r->token) * group * (size_t)s->prefix_columns;
+    }
+}
+
+static void finish_sweep(struct attention_plan *p, struct sweep *s)
+{
+    size_t scores = 0;
+    for (int i = s->first_run; i < s->first_run + s->runs; i++) {
+        struct run *r = &p->runs[i];
+        r->scores = scores;
+        scores += scores_of(p, r);
+        place_run(p, r);
+    }
+    p->most_prefix_scores = std::max(p->most_prefix_scores, scores);
+    p->sweeps.push_back(*s);
+    *s = next_sweep(p);
 }
 
 /* Orders the chunk's strips into buckets: of one shape, and one strip of a sequence at most, for
@@ -144,23 +181,9 @@ static void fill_buckets(struct attention_plan *p, struct chunk *c)
     c->buckets = (int)p->buckets.size() - c->first_bucket;
 }
 
-/* Gives every strip of a chunk its places among scores and results. */
-static void place(struct attention_plan *p, struct chunk *c)
+static void finish_chunk(struct attention_plan *p, struct chunk *c)
 {
-    size_t scores = 0, results = 0, group = (size_t)(p->heads / p->kv_heads);
-    for (int i = c->first_run; i < c->first_run + c->runs; i++) {
-        struct run *r = &p->runs[i];
-        r->scores = scores;
-        scores += scores_of(p, r);
-        for (int j = r->first_strip; j < r->first_strip + r->strips; j++) {
-            struct strip *s = &p->strips[j];
-            s->run_tokens = r->tokens;
-            s->prefix_begin = r->begin;
-            s->prefix_columns = r->end - r->begin;
-            s->prefix_scores =
-                r->scores + (size_t)(s->token - r->token) * group * (size_t)s->prefix_columns;
-        }
-    }
+    size_t scores = 0, results = 0;
     for (int i = c->first_strip; i < c->first_strip + c->strips; i++) {
         struct strip *s = &p->strips[i];
         size_t rows = (size_t)s->padded * (size_t)p->heads;
@@ -169,87 +192,114 @@ static void place(struct attention_plan *p, struct chunk *c)
         s->own_results = results;
         scores += rows * (size_t)s->own_columns;
         results += rows * (size_t)p->dim;
-        c->most_padded = std::max(c->most_padded, s->padded);
     }
     p->most_tokens = std::max(p->most_tokens, (size_t)c->tokens);
-    p->most_scores = std::max(p->most_scores, scores);
+    p->most_own_scores = std::max(p->most_own_scores, scores);
     p->most_own_results = std::max(p->most_own_results, results);
-}
-
-static struct chunk next_chunk(const struct attention_plan *p)
-{
-    struct chunk c = {};
-    c.first_strip = (int)p->strips.size();
-    c.first_token = (int)p->query_rows.size();
-    c.first_run = (int)p->runs.size();
-    return c;
-}
-
-static void finish_chunk(struct attention_plan *p, struct chunk *c)
-{
     fill_buckets(p, c);
-    place(p, c);
+    c->sweeps = (int)p->sweeps.size() - c->first_sweep;
     p->chunks.push_back(*c);
     *c = next_chunk(p);
 }
 
-/* Adds s to the chunk unless that makes it too large; the first always fits. in_run: whether the
- * strip before it sees its prefix. */
-static bool add_strip(struct attention_plan *p, struct chunk *c, struct strip s, int prefix_row,
-                      bool *in_run)
+/* What a strip adds to what its chunk takes in the forward pass: own scores and results, and
+ * queries (in f32 at most), results over prefixes and sums. */
+static size_t bytes_of(const struct attention_plan *p, const struct strip *s)
 {
-    struct chunk with = *c;
+    size_t own = (size_t)s->padded * (size_t)(s->own_columns + p->dim);
+    size_t dense = (size_t)s->queries * (size_t)(2 * p->dim + 1);
+    return (own + dense) * (size_t)p->heads * sizeof(float);
+}
+
+/* ---- cutting ---- */
+
+/* What is being filled. */
+struct cut {
+    struct chunk chunk;
+    struct sweep sweep;
+    size_t chunk_bytes, sweep_scores;
+    bool in_run; /* the last strip sees its prefix */
+};
+
+static void close_sweep(struct attention_plan *p, struct cut *c)
+{
+    if (c->sweep.strips)
+        finish_sweep(p, &c->sweep);
+    c->sweep = next_sweep(p);
+    c->sweep_scores = 0;
+    c->in_run = false;
+}
+
+static void close_chunk(struct attention_plan *p, struct cut *c)
+{
+    close_sweep(p, c);
+    if (c->chunk.strips)
+        finish_chunk(p, &c->chunk);
+    c->chunk = next_chunk(p);
+    c->chunk_bytes = 0;
+}
+
+/* The run that a strip goes on with, or begins; *more is what that adds to its sweep's scores. */
+static struct run run_with(const struct attention_plan *p, const struct cut *c,
+                           const struct strip *s, int prefix_row, size_t *more)
+{
     struct run r = {};
-    bool sees = sees_prefix(p, &s);
-    bool same = sees && *in_run && c->runs && p->runs.back().prefix_row == prefix_row;
-    size_t rows = (size_t)s.padded * (size_t)p->heads;
-    with.strips++;
-    with.tokens += s.queries;
-    with.own_scores += rows * (size_t)s.own_columns;
-    with.own_results += rows * (size_t)p->dim;
-    if (sees) {
-        if (same) {
-            r = p->runs.back();
-            with.prefix_scores -= scores_of(p, &r);
-        } else {
-            r.first_strip = (int)p->strips.size();
-            r.token = c->tokens;
-            with.runs++;
-        }
-        r = extended(p, r, &s, prefix_row);
-        with.prefix_scores += scores_of(p, &r);
+    bool same = c->in_run && p->runs.back().prefix_row == prefix_row;
+    if (same) {
+        r = p->runs.back();
+    } else {
+        r.first_strip = (int)p->strips.size();
+        r.token = c->chunk.tokens;
     }
-    if (c->strips && bytes_of(p, &with) > p->limit)
-        return false;
-    if (same)
-        p->runs.back() = r;
-    else if (sees)
-        p->runs.push_back(r);
-    *in_run = sees;
-    s.token = c->tokens;
+    size_t before = scores_of(p, &r);
+    r = extended(p, r, s, prefix_row);
+    *more = scores_of(p, &r) - before;
+    return r;
+}
+
+/* Puts a strip into the run, sweep and chunk that are open, or into new ones where it does not fit:
+ * the first of each always does. */
+static void add_strip(struct attention_plan *p, struct cut *c, struct strip s, int prefix_row)
+{
+    if (c->chunk_bytes + bytes_of(p, &s) > p->chunk_bytes)
+        close_chunk(p, c);
+    bool sees = sees_prefix(p, &s);
+    if (sees) {
+        size_t more;
+        struct run r = run_with(p, c, &s, prefix_row, &more);
+        if ((c->sweep_scores + more) * sizeof(float) > p->sweep_bytes) {
+            close_sweep(p, c);
+            r = run_with(p, c, &s, prefix_row, &more);
+        }
+        if (r.strips > 1) {
+            p->runs.back() = r;
+        } else {
+            p->runs.push_back(r);
+            c->sweep.runs++;
+        }
+        c->sweep_scores += more;
+    }
+    c->in_run = sees;
+    c->sweep.strips++;
+    c->sweep.most_padded = std::max(c->sweep.most_padded, s.padded);
+    s.token = c->chunk.tokens;
+    c->chunk.strips++;
+    c->chunk.tokens += s.queries;
+    c->chunk_bytes += bytes_of(p, &s);
     for (int i = 0; i < s.queries; i++)
         p->query_rows.push_back(s.query_row + i);
     p->strips.push_back(s);
-    *c = with;
-    return true;
 }
 
 static void cut_up(struct attention_plan *p)
 {
     std::vector<int> order = ordered_spans(p);
     struct key_places at = pack_keys(p, order);
-    struct chunk c = next_chunk(p);
-    bool in_run = false;
+    struct cut c = {};
     for (int i : order)
-        for (int ordinal = 0; ordinal * STRIP < p->spans[i].queries; ordinal++) {
-            struct strip s = strip_of(p, &p->spans[i], ordinal, at.own[i]);
-            if (add_strip(p, &c, s, at.prefix[i], &in_run))
-                continue;
-            finish_chunk(p, &c);
-            add_strip(p, &c, s, at.prefix[i], &in_run);
-        }
-    if (c.strips)
-        finish_chunk(p, &c);
+        for (int ordinal = 0; ordinal * STRIP < p->spans[i].queries; ordinal++)
+            add_strip(p, &c, strip_of(p, &p->spans[i], ordinal, at.own[i]), at.prefix[i]);
+    close_chunk(p, &c);
 }
 
 /* ---- the device's ---- */
@@ -293,7 +343,8 @@ const struct attention_plan *attention_plan_for(struct device *d, const struct a
     p->kv_heads = a->kv_heads;
     p->head_dim = a->head_dim;
     p->window = a->window;
-    p->limit = c->attention_bytes;
+    p->sweep_bytes = c->attention_bytes / 16 * 3;
+    p->chunk_bytes = c->attention_bytes - p->sweep_bytes;
     p->dim = round_up(a->head_dim, 8);
     cut_up(p);
     p->device_strips = uploaded(d, p->strips);
