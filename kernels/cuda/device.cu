@@ -279,6 +279,7 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->description = c->description;
     d->compute = compute;
     d->copies = true;
+    d->workspace = 2 * (size_t)ATTENTION_BYTES; /* of a backward pass */
     d->state = c;
     CUDA(cudaSetDevice(index));
     CUDA(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));

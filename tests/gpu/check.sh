@@ -3,11 +3,13 @@
 # times beside lm-plan's bound, and writes a report to send. Without a GPU it says so: status 69.
 # MODEL: a model's folder (the embedded one).    REPORT: the file to write (gpu-report.txt)
 # DEVICE: what to check (cuda).   PLAN: lm-plan's options for a GPU that it does not know by name
-# DUQ_CUDA_PLUGIN: the plugin to open; without a driver it can only be the simulator's
+# TEXTS: how many to score, under nine prompts each, and to train on (64)
+# DUQ_CUDA_PLUGIN: the plugin to open; that in a folder named cudasim is the simulator's
 set -eu
 cd "$(dirname "$0")/../.."
-PATH=$(realpath "${BUILD:-build}")/bin:$PATH
-model=${MODEL:-examples/model} report=${REPORT:-gpu-report.txt} device=${DEVICE:-cuda}
+build=$(realpath "${BUILD:-build}")
+PATH=$build/bin:$PATH
+model=${MODEL:-examples/model} texts=${TEXTS:-64} report=${REPORT:-gpu-report.txt} device=${DEVICE:-cuda}
 logit_tolerance=0.05 loss_tolerance=0.02 # bf16 there against f32 here
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -19,10 +21,11 @@ say() {
 gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -n 1) || gpu=
 case $device in
 cuda*)
-    if [ -n "$gpu" ]; then
-        say "GPU: $gpu"
-    elif [ -n "${DUQ_CUDA_PLUGIN:-}" ]; then
+    if [[ ${DUQ_CUDA_PLUGIN:-} == *cudasim* ]]; then
         say "simulator, not a GPU: times say nothing"
+        gpu=
+    elif [ -n "$gpu" ]; then
+        say "GPU: $gpu"
     else
         echo "gpu-check: no GPU here (nvidia-smi finds no driver); nothing was checked" >&2
         exit 69
@@ -36,7 +39,7 @@ say "duq $(lm-score --version | head -n 1), model $model, $(date -u +%Y-%m-%dT%H
 columns=(--id idx --text sentence --label label --classes 'negative,positive')
 rec from-csv "${columns[@]}" -o "$work/all.mp" examples/data/sst2.csv
 rec head -n 45 -o "$work/shots.mp" "$work/all.mp"
-rec head --skip 45 -n 64 -o "$work/texts.mp" "$work/all.mp"
+rec head --skip 45 -n "$texts" -o "$work/texts.mp" "$work/all.mp"
 prompt-expand --task pipelines/sst2/task.json --shots "$work/shots.mp" "$work/texts.mp" |
     tok --model "$model" -o "$work/score.mp"
 prompt-expand --task pipelines/sst2/task.json --instruction 0 --zero-shot "$work/texts.mp" |
@@ -68,8 +71,8 @@ verdict logits "$(jq -s --slurpfile b "$work/here.logits" '[., $b] | transpose |
 verdict "training losses" "$(paste "$work/there.tsv" "$work/here.tsv" | awk 'NR > 1 { d = $2 - $5
     d = d < 0 ? -d : d; most = d > most ? d : most } END { print most + 0 }')" $loss_tolerance
 # Left to themselves, these take the simulator.
-plugin=${DUQ_CUDA_PLUGIN:-${BUILD:-build}/lib/duq/duq-cuda.so}
-for test in "${BUILD:-build}"/tests/test_cuda_*; do
+plugin=${DUQ_CUDA_PLUGIN:-$build/lib/duq/duq-cuda.so}
+for test in "$build"/tests/test_cuda_*; do
     [[ -x $test && $device == cuda* ]] || continue
     if DUQ_CUDA_PLUGIN=$plugin "$test" >"$work/test.log" 2>&1; then
         say "ok: $(basename "$test")"

@@ -1,0 +1,189 @@
+# lm-score and lora-train on the CUDA device as the simulator runs it (tests/cudasim): against the
+# processor's results, which the engine's tests hold against transformers and PyTorch; and what is said
+# when memory or the device fails. Nothing here has run on a GPU.
+
+setup() {
+    engine=$BATS_TEST_DIRNAME/../data/engine
+    streams=$BATS_TEST_DIRNAME/../data/lora/streams
+    model=$engine/llama-tied
+    embedded=$BATS_TEST_DIRNAME/../../examples/model
+    export OMP_NUM_THREADS=1
+    unset DUQ_CUDASIM_FAIL DUQ_CUDASIM_MEMORY DUQ_CUDASIM_DRIVER
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+refuses() { # STATUS TEXT COMMAND...
+    local status_wanted=$1 text=$2
+    shift 2
+    run "$@"
+    echo "status $status: $output"
+    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
+}
+
+score() { # DEVICE OPTION...
+    local device=$1
+    shift
+    lm-score --device "$device" --model "$model" "$@"
+}
+
+# Of the embedded model: a few short prompts.
+short_prompts() { # COUNT
+    rec from-csv --id idx --text sentence --label label --classes negative,positive \
+        "$BATS_TEST_DIRNAME/../../examples/data/sst2.csv" | rec head -n "$1" |
+        prompt-expand --task "$BATS_TEST_DIRNAME/../../pipelines/sst2/task.json" --instruction 0 --zero-shot |
+        tok --model "$embedded"
+}
+
+# The largest absolute difference of a filter's arrays in two streams of the same records.
+difference() { # FILTER STREAM STREAM
+    for stream in "$2" "$3"; do
+        rec to-json "$stream" | jq -c "[.id, .prompt, .label], $1"
+    done | jq -s '.[0:length / 2] as $a | .[length / 2:] as $b |
+        if ($a | length) == 0 or [$a[range(0; $a | length; 2)]] != [$b[range(0; $b | length; 2)]]
+        then error("not the same records") else
+        [range(1; $a | length; 2) as $i | [$a[$i], $b[$i]] | transpose[] | .[0] - .[1] | fabs] | max end'
+}
+
+at_most() { # NUMBER LIMIT
+    echo "difference $1, at most $2"
+    jq -en "$1 <= $2" >/dev/null
+}
+
+@test "logits are the processor's: f32 to 1e-5, bf16 to 0.1, for every kind of model" {
+    for folder in llama-tied llama-bias llama-odd-heads mistral-window qwen2-bias qwen2-window; do
+        model=$engine/$folder
+        score cpu --compute f32 -o cpu.mp "$engine/good.mp"
+        score cuda --compute f32 -o f32.mp "$engine/good.mp"
+        score cuda --compute bf16 -o bf16.mp "$engine/good.mp"
+        echo "$folder"
+        at_most "$(difference .logits cpu.mp f32.mp)" 1e-5
+        at_most "$(difference .logits cpu.mp bf16.mp)" 0.1
+    done
+}
+
+@test "logits are those of transformers" {
+    score cuda --compute f32 "$engine/good.mp" >scores.mp
+    rec to-json scores.mp | jq -s '[.[].logits]' >ours.json
+    jq -e --slurpfile ours ours.json '[.["llama-tied"].logits, $ours[0]] | transpose |
+        map(transpose[] | .[0] - .[1] | fabs) | max < 1e-4' "$engine/cases.json"
+}
+
+@test "batches and sharing change no logit by more than rounding" {
+    model=$engine/mistral-window
+    score cuda --compute f32 -o a.mp "$engine/good.mp"
+    score cuda --compute f32 --no-share --batch-tokens 70 -o b.mp "$engine/good.mp"
+    at_most "$(difference .logits a.mp b.mp)" 1e-5
+}
+
+@test "auto takes the GPU, and computes a 16-bit model in bf16" {
+    short_prompts 4 >prompts.mp
+    lm-score -v --model "$embedded" -o cuda.mp prompts.mp 2>log
+    grep "stored as BF16, computing in BF16 on cuda:0 (CUDA simulator)" log
+    lm-score --device cpu --compute f32 --model "$embedded" -o cpu.mp prompts.mp
+    at_most "$(difference .logits cpu.mp cuda.mp)" 0.05
+    [ "$(rec to-json --header cuda.mp | head -n 1 | jq -r .compute)" = bf16 ]
+}
+
+@test "without a driver, with one too old, without a GPU or that GPU: said by cuda, passed over by auto" {
+    while read -r driver text; do
+        export DUQ_CUDASIM_DRIVER=$driver
+        refuses 69 "$text" score cuda "$engine/good.mp"
+        refuses 0 "computing on the processor" score auto -v -o scores.mp "$engine/good.mp"
+    done <<'END'
+none no NVIDIA driver is installed
+old driver is too old
+no-gpu finds no GPU
+END
+    unset DUQ_CUDASIM_DRIVER
+    refuses 69 "there is no GPU 7" score cuda:7 -o none.mp "$engine/good.mp"
+    [ ! -e none.mp ]
+}
+
+@test "training follows the processor's: losses in f32 to 1e-5, in bf16 to 0.02" {
+    model=$engine/mistral-window
+    train() { # NAME DEVICE COMPUTE
+        lora-train --model "$model" --teacher "$streams/teacher.mp" --loss dirichlet --rank 4 --alpha 8 --lr 3e-3 \
+            --batch 8 --epochs 2 --clip 1 --device "$2" --compute "$3" --log "$1.tsv" -o "$1.lora" "$streams/tokens.mp"
+    }
+    train cpu cpu f32
+    train f32 cuda f32
+    train bf16 cuda bf16
+    worst() { # NAME
+        paste cpu.tsv "$1.tsv" | awk 'NR > 1 { d = ($5 - $2) / $2; d = d < 0 ? -d : d; if (d > worst) worst = d; steps++ }
+            END { print steps == 6 ? worst + 0 : "\"not 6 steps\"" }'
+    }
+    at_most "$(worst f32)" 1e-5
+    at_most "$(worst bf16)" 0.02
+    # The students, and the processor's student on the GPU, with dropout's numbers the same.
+    for name in cpu f32 bf16; do
+        score cpu --compute f32 --adapter $name.lora -o $name.mp "$streams/tokens.mp"
+    done
+    at_most "$(difference .probs cpu.mp f32.mp)" 1e-4
+    at_most "$(difference .probs cpu.mp bf16.mp)" 0.05
+    score cuda --compute f32 --adapter cpu.lora -o there.mp "$streams/tokens.mp"
+    for filter in .alpha .probs '[.total, .aleatoric, .epistemic]'; do
+        at_most "$(difference "$filter" cpu.mp there.mp)" 1e-4
+    done
+    score cuda --compute f32 --adapter cpu.lora --merge -o merged.mp "$streams/tokens.mp"
+    at_most "$(difference .alpha cpu.mp merged.mp)" 0.05 # the model is stored in F32 or F16
+}
+
+@test "two processes share a GPU" {
+    score cuda --compute f32 -o alone.mp "$engine/good.mp"
+    score cuda:0 --compute f32 -o one.mp "$engine/good.mp" &
+    score cuda:0 --compute f32 -o two.mp "$engine/good.mp"
+    wait $!
+    cmp <(rec to-json one.mp) <(rec to-json alone.mp)
+    cmp <(rec to-json two.mp) <(rec to-json alone.mp)
+}
+
+@test "calls that fail end in one clear line, status 71 and no output" {
+    for fault in malloc:1 malloc:60 memcpy:1 memcpy:45 launch:1 launch:30 cublas:1 cublas:40; do
+        export DUQ_CUDASIM_FAIL=$fault
+        echo "$fault"
+        refuses 71 "lm-score: " score cuda -o scores.mp "$engine/good.mp"
+        [ "$(wc -l <<<"$output")" -eq 1 ]
+        refuses 71 "lora-train: " lora-train --device cuda --model "$model" --rank 2 --loss labels --epochs 1 \
+            -o a.lora "$streams/tokens.mp"
+        [ "$(wc -l <<<"$output")" -eq 1 ]
+    done
+    [ "$(find . -mindepth 1)" = ./a.lora ] # the folder, which is made first; nothing in it
+}
+
+@test "a small memory makes passes smaller, and too small a one is said to be" {
+    score cuda --compute f32 -o large.mp "$engine/good.mp"
+    # The workspace that is kept for attention is 256 MiB.
+    DUQ_CUDASIM_MEMORY=303000000 score cuda -v --compute f32 -o small.mp "$engine/good.mp" 2>log
+    grep "a pass of 256 tokens" log
+    at_most "$(difference .logits large.mp small.mp)" 1e-5
+    export DUQ_CUDASIM_MEMORY=4300000
+    refuses 71 "this is too little for the model" score cuda --compute f32 -o none.mp "$engine/good.mp"
+    refuses 71 "lower --batch-tokens (it is 1024" score cuda --compute f32 --batch-tokens 1024 -o none.mp "$engine/good.mp"
+    refuses 71 "lower --batch (it is 16)" lora-train --device cuda --model "$model" --compute f32 --rank 2 \
+        --loss labels --epochs 1 -o none.lora "$streams/tokens.mp"
+    short_prompts 1 >prompts.mp
+    refuses 71 "the weights do not fit" lm-score --device cuda --model "$embedded" -o none.mp prompts.mp
+    [ "$(find . -name 'none*')" = ./none.lora ]
+}
+
+@test "what a bad record leaves is nothing, on the GPU as well" {
+    refuses 65 "record 2 (id t1): token 96 is not in" score cuda -o none.mp "$engine/token-too-large.mp"
+    refuses 65 "the input holds no records" score cuda -o empty.mp "$engine/empty.mp"
+    [ ! -e none.mp ]
+}
+
+@test "gpu-check's report is whole, and says that the simulator is no GPU" {
+    export REPORT=$PWD/report.txt TEXTS=2 PLAN='--peak-tflops 0.4 --f32-tflops 0.2 --bandwidth 30 --memory 8'
+    unset DEVICE MODEL
+    run "$BATS_TEST_DIRNAME/../gpu/check.sh"
+    echo "status $status: $output"
+    [ "$status" -eq 0 ]
+    grep "^simulator, not a GPU: times say nothing" report.txt
+    grep "^ok: logits differ by [0-9.e-]* at most" report.txt
+    grep "^ok: training losses differ by" report.txt
+    [ "$(grep -c "^ok: test_cuda_" report.txt)" -eq "$(find "$BUILD/tests" -name 'test_cuda_*' | wc -l)" ]
+    grep -E "^lm-score: [0-9.]+ s: " report.txt
+    grep -E "^lora-train: 2 steps in " report.txt
+    grep -E "^bound, score: [0-9.e-]+ s for 18 records" report.txt
+    grep -E "^bound, train: [0-9.e-]+ s for 2 records" report.txt
+}
