@@ -91,7 +91,7 @@ struct device *device_open(const struct device_request *r)
     if (obstacle && !automatic)
         die(EX_UNAVAILABLE, "--device %s: %s; or use --device cpu", r->name, obstacle);
     if (!obstacle && automatic && plugin.count() == 0)
-        obstacle = xstrdup("the CUDA plugin finds no driver or no GPU (--device cuda says which)");
+        obstacle = xstrdup("the CUDA plugin finds no GPU that it can use (--device cuda says why)");
     if (obstacle) {
         inform("computing on the processor: %s", obstacle);
         free(obstacle);

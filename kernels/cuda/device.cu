@@ -187,18 +187,43 @@ static const void *cuda_import(struct device *d, const void *host, size_t bytes)
 
 /* ---- the device ---- */
 
-int cuda_device_count(void)
+/* Why a GPU cannot be used, as a new string; NULL when it can. */
+static char *obstacle_of(int index, const struct cudaDeviceProp *p)
 {
-    int n = 0;
-    return cudaGetDeviceCount(&n) == cudaSuccess ? n : 0;
+    if (p->major < 8)
+        return xasprintf(
+            "GPU %d, %s, has compute capability %d.%d; 8.0 (Ampere) or later is needed", index,
+            p->name, p->major, p->minor);
+    if (!p->memoryPoolsSupported)
+        return xasprintf("GPU %d, %s, is set up without memory pools, which are needed", index,
+                         p->name);
+    return nullptr;
 }
 
-static void require_driver(void)
+int cuda_device_count(void)
 {
-    int n, driver = 0, runtime = 0;
+    int n = 0, usable = 0;
+    if (cudaGetDeviceCount(&n) != cudaSuccess)
+        return 0;
+    for (; usable < n; usable++) {
+        struct cudaDeviceProp p;
+        if (cudaGetDeviceProperties(&p, usable) != cudaSuccess)
+            break;
+        char *obstacle = obstacle_of(usable, &p);
+        free(obstacle);
+        if (obstacle)
+            break;
+    }
+    return usable;
+}
+
+/* The number of GPUs, usable or not. */
+static int require_driver(void)
+{
+    int n = 0, driver = 0, runtime = 0;
     cudaError_t status = cudaGetDeviceCount(&n);
     if (status == cudaSuccess && n > 0)
-        return;
+        return n;
     CUDA(cudaDriverGetVersion(&driver));
     CUDA(cudaRuntimeGetVersion(&runtime));
     if (driver == 0)
@@ -217,19 +242,14 @@ static void require_driver(void)
 
 static struct cudaDeviceProp properties_of(int index)
 {
-    require_driver();
-    int n = cuda_device_count();
+    int n = require_driver();
     if (index < 0 || index >= n)
         die(EX_UNAVAILABLE, "there is no GPU %d: this machine has %d, counted from 0", index, n);
     struct cudaDeviceProp p;
     CUDA(cudaGetDeviceProperties(&p, index));
-    if (p.major < 8)
-        die(EX_UNAVAILABLE,
-            "GPU %d, %s, has compute capability %d.%d; 8.0 (Ampere) or later is needed", index,
-            p.name, p.major, p.minor);
-    if (!p.memoryPoolsSupported)
-        die(EX_UNAVAILABLE, "GPU %d, %s, is set up without memory pools, which are needed", index,
-            p.name);
+    char *obstacle = obstacle_of(index, &p);
+    if (obstacle)
+        die(EX_UNAVAILABLE, "%s; use --device cpu", obstacle);
     return p;
 }
 

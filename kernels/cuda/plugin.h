@@ -9,7 +9,8 @@ DUQ_C_BEGIN
 
 #define CUDA_PLUGIN_EXPORT __attribute__((visibility("default")))
 
-/* How many GPUs there are; 0 without a driver, or with one too old. Says nothing. */
+/* How many GPUs, from the first on, can be used; 0 without a driver, or with one too old. Says
+ * nothing. */
 CUDA_PLUGIN_EXPORT int cuda_device_count(void);
 
 /* GPU number `index`, computing in F32 or BF16. The thread that opens it is the one that uses it.

@@ -79,7 +79,7 @@ plugin() { # CODE
         #include <stdlib.h>
         int cuda_device_count(void) { return 0; }
         void *cuda_device_open(int compute, int index) { printf("asked for GPU %d\n", index); exit(69); }'
-    refuses 0 "computing on the processor: the CUDA plugin finds no driver or no GPU" score -v
+    refuses 0 "computing on the processor: the CUDA plugin finds no GPU that it can use" score -v
     refuses 69 "asked for GPU 0" score --device cuda
     refuses 69 "asked for GPU 3" train --device cuda:3
 }

@@ -63,6 +63,12 @@ static int run_case(const char *name)
         fill_memory(NULL);
     if (!strcmp(name, "open 1023"))
         device_open(&(struct device_request){.name = "cuda:1023", .compute = "f32"});
+    if (!strcmp(name, "open auto")) {
+        struct device *d =
+            device_open(&(struct device_request){.name = "auto", .compute = "f32", .threads = 1});
+        fprintf(stderr, "%s\n", d->name);
+        d->close(d);
+    }
     return EXIT_SUCCESS;
 }
 
@@ -142,13 +148,16 @@ static void a_gpu_that_is_not_there_is_unavailable(void **state)
     assert_says(said, "there is no GPU 1023: this machine has ");
 }
 
-static void a_driver_that_will_not_do_is_named(void **state)
+/* And "auto" is the processor then. */
+static void a_driver_or_gpu_that_will_not_do_is_named(void **state)
 {
     (void)state;
     static const char *const drivers[][2] = {
         {"none", "no NVIDIA driver is installed; use --device cpu"},
         {"old", "the NVIDIA driver is too old: it knows CUDA 11.2, this program was built with "},
-        {"no-gpu", "the NVIDIA driver finds no GPU"}};
+        {"no-gpu", "the NVIDIA driver finds no GPU"},
+        {"old-gpu", "GPU 0, CUDA simulator, has compute capability 7.0; 8.0 (Ampere) or later is "
+                    "needed"}};
     if (!simulated)
         skip();
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
@@ -157,8 +166,13 @@ static void a_driver_that_will_not_do_is_named(void **state)
                          EX_UNAVAILABLE);
         assert_one_line(said);
         assert_says(said, drivers[i][1]);
-        assert_says(said, "--device cpu");
+        assert_says(said, "use --device cpu");
+        assert_int_equal(status_of("open auto", "DUQ_CUDASIM_DRIVER", drivers[i][0], said), 0);
+        assert_string_equal(said, "cpu\n");
     }
+    char said[4096];
+    assert_int_equal(status_of("open auto", "DUQ_CUDASIM_DRIVER", "good", said), 0);
+    assert_string_equal(said, "cuda\n");
 }
 
 /* Lets the first, second, ... call of a kind fail, until the case has no more of them. */
@@ -206,7 +220,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(full_memory_names_what_was_asked_for_and_what_to_lower),
         cmocka_unit_test(a_device_too_small_for_itself_says_so),
         cmocka_unit_test(a_gpu_that_is_not_there_is_unavailable),
-        cmocka_unit_test(a_driver_that_will_not_do_is_named),
+        cmocka_unit_test(a_driver_or_gpu_that_will_not_do_is_named),
         cmocka_unit_test(every_failing_call_ends_in_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,8 +148,8 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t cudaGetDeviceCount(int *count)
 {
     enum driver_state driver = settings().driver;
-    *count = driver == driver_state::GOOD;
-    if (driver == driver_state::GOOD)
+    *count = driver == driver_state::GOOD || driver == driver_state::OLD_GPU;
+    if (*count)
         return cudaSuccess;
     return set_error(driver == driver_state::NO_GPU ? cudaErrorNoDevice
                                                     : cudaErrorInsufficientDriver);
@@ -183,7 +183,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int index)
     p->maxThreadsDim[2] = MAX_BLOCK_Z;
     p->maxGridSize[0] = MAX_GRID_X;
     p->maxGridSize[1] = p->maxGridSize[2] = MAX_GRID_YZ;
-    p->major = 8;
+    p->major = settings().driver == driver_state::OLD_GPU ? 7 : 8;
     p->multiProcessorCount = 4;
     p->maxThreadsPerMultiProcessor = 2048;
     p->l2CacheSize = 40 << 20;

@@ -37,7 +37,7 @@ constexpr bool sees_accesses = true;
 enum class start_order { FORWARD, REVERSE, SHUFFLE };
 
 /* DUQ_CUDASIM_DRIVER: what a machine has that cannot be computed on. */
-enum class driver_state { GOOD, NONE, OLD, NO_GPU };
+enum class driver_state { GOOD, NONE, OLD, NO_GPU, OLD_GPU };
 
 /* Calls of which the N-th fails (DUQ_CUDASIM_FAIL). */
 enum failing_call { FAIL_MALLOC, FAIL_MEMCPY, FAIL_LAUNCH, FAIL_CUBLAS, FAILING_CALLS };
