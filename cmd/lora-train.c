@@ -121,15 +121,17 @@ static struct training_set *read_set(char **files, int count, const char *teache
     return set;
 }
 
-/* What is taken of the device's memory, and what to do when there is too little: the advice lives
- * as long as the program. */
+/* What is taken of the device's memory, and what to do when there is too little. */
 static void plan_memory(const struct model *m, const struct trainer_settings *s,
                         const struct training_set *set)
 {
     struct device *d = m->device;
-    d->advice = xasprintf("lower --batch (it is %d) and raise --accumulate, shorten the longest "
-                          "texts, or free what others hold there",
-                          s->batch);
+    static char advice[160]; /* the device keeps it */
+    snprintf(advice, sizeof advice,
+             "lower --batch (it is %d) and raise --accumulate, shorten the longest texts, or free "
+             "what others hold there",
+             s->batch);
+    d->advice = advice;
     if (verbosity != VERBOSE)
         return;
     struct train_memory need = train_memory(m, s, set);
