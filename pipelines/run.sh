@@ -19,6 +19,7 @@ DATASET is amazon, sst2, yahoo, youtube, or a folder that holds a task.json and 
   --n-test N          test on the first N texts only (N_TEST=)
   --ood NAME,...      other data sets to be told from this one (OOD=)
   --jobs N            shards scored at a time (JOBS=); --gpus 0,1 on these GPUs (GPUS=)
+  --hosts FILE        shards are scored on these hosts, by ssh (HOSTS=)
   --stage STAGE       begin here: what comes before is taken as it is
   --stop-stage STAGE  end here
   --only STAGE        this one stage
@@ -64,10 +65,10 @@ set_value() { # KEY VALUE WHERE NEW FOLDER
         keys+=("$key")
     fi
     case $key in
-    MODEL | DATA | OUT)
+    MODEL | DATA | OUT | HOSTS)
         [ -z "$text" ] || [[ $text == /* ]] || text=$(realpath -m "$5/$text")
         ;;
-    N_TRAIN | N_TEST | SHOTS | VALIDATION | TEST | JOBS | SHARD | TRIES | BATCH | EPOCHS | RANK)
+    N_TRAIN | N_TEST | SHOTS | VALIDATION | TEST | JOBS | SILENCE | SHARD | TRIES | BATCH | EPOCHS | RANK)
         [[ -z $text || $text =~ ^[1-9][0-9]*$ ]] || die 64 "$3: $key is a number of 1 or more, not '$text'"
         ;;
     OOD) text=$(tr -s ', ' '  ' <<<"$text" | sed 's/^ *//; s/ *$//') ;;
@@ -84,7 +85,7 @@ stage_number() { # STAGE
 }
 
 # What does not change results, but where things are and how many hands there are.
-unshaping='MODEL OUT DATA JOBS GPUS SHARD TRIES LAUNCH CHECKPOINT_EVERY'
+unshaping='MODEL OUT DATA JOBS GPUS HOSTS SSH SILENCE SHARD TRIES LAUNCH CHECKPOINT_EVERY'
 shaping=()
 command_line=()
 dataset='' first=0 last=$((${#stages[@]} - 1)) dry_run='' show='' manifest=''
@@ -97,7 +98,7 @@ while [ $# -gt 0 ]; do
         ;;
     esac
     case $argument in
-    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus | --stage | --stop-stage | --only | \
+    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus | --hosts | --stage | --stop-stage | --only | \
         --from-manifest)
         [ $# -ge 2 ] || die 64 "$argument needs a value"
         ;;
@@ -106,7 +107,7 @@ while [ $# -gt 0 ]; do
     --help | -h) usage; exit 0 ;;
     --dry-run) dry_run=1 ;;
     --settings) show=1 ;;
-    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus)
+    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus | --hosts)
         key=${argument#--}
         key=${key^^}
         command_line+=("${key//-/_}=$2")
@@ -170,6 +171,11 @@ for program in rec prompt-expand tok lm-score bpe-fit lora-train dir-eval jq par
     command -v "$program" >/dev/null ||
         die 69 "$program is not on the path: run make (and make deps), or make install"
 done
+if [ -n "${value[HOSTS]}" ]; then
+    [ -r "${value[HOSTS]}" ] || die 66 "${value[HOSTS]}: cannot be read (HOSTS=)"
+    [ -z "${value[JOBS]}${value[GPUS]}" ] ||
+        die 64 'JOBS= and GPUS= are for this machine alone; a file of hosts has places and gpus= of its own'
+fi
 [ -n "${value[TRAIN_FILES]}" ] || die 65 "$folder/settings: TRAIN_FILES says which files hold the texts"
 [ -n "${value[TRAIN]}" ] || die 65 "$folder/settings: TRAIN says how many rows to train on"
 needs_model=

@@ -8,6 +8,9 @@
 # shards' names nor their number are in what it writes. A shard that is done is kept until all are merged, so a
 # run that was interrupted does the others alone. How many shards there are depends on the texts and SHARD, not
 # on JOBS, GPUS or hosts: each is computed alone, alike.
+#
+# shellcheck source=pipelines/hosts.sh
+source "$PIPELINES/hosts.sh"
 
 # spread TEXTS COMMAND NEEDED...: writes the merged stream to standard output. NEEDED are the files and
 # folders that COMMAND reads, beside model.
@@ -28,7 +31,11 @@ spread() {
     shards=$(for in in "$folder"/in.*.mp; do
         [ -e "${in/\/in./\/out.}" ] || basename "$in" .mp
     done | sed 's/^in\.//')
-    [ -z "$shards" ] || spread_here "$folder" "$shards" || return
+    if [ -n "$shards" ] && [ -n "$HOSTS" ]; then
+        spread_hosts "$folder" "$shards" "$@" || return
+    elif [ -n "$shards" ]; then
+        spread_here "$folder" "$shards" || return
+    fi
     cat "$folder"/out.*.mp | rec cat
 }
 

@@ -1,0 +1,173 @@
+# shellcheck shell=bash disable=SC2030,SC2031,SC2153,SC2154
+# Spreading over hosts, by ssh. HOSTS is a file with a host a line,
+#     [PLACES/][USER@]HOST[:PORT] [bin=FOLDER] [model=FOLDER] [gpus=N,N,...]
+# or ":" for this machine; PLACES is how many shards it has at a time. Hosts need the programs, the model, bash and
+# sshd; they share no files. GNU parallel has the list and decides which shard goes where and what is tried again
+# (near.sh); a shard is sent over a connection and its result comes back over it (host-shard.sh, on-host.sh).
+#
+# Before the first shard each host gets the files that the command reads, says what its programs, model and
+# tokenizer are, and scores one text. A host that does not answer is left out. One that answers differently ends
+# the run, for its shards would not be like the others.
+
+quote() { # WORD...: for the shell on the other side, whichever it is
+    local word
+    for word; do
+        printf "'%s' " "${word//\'/\'\\\'\'}"
+    done
+}
+
+# Becomes the command on the host. A host that says nothing for SILENCE seconds is lost, also where nobody tells us
+# that the connection broke.
+remote() { # LOGIN COMMAND
+    [ "$1" != : ] || exec bash -c "$2"
+    # shellcheck disable=SC2086 # SSH may have options
+    exec $SSH -T -o BatchMode=yes -o ConnectTimeout="$SILENCE" -o ServerAliveCountMax=3 \
+        -o ServerAliveInterval=$(((SILENCE + 2) / 3)) "ssh://$1" "$2"
+}
+
+on_host() { # LOGIN ARGUMENT...: becomes on-host.sh, in the folder that was made there
+    remote "$1" "exec bash $(quote "$(cat "$folder/hosts/$1/folder")/on-host.sh" "${@:2}")"
+}
+
+# One shard there and its result back, to standard output. What is sent to stays open for as long as the result is
+# wanted: see on-host.sh. Sets connection.
+exchange() { # LOGIN SHARD PLACE PLACES GPUS
+    local to status
+    exec {to}> >(on_host "$1" shard "$(stat -c %s "$2")" "${@:3}")
+    connection=$!
+    cat "$2" 1>&"$to" 2>/dev/null
+    wait "$connection"
+    status=$?
+    exec {to}>&-
+    return $status
+}
+
+# Makes $folder/hosts/LOGIN, with what HOSTS says of it, and $folder/hosts/list, the logins.
+read_hosts() {
+    local line word login number=0
+    local -a words
+    local -A of
+    rm -rf "$folder/hosts"
+    mkdir -p "$folder/hosts"
+    while IFS= read -r line || [ -n "$line" ]; do
+        number=$((number + 1))
+        read -ra words <<<"${line%%#*}"
+        [ ${#words[@]} -gt 0 ] || continue
+        [[ ${words[0]} =~ ^(([1-9][0-9]*)/)?(:|([A-Za-z0-9._-]+@)?[A-Za-z0-9._-]+(:[0-9]+)?)$ ]] ||
+            fail 65 "$HOSTS:$number: not a host as in 4/user@host:22 -- ${words[0]}"
+        login=${BASH_REMATCH[3]}
+        of=([places]=${BASH_REMATCH[2]} [bin]='' [model]='' [gpus]='')
+        [ ! -e "$folder/hosts/$login" ] || fail 65 "$HOSTS:$number: $login comes a second time"
+        for word in "${words[@]:1}"; do
+            case $word in
+            bin=* | model=* | gpus=*) of[${word%%=*}]=${word#*=} ;;
+            *) fail 65 "$HOSTS:$number: neither bin=, model= nor gpus= -- $word" ;;
+            esac
+        done
+        [ -n "${of[places]}" ] || of[places]=$(tr ',' '\n' <<<"${of[gpus]}" | wc -l)
+        mkdir "$folder/hosts/$login"
+        printf '%s\t%s\n' "${of[places]}" "${of[gpus]}" >"$folder/hosts/$login/places"
+        echo "${of[bin]}" >"$folder/hosts/$login/bin"
+        echo "${of[model]:-$(realpath model)}" >"$folder/hosts/$login/model"
+        echo "$login" >>"$folder/hosts/list"
+    done <"$HOSTS"
+    [ -s "$folder/hosts/list" ] || fail 65 "$HOSTS: names no host"
+}
+
+# Makes ready a host: its folder, identity, a first result (probe.mp), and as status what this ended with: a number,
+# or "other" for one whose identity is not this machine's.
+make_ready() { # LOGIN
+    local host=$folder/hosts/$1
+    {
+        # shellcheck disable=SC2016 # for the other side
+        (remote "$1" "exec bash -c $(quote 'umask 077; d=$(mktemp -d "${TMPDIR:-/tmp}/duq.XXXXXX") && tar -x -C "$d" &&
+            echo "$d"')") <"$folder/sent.tar" >"$host/folder" &&
+            (on_host "$1" identity "$(cat "$host/bin")" "$(cat "$host/model")") </dev/null >"$host/identity" &&
+            { cmp -s "$folder/hosts/here" "$host/identity" || { echo other >"$host/status" && return; }; } &&
+            exchange "$1" "$folder/probe.mp" 1 1 "$(cut -f 2 "$host/places")" >"$host/probe.mp"
+        echo $? >"$host/status"
+    } 2>"$host/said"
+}
+
+header() { # STREAM
+    rec to-json --header "$1" | head -n 1
+}
+
+# The line of an identity with the same name as this one, in words.
+on_line() { # IDENTITY LINE
+    grep "^${2%%$'\t'*}"$'\t' "$1" | tr '\t' ' ' || echo "no ${2%%$'\t'*}"
+}
+
+# Leaves the hosts that can be used in $folder/hosts/list, or fails.
+judge() {
+    local login host first='' here=$folder/hosts/here there
+    local -a usable=()
+    while IFS= read -r login; do
+        host=$folder/hosts/$login
+        case $(cat "$host/status") in
+        0) ;;
+        255)
+            say "$login does not answer and is left out: $(tail -n 1 "$host/said")"
+            continue
+            ;;
+        other)
+            there=$(diff "$here" "$host/identity" | sed -n 's/^[<>] //p' | tail -n 1)
+            fail 65 "$login is not like this machine (HOSTS). There $(on_line "$host/identity" "$there"), here $(on_line "$here" "$there")"
+            ;;
+        *) fail 69 "$login cannot be used (HOSTS): $(cat "$host/said")" ;;
+        esac
+        [ -n "$first" ] || first=$login
+        there=$(jq -rn --argjson a "$(header "$folder/hosts/$first/probe.mp")" --argjson b "$(header "$host/probe.mp")" \
+            'first($b | to_entries[] | select(.value != $a[.key])) | "\(.key) is \(.value), and \($a[.key]) on"')
+        [ -z "$there" ] || fail 65 "$login is not like the others (HOSTS): $there $first"
+        cmp -s "$folder/hosts/$first/probe.mp" "$host/probe.mp" ||
+            say "$login and $first differ in a score's last digits: results depend on which of them has a shard"
+        usable+=("$login")
+    done <"$folder/hosts/list"
+    [ ${#usable[@]} -gt 0 ] || fail 75 "no host of $HOSTS answers: the same command goes on from here"
+    printf '%s\n' "${usable[@]}" >"$folder/hosts/list"
+}
+
+# Work on the shards left, by all hosts. What was begun on one that is lost is done by another.
+# A shell of its own, so that it leaves the hosts however it ends.
+spread_hosts() ( # FOLDER SHARDS NEEDED...
+    folder=$1 shards=$2 status=0
+    bar=() logins=()
+    shift 2
+    read_hosts
+    rec head -q -n 1 -o "$folder/probe.mp" "$(printf '%s\n' "$folder"/in.*.mp | head -n 1)" || return
+    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" command -C "$PIPELINES" on-host.sh || return
+    mkdir "$folder/hosts/here.d" && tar -x -C "$folder/hosts/here.d" -f "$folder/sent.tar" || return
+    bash "$folder/hosts/here.d/on-host.sh" identity '' "$(realpath model)" >"$folder/hosts/here" || return
+    while IFS= read -r login; do
+        make_ready "$login" &
+    done <"$folder/hosts/list"
+    wait
+    trap 'exit 143' TERM
+    trap leave_hosts EXIT
+    judge
+    while IFS= read -r login; do
+        logins+=(--sshlogin "$(cut -f 1 "$folder/hosts/$login/places")/$login")
+    done <"$folder/hosts/list"
+    [ ! -t 2 ] || bar=(--eta)
+    PARALLEL_SSH=$(printf %q "$PIPELINES/near.sh") \
+        parallel --will-cite --ungroup "${bar[@]}" "${logins[@]}" --retries $((TRIES + ${#logins[@]} / 2 - 1)) \
+        --halt now,fail=1 --joblog "+log/jobs.${folder#shards/}.tsv" "$PIPELINES/host-shard.sh" "$folder" '{}' \
+        <<<"$shards" >&2 || status=$?
+    [ $status != 0 ] || return 0
+    finished=$(find "$folder" -name 'out.*.mp' | wc -l) all=$(find "$folder" -name 'in.*.mp' | wc -l)
+    while IFS= read -r login; do
+        [ -e "$folder/hosts/$login/lost" ] || { say "$finished of $all shards are done and kept"; return $status; }
+    done <"$folder/hosts/list"
+    fail 75 "every host is lost; $finished of $all shards are done and kept"
+)
+
+# Removes what was sent; a host that does not answer keeps a folder duq.* among its temporary files.
+leave_hosts() {
+    local login
+    trap '' TERM INT HUP # whoever ends the run may say so more than once
+    while IFS= read -r login; do
+        [ -e "$folder/hosts/$login/lost" ] || (on_host "$login" remove) </dev/null >&2 &
+    done <"$folder/hosts/list"
+    wait
+}
