@@ -124,7 +124,6 @@ static double gb(double bytes)
     return 1e-9 * bytes;
 }
 
-/* The advice lives as long as the program, for the device to give when memory runs out. */
 static void plan_memory(const struct model *m, const struct adapter *a,
                         struct score_options *options)
 {
