@@ -51,7 +51,7 @@ static __global__ void softmax_rows(const struct strip *strips, float *prefix_sc
                                     float scale, float *sums, float *lse)
 {
     const struct strip *s = &strips[blockIdx.x];
-    int row = (int)(blockIdx.y * ROWS_PER_BLOCK + threadIdx.x / WARP);
+    int row = row_of_warp(blockIdx.y);
     if (row >= s->padded * heads)
         return;
     struct score_row r = find_row(s, row, group, window);
@@ -82,7 +82,7 @@ template <typename T> static void attend(struct device *d, const struct attentio
         own_scores(d, p, &c, &o.q, &o.k, &o.own_scores);
         for (const sweep *r = &p->sweeps[c.first_sweep], *end = r + c.sweeps; r < end; r++) {
             prefix_scores(d, p, &c, r, o.q.all, o.k.all, o.prefix_scores);
-            LAUNCH(d, softmax_rows<T>, grid_of_rows(p, r), ROWS_PER_BLOCK * WARP, 0,
+            LAUNCH(d, softmax_rows<T>, grid_of_scores(p, r), ROWS_PER_BLOCK * WARP, 0,
                    p->device_strips + r->first_strip, o.prefix_scores, o.own_scores.all, p->heads,
                    p->heads / p->kv_heads, p->window, a->scale, o.sums, a->lse);
             prefix_results(d, p, &c, r, o.prefix_scores, o.v.all, o.prefix_results);

@@ -69,7 +69,7 @@ struct chunk {
     int first_strip, strips;
     int first_token, tokens; /* of the plan's query_rows */
     int first_sweep, sweeps, first_bucket, buckets;
-    size_t scores, results; /* floats, of own parts */
+    int most_queries; /* of a strip */
 };
 
 /* It depends on spans and shapes alone: the layers of a pass share one. */
@@ -172,14 +172,24 @@ void attention_merge(struct device *, const struct attention_plan *, const struc
                      const float *prefix_results, const float *own_results, const float *sums,
                      To *to);
 
-/* ---- for kernels that go through scores, a row in a warp ---- */
+/* ---- for kernels that give a row to a warp ---- */
 
 enum { ROWS_PER_BLOCK = 8 };
 
-static inline dim3 grid_of_rows(const struct attention_plan *p, const struct sweep *r)
+static inline unsigned blocks_of_rows(size_t rows)
 {
-    return dim3((unsigned)r->strips,
-                (unsigned)div_up((size_t)r->most_padded * (size_t)p->heads, ROWS_PER_BLOCK));
+    return (unsigned)div_up(rows, ROWS_PER_BLOCK);
+}
+
+static __device__ inline int row_of_warp(unsigned block)
+{
+    return (int)(block * ROWS_PER_BLOCK + threadIdx.x / WARP);
+}
+
+/* For the rows of scores of a sweep: a strip in x, its rows in y. */
+static inline dim3 grid_of_scores(const struct attention_plan *p, const struct sweep *s)
+{
+    return dim3((unsigned)s->strips, blocks_of_rows((size_t)(s->most_padded * p->heads)));
 }
 
 /* The first position that the query at `position` sees. */

@@ -70,7 +70,7 @@ static __global__ void gradient_rows(const struct strip *strips, struct score_ma
                                      int group, int window, float scale, const float *lse)
 {
     const struct strip *s = &strips[blockIdx.x];
-    int row = (int)(blockIdx.y * ROWS_PER_BLOCK + threadIdx.x / WARP);
+    int row = row_of_warp(blockIdx.y);
     if (row >= s->padded * heads)
         return;
     struct score_row r = find_row(s, row, group, window);
@@ -97,41 +97,41 @@ struct key_gradients {
     float *k, *v;
 };
 
-/* to[row] = packed[i], or to[row] += packed[i] for prefixes, where rows has row or ~row. */
+/* A warp has packed key and key head `at`: sets its gradients, or adds them for prefixes, where
+ * rows has row or ~row. */
 template <int V>
-static __global__ void unpack_keys(struct key_gradients g, const int *rows, size_t n, int kv_heads,
+static __global__ void unpack_keys(struct key_gradients g, const int *rows, int n, int kv_heads,
                                    int head_dim, int dim, bool prefixes)
 {
-    size_t at = flat_index<V>();
-    if (at >= n)
+    int at = row_of_warp(blockIdx.x);
+    if (at >= n || rows[at / kv_heads] == NO_ROW)
         return;
-    int column = (int)(at % (size_t)dim), row = rows[at / (size_t)dim / (size_t)kv_heads];
-    size_t head = at / (size_t)dim % (size_t)kv_heads;
-    if (row == NO_ROW || column >= head_dim)
-        return;
-    vector<float, V> x = load<V>((blockIdx.y ? g.packed_v : g.packed_k) + at);
-    size_t to = (size_t)(prefixes ? ~row : row) * (size_t)kv_heads + head;
-    float *gradient = (blockIdx.y ? g.v : g.k) + to * (size_t)head_dim + (size_t)column;
-    if (prefixes) {
-        vector<float, V> before = load<V>(gradient);
+    int row = rows[at / kv_heads];
+    size_t head = (size_t)(prefixes ? ~row : row) * (size_t)kv_heads + (size_t)(at % kv_heads);
+    const float *packed = (blockIdx.y ? g.packed_v : g.packed_k) + (size_t)at * (size_t)dim;
+    float *gradient = (blockIdx.y ? g.v : g.k) + head * (size_t)head_dim;
+    for (int i = (int)(threadIdx.x % WARP) * V; i < head_dim; i += WARP * V) {
+        vector<float, V> x = load<V>(packed + i), before = {};
+        if (prefixes)
+            before = load<V>(gradient + i);
 #pragma unroll
         for (int j = 0; j < V; j++)
             x.at[j] += before.at[j];
+        store<V>(gradient + i, x);
     }
-    store<V>(gradient, x);
 }
 
 /* The packed keys first .. first + n - 1, all of them own or all of prefixes, to k and v. */
 static void unpack(struct device *d, const struct attention_plan *p, const float *dk,
                    const float *dv, size_t first, size_t n, bool prefixes, float *k, float *v)
 {
-    size_t width = (size_t)p->kv_heads * (size_t)p->dim;
+    size_t width = (size_t)p->kv_heads * (size_t)p->dim, rows = n * (size_t)p->kv_heads;
     struct key_gradients g = {dk + first * width, dv + first * width, k, v};
     bool four = p->head_dim % 4 == 0 && fours(k, v);
     auto kernel = four ? unpack_keys<4> : unpack_keys<1>;
     if (n)
-        LAUNCH(d, kernel, dim3(flat_blocks(n * width, four), 2), FLAT_THREADS, 0, g,
-               p->device_key_rows + first, n * width, p->kv_heads, p->head_dim, p->dim, prefixes);
+        LAUNCH(d, kernel, dim3(blocks_of_rows(rows), 2), ROWS_PER_BLOCK * WARP, 0, g,
+               p->device_key_rows + first, (int)rows, p->kv_heads, p->head_dim, p->dim, prefixes);
 }
 
 template <typename T>
@@ -154,7 +154,7 @@ static void attend_backward(struct device *d, const struct attention_backward *b
         for (const sweep *r = &p->sweeps[c.first_sweep], *end = r + c.sweeps; r < end; r++) {
             prefix_scores(d, p, &c, r, o.q.all, o.k.all, m.prefix);
             prefix_scores(d, p, &c, r, o.d_out.all, o.v.all, m.d_prefix);
-            LAUNCH(d, gradient_rows<T>, grid_of_rows(p, r), ROWS_PER_BLOCK * WARP, 0,
+            LAUNCH(d, gradient_rows<T>, grid_of_scores(p, r), ROWS_PER_BLOCK * WARP, 0,
                    p->device_strips + r->first_strip, m, p->heads, p->heads / p->kv_heads,
                    p->window, a->scale, a->lse);
             prefix_results(d, p, &c, r, m.d_prefix, o.k.all, o.prefix_results);

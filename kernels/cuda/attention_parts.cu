@@ -4,7 +4,19 @@
 
 #include <algorithm>
 
-/* ---- packing ---- */
+/* ---- packing: a warp has a row ---- */
+
+/* to[dim] = from[width], then zeros; all zeros where from is NULL. */
+template <int V, typename T>
+static __device__ inline void pack_row(const float *from, int width, T *to, int dim)
+{
+    for (int i = (int)(threadIdx.x % WARP) * V; i < dim; i += WARP * V) {
+        vector<float, V> x = {};
+        if (from && i < width)
+            x = load<V>(from + i);
+        store<V>(to + i, x);
+    }
+}
 
 /* [key][kv_head][dim] of k and v (blockIdx.y 0 and 1), in the packed order. */
 template <typename T> struct key_packing {
@@ -13,22 +25,22 @@ template <typename T> struct key_packing {
 };
 
 template <typename T, int V>
-static __global__ void pack_keys(struct key_packing<T> p, const int *rows, size_t n, int kv_heads,
+static __global__ void pack_keys(struct key_packing<T> p, const int *rows, int n, int kv_heads,
                                  int head_dim, int dim)
 {
-    size_t at = flat_index<V>();
+    int at = row_of_warp(blockIdx.x);
     if (at >= n)
         return;
-    int column = (int)(at % (size_t)dim), row = rows[at / (size_t)dim / (size_t)kv_heads];
-    size_t head = at / (size_t)dim % (size_t)kv_heads;
-    vector<float, V> x = {};
-    if (row != NO_ROW && column < head_dim) {
+    int row = rows[at / kv_heads];
+    const float *from = nullptr;
+    if (row != NO_ROW) {
         const float *own = blockIdx.y ? p.v : p.k;
         const float *prefix = blockIdx.y ? p.prefix_v : p.prefix_k;
-        size_t from = (size_t)(row < 0 ? ~row : row) * (size_t)kv_heads + head;
-        x = load<V>((row < 0 ? prefix : own) + from * (size_t)head_dim + (size_t)column);
+        size_t head = (size_t)(row < 0 ? ~row : row) * (size_t)kv_heads + (size_t)(at % kv_heads);
+        from = (row < 0 ? prefix : own) + head * (size_t)head_dim;
     }
-    store<V>((blockIdx.y ? p.to_v : p.to_k) + at, x);
+    T *to = blockIdx.y ? p.to_v : p.to_k;
+    pack_row<V>(from, head_dim, to + (size_t)at * (size_t)dim, dim);
 }
 
 template <typename T>
@@ -38,50 +50,48 @@ static void pack_all_keys(struct device *d, const struct attention_plan *p,
     struct key_packing<T> packing = {
         a->k, a->v, a->prefix_k, a->prefix_v, o->k.all, o->v.all
     };
-    size_t n = p->key_rows.size() * (size_t)p->kv_heads * (size_t)p->dim;
+    size_t n = p->key_rows.size() * (size_t)p->kv_heads;
     bool four = p->head_dim % 4 == 0 && fours(a->k, a->v, a->prefix_k, a->prefix_v);
     auto kernel = four ? pack_keys<T, 4> : pack_keys<T, 1>;
-    LAUNCH(d, kernel, dim3(flat_blocks(n, four), 2), FLAT_THREADS, 0, packing, p->device_key_rows,
-           n, p->kv_heads, p->head_dim, p->dim);
+    LAUNCH(d, kernel, dim3(blocks_of_rows(n), 2), ROWS_PER_BLOCK * WARP, 0, packing,
+           p->device_key_rows, (int)n, p->kv_heads, p->head_dim, p->dim);
 }
 
-/* to[kv_head][token, head of the group][dim]; past the last key head come rows of zeros, which the
- * last strip's product reads. */
+/* Rows of a chunk's packed queries. Past the last key head come rows of zeros, which the last
+ * strip's product reads. */
+static size_t packed_query_rows(const struct attention_plan *p, size_t tokens)
+{
+    return tokens * (size_t)p->heads + (size_t)(STRIP * (p->heads / p->kv_heads));
+}
+
+/* to[kv_head][token, head of the group][dim] */
 template <typename T, int V>
-static __global__ void pack_queries(const float *from, const int *rows, int tokens, size_t n,
+static __global__ void pack_queries(const float *from, const int *rows, int tokens, int n,
                                     int heads, int group, int head_dim, int dim, T *to)
 {
-    size_t at = flat_index<V>();
+    int at = row_of_warp(blockIdx.x);
     if (at >= n)
         return;
-    int column = (int)(at % (size_t)dim);
-    size_t packed = at / (size_t)dim, per_head = (size_t)tokens * (size_t)group;
-    size_t kv_head = packed / per_head, in = packed % per_head;
-    vector<float, V> x = {};
-    if (packed < (size_t)tokens * (size_t)heads && column < head_dim) {
-        size_t row = (size_t)rows[in / (size_t)group];
-        size_t head = kv_head * (size_t)group + in % (size_t)group;
-        x = load<V>(from + (row * (size_t)heads + head) * (size_t)head_dim + (size_t)column);
+    const float *row = nullptr;
+    if (at < tokens * heads) {
+        int kv_head = at / (tokens * group), in = at % (tokens * group);
+        size_t head = (size_t)rows[in / group] * (size_t)heads;
+        head += (size_t)(kv_head * group + in % group);
+        row = from + head * (size_t)head_dim;
     }
-    store<V>(to + at, x);
-}
-
-static size_t packed_queries(const struct attention_plan *p, size_t tokens)
-{
-    size_t rows = tokens * (size_t)p->heads + (size_t)(STRIP * p->heads / p->kv_heads);
-    return rows * (size_t)p->dim;
+    pack_row<V>(row, head_dim, to + (size_t)at * (size_t)dim, dim);
 }
 
 template <typename T>
 void attention_pack(struct device *d, const struct attention_plan *p, const struct chunk *c,
                     const float *from, T *to)
 {
-    size_t n = packed_queries(p, (size_t)c->tokens);
+    size_t n = packed_query_rows(p, (size_t)c->tokens);
     bool four = p->head_dim % 4 == 0 && fours(from);
     auto kernel = four ? pack_queries<T, 4> : pack_queries<T, 1>;
-    LAUNCH(d, kernel, flat_blocks(n, four), FLAT_THREADS, 0, from,
-           p->device_query_rows + c->first_token, c->tokens, n, p->heads, p->heads / p->kv_heads,
-           p->head_dim, p->dim, to);
+    LAUNCH(d, kernel, blocks_of_rows(n), ROWS_PER_BLOCK * WARP, 0, from,
+           p->device_query_rows + c->first_token, c->tokens, (int)n, p->heads,
+           p->heads / p->kv_heads, p->head_dim, p->dim, to);
 }
 
 /* ---- where the own part's problems lie ---- */
@@ -141,7 +151,7 @@ template <typename T>
 static struct operands<T> lay_out(const struct attention_plan *p, bool backward,
                                   struct carving *c) {
     size_t problems = p->strips.size() * (size_t)p->kv_heads;
-    size_t queries = packed_queries(p, p->most_tokens);
+    size_t queries = packed_query_rows(p, p->most_tokens) * (size_t)p->dim;
     size_t keys = p->key_rows.size() * (size_t)p->kv_heads * (size_t)p->dim;
     struct operands<T> o = {
     };
@@ -365,30 +375,32 @@ void own_key_gradients(struct device *d, const struct attention_plan *p, const s
 
 /* ---- merging ---- */
 
-enum { MERGE_THREADS = 256, MERGE_BLOCKS = 64 }; /* blocks for a strip */
-
-template <typename To>
+/* A warp has one query and head of strip blockIdx.x. */
+template <typename To, int V>
 static __global__ void merge(const struct strip *strips, const float *prefix_results,
                              const float *own_results, const float *sums, int heads, int group,
                              int head_dim, int dim, To *to)
 {
     const struct strip *s = &strips[blockIdx.x];
-    int n = s->queries * heads * head_dim;
-    for (int i = (int)(blockIdx.y * MERGE_THREADS + threadIdx.x); i < n;
-         i += MERGE_BLOCKS * MERGE_THREADS) {
-        int column = i % head_dim, head = i / head_dim % heads, token = i / head_dim / heads;
-        size_t kv_head = (size_t)(head / group), width = (size_t)dim;
-        size_t in = (size_t)(token * group + head % group);
-        size_t own_row = kv_head * (size_t)(s->padded * group) + in;
-        float x = own_results[s->own_results + own_row * width + (size_t)column];
-        if (s->prefix_columns) {
-            size_t row = (kv_head * (size_t)s->chunk_tokens + (size_t)s->token) * (size_t)group;
-            x += prefix_results[(row + in) * width + (size_t)column];
-        }
-        if (sums)
-            x /= sums[(size_t)(s->token + token) * (size_t)heads + (size_t)head];
-        size_t row = (size_t)(s->query_row + token) * (size_t)heads + (size_t)head;
-        store(&to[row * (size_t)head_dim + (size_t)column], x);
+    int at = row_of_warp(blockIdx.y);
+    if (at >= s->queries * heads)
+        return;
+    int token = at / heads, head = at % heads, kv_head = head / group;
+    int in = token * group + head % group;
+    size_t own_row = (size_t)(kv_head * s->padded * group + in), width = (size_t)dim;
+    size_t row = (size_t)(kv_head * s->chunk_tokens + s->token) * (size_t)group + (size_t)in;
+    const float *own = own_results + s->own_results + own_row * width;
+    const float *prefix = s->prefix_columns ? prefix_results + row * width : nullptr;
+    float sum = sums ? sums[(s->token + token) * heads + head] : 1.0f;
+    to += ((size_t)(s->query_row + token) * (size_t)heads + (size_t)head) * (size_t)head_dim;
+    for (int i = (int)(threadIdx.x % WARP) * V; i < head_dim; i += WARP * V) {
+        vector<float, V> x = load<V>(own + i), y = {};
+        if (prefix)
+            y = load<V>(prefix + i);
+#pragma unroll
+        for (int j = 0; j < V; j++)
+            x.at[j] = (x.at[j] + y.at[j]) / sum;
+        store<V>(to + i, x);
     }
 }
 
@@ -397,9 +409,12 @@ void attention_merge(struct device *d, const struct attention_plan *p, const str
                      const float *prefix_results, const float *own_results, const float *sums,
                      To *to)
 {
-    LAUNCH(d, merge<To>, dim3((unsigned)c->strips, MERGE_BLOCKS), MERGE_THREADS, 0,
-           p->device_strips + c->first_strip, prefix_results, own_results, sums, p->heads,
-           p->heads / p->kv_heads, p->head_dim, p->dim, to);
+    bool four = p->head_dim % 4 == 0 && fours(to);
+    auto kernel = four ? merge<To, 4> : merge<To, 1>;
+    LAUNCH(d, kernel,
+           dim3((unsigned)c->strips, blocks_of_rows((size_t)(c->most_queries * p->heads))),
+           ROWS_PER_BLOCK * WARP, 0, p->device_strips + c->first_strip, prefix_results, own_results,
+           sums, p->heads, p->heads / p->kv_heads, p->head_dim, p->dim, to);
 }
 
 /* ---- for both compute types ---- */

@@ -285,6 +285,7 @@ static void add_strip(struct attention_plan *p, struct cut *c, struct strip s, i
     s.token = c->chunk.tokens;
     c->chunk.strips++;
     c->chunk.tokens += s.queries;
+    c->chunk.most_queries = std::max(c->chunk.most_queries, s.queries);
     c->chunk_bytes += bytes_of(p, &s);
     for (int i = 0; i < s.queries; i++)
         p->query_rows.push_back(s.query_row + i);

@@ -347,9 +347,12 @@ static void free_run(struct run r)
         free(arrays[i]);
 }
 
+/* How far arrays on the device are off its alignment. */
+static size_t skew;
+
 static float *copied(struct device *d, const float *x, size_t n)
 {
-    return copy_of(d, x, n * sizeof *x);
+    return skewed_copy(d, x, n * sizeof *x, skew);
 }
 
 static float *unset(struct device *d, size_t n, float value)
@@ -398,7 +401,7 @@ static void run_on(struct device *d, const struct problem *p, struct run *r)
     }
     float *untouched = constant(queries, UNTOUCHED);
     void *out_before = rounded(d->compute, untouched, queries);
-    a.out = copy_of(d, out_before, queries * size);
+    a.out = skewed_copy(d, out_before, queries * size, skew);
     a.lse = unset(d, rows, UNTOUCHED);
     d->attention(d, &a);
     b.forward = a;
@@ -589,6 +592,15 @@ static void every_head_size_and_group_is_right(void **state)
                             0};
         check(&p);
     }
+}
+
+static void arrays_off_their_alignment_are_right(void **state)
+{
+    (void)state;
+    struct problem p = {groups, COUNT(groups), 4, 2, 16, 0, 90, 143, 73, 0};
+    skew = sizeof(float);
+    check(&p);
+    skew = 0;
 }
 
 static void prefixes_and_windows_are_right(void **state)
@@ -848,6 +860,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_references_gradients_agree_with_differences),
         cmocka_unit_test(every_head_size_and_group_is_right),
+        cmocka_unit_test(arrays_off_their_alignment_are_right),
         cmocka_unit_test(prefixes_and_windows_are_right),
         cmocka_unit_test(a_window_over_many_strips_is_right),
         cmocka_unit_test(prefixes_among_the_sequences_are_right),
