@@ -118,9 +118,12 @@ bench: all
 	done; [ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
 # The tables of man/duq-gpu.7.
-gpu-plan: all
+gpu-plan: all $(BUILD)/cudasim/attention-plan
 	@for stage in score train student; do \
 	    echo "$$stage"; BUILD='$(BUILD)' tests/gpu/plan.sh $$stage || exit 1; \
+	done
+	@for stage in score student forward backward; do \
+	    echo "attention, $$stage"; $(BUILD)/cudasim/attention-plan $$stage || exit 1; \
 	done
 
 # On a machine with a GPU; elsewhere it says so (status 69).
@@ -175,7 +178,7 @@ help:
 	@echo 'make cuda-report  registers, shared memory and spills of each CUDA kernel'
 	@echo 'make mpi        the MPI plugin, where mpicc is (make builds it there, too)'
 	@echo 'make cuda-check run the tests of device code alone, in the simulator'
-	@echo 'make gpu-plan   the tables of duq-gpu(7), by lm-plan'
+	@echo 'make gpu-plan   the tables of duq-gpu(7)'
 	@echo 'make gpu-check  where there is a GPU: compare with the processor, time, report'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
 	@echo 'make lint       formatting and static checks'

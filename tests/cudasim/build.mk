@@ -20,7 +20,7 @@ CUDASIM_DEVICE_FLAGS = -fno-optimize-sibling-calls -fstack-clash-protection \
 
 .PHONY: cuda-check
 
-tests-built: $(CUDASIM_PLUGIN) $(CUDASIM)/selftest
+tests-built: $(CUDASIM_PLUGIN) $(CUDASIM)/selftest $(CUDASIM)/attention-plan
 
 # The tests of device code and of the simulator alone; with SANITIZE=1, under ASan and UBSan.
 cuda-check: $(CUDASIM_PLUGIN) $(CUDASIM)/selftest $(filter $(BUILD)/tests/test_cuda_%,$(C_TESTS))
@@ -41,3 +41,8 @@ $(CUDASIM)/duq-cuda.so: $(CUDASIM_KERNELS) $(CUDASIM_OBJECTS)
 $(CUDASIM)/selftest: $(CUDASIM_TESTS) $(CUDASIM_OBJECTS)
 	@mkdir -p $(@D)
 	$(CXX) $(OPTIMIZE) $(LDFLAGS) -o $@ $^ -ldnnl -ldl
+
+$(CUDASIM)/attention-plan: $(BUILD)/obj/tests/gpu/attention-plan.cu.o $(CUDASIM_KERNELS) \
+		$(CUDASIM_OBJECTS) $(BUILD)/libduq.a
+	@mkdir -p $(@D)
+	$(CXX) $(OPTIMIZE) -fopenmp $(LDFLAGS) -o $@ $^ $(LIBS)
