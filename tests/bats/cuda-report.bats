@@ -30,8 +30,19 @@ END
     sed -i '0,/0 bytes spill stores, 0 bytes/s//8 bytes spill stores, 4 bytes/' "$BATS_TEST_TMPDIR/rows.ptxas"
     run "$root/tests/gpu/kernels.sh" "$BATS_TEST_TMPDIR/rows.ptxas"
     echo "status $status: $output"
-    [ "$status" -eq 1 ] && [[ ${lines[1]} == *"sm_80:  24    128    0  12"* ]]
+    [ "$status" -eq 1 ]
+    [[ ${lines[1]} == *"sm_80:  24    128    0  12"* ]]
     [[ $output == *"FAILED: registers spill to memory" ]]
     run "$root/tests/gpu/kernels.sh" /dev/null
-    [ "$status" -eq 1 ] && [[ $output == *"there are no kernels" ]]
+    [ "$status" -eq 1 ]
+    [[ $output == *"there are no kernels" ]]
+}
+
+@test "without nvcc make says that CUDA is left out" {
+    for goal in cuda cuda-report; do
+        run make -s -C "$root" NVCC=no-such-nvcc BUILD="$BATS_TEST_TMPDIR/build" $goal
+        echo "status $status: $output"
+        [ "$status" -eq 0 ]
+        [[ $output == *"CUDA is left out: no-such-nvcc is not on the PATH"* ]]
+    done
 }

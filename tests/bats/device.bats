@@ -83,3 +83,12 @@ plugin() { # CODE
     refuses 69 "asked for GPU 0" score --device cuda
     refuses 69 "asked for GPU 3" train --device cuda:3
 }
+
+@test "the plugin that nvcc built opens, and says that there is no driver" {
+    [ -e "$BUILD/lib/duq/duq-cuda.so" ] || skip "built without nvcc"
+    [ ! -e /dev/nvidiactl ] || skip "there is a driver"
+    export DUQ_CUDA_PLUGIN=$BUILD/lib/duq/duq-cuda.so
+    refuses 69 "no NVIDIA driver is installed; use --device cpu" score --device cuda
+    refuses 0 "the CUDA plugin finds no GPU that it can use" score -v --device auto
+    rec check scores.mp
+}
