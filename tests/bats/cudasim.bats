@@ -6,7 +6,7 @@ selftest() {
 
 CORRECT="elements shared_memory warp_operations atomics_and_votes three_dimensions launch_errors
     products batched_products interleaved_products streams halves_of_words syncwarp_orders
-    launches_follow_each_other"
+    launches_follow_each_other copies_within_the_device conversions"
 
 correct() {
     local name
@@ -60,6 +60,22 @@ F=tests/cudasim/selftest/faulty.cu
     done
 }
 
+# The device's own tests, again.
+device_tests() {
+    local program
+    for program in "$BUILD"/tests/test_cuda_*; do
+        CMOCKA_MESSAGE_OUTPUT=tap "$program" || { echo "$program failed"; return 1; }
+    done
+}
+
+@test "the device passes its tests in reverse order of threads and blocks" {
+    DUQ_CUDASIM_ORDER=reverse device_tests
+}
+
+@test "the device passes its tests in random order, with streams that are late" {
+    DUQ_CUDASIM_ORDER=shuffle:1 DUQ_CUDASIM_STREAMS=deferred:1 device_tests
+}
+
 @test "barriers in two branches" {
     reported divergent_barriers "cudasim: divergence: kernel two_barriers, block (0,0,0), thread (32,0,0), " \
         "$F:9: a barrier, but thread (0,0,0) waits at that of $F:7"
@@ -103,6 +119,7 @@ F=tests/cudasim/selftest/faulty.cu
         "reads 4 bytes, byte 124 of 128 allocated at "
     reported uninitialised_shared_memory "cudasim: uninitialised: kernel half_set, block (1,0,0), thread (0,0,0), " \
         "byte 252 of s of 256 bytes"
+    reported uninitialised_copy "cudasim: uninitialised: kernel sum, block (0,0,0), thread (31,0,0), "
     reported uninitialised_download "cudasim: uninitialised: cudaMemcpy's source: nobody set byte 0 of 16"
     reported uninitialised_operand "cudasim: uninitialised: cuBLAS's B: nobody set byte 0 of 16"
     reported uninitialised_result_read "cudasim: uninitialised: cuBLAS's C: nobody set byte 0 of 16"
@@ -183,6 +200,7 @@ F=tests/cudasim/selftest/faulty.cu
 @test "streams that are not waited for" {
     export DUQ_CUDASIM_STREAMS=deferred:1
     reported staging_reused "cudasim: stream: the host uses pinned memory" "has yet to read"
+    reported small_staging_reused "cudasim: stream: pinned memory at " "changed before the queued copy"
     reported result_not_waited_for "cudasim: stream: the host uses pinned memory" "has yet to write"
 }
 

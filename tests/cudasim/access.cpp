@@ -16,6 +16,9 @@
 #include <link.h>
 #include <sys/mman.h>
 
+/* All that a hook does, in one function. */
+#define INLINE inline __attribute__((always_inline))
+
 namespace cudasim
 {
 
@@ -85,7 +88,7 @@ void access_next_interval()
     interval++;
 }
 
-static bool is_unordered(const struct record &r, uint32_t first)
+static INLINE bool is_unordered(const struct record &r, uint32_t first)
 {
     if (r.interval < first)
         return false;
@@ -98,7 +101,7 @@ static bool is_unordered(const struct record &r, uint32_t first)
     return r.sync == accessor.sync && (r.bits & MANY_LANES || (r.bits & THREAD) != accessor.thread);
 }
 
-static void note(struct record *r, uint32_t first, bool atomic, const void *pc)
+static INLINE void note(struct record *r, uint32_t first, bool atomic, const void *pc)
 {
     unsigned bits = (r->bits & SPLIT) | accessor.thread;
     if (atomic)
@@ -125,7 +128,7 @@ static enum conflict blame(const struct record &r, enum conflict what)
     return what;
 }
 
-static inline enum conflict touch(struct cell *c, uint32_t first, enum access_kind kind,
+static INLINE enum conflict touch(struct cell *c, uint32_t first, enum access_kind kind,
                                   const void *pc)
 {
     bool atomic = kind == access_kind::ATOMIC;
@@ -142,7 +145,7 @@ static inline enum conflict touch(struct cell *c, uint32_t first, enum access_ki
     return conflict::NONE;
 }
 
-static inline enum conflict touch_word(const struct space &s, size_t word, uint32_t first,
+static INLINE enum conflict touch_word(const struct space &s, size_t word, uint32_t first,
                                        enum access_kind kind, const void *pc)
 {
     struct cell *c = s.words + word;
@@ -156,7 +159,7 @@ static inline enum conflict touch_word(const struct space &s, size_t word, uint3
     return found;
 }
 
-static inline enum conflict touch_half(const struct space &s, size_t offset, uint32_t first,
+static INLINE enum conflict touch_half(const struct space &s, size_t offset, uint32_t first,
                                        enum access_kind kind, const void *pc)
 {
     struct cell *c = s.words + offset / 4, *upper = s.upper + offset / 4;
@@ -168,7 +171,7 @@ static inline enum conflict touch_half(const struct space &s, size_t offset, uin
 }
 
 /* Of what is no multiple of two bytes, the rest is left out. */
-static inline enum conflict touch_bytes(const struct space &s, size_t offset, size_t bytes,
+static INLINE enum conflict touch_bytes(const struct space &s, size_t offset, size_t bytes,
                                         enum access_kind kind, const void *pc)
 {
     uint32_t first = &s == &device ? launch_first : block_first;
@@ -231,7 +234,7 @@ bool conflicts(enum access_kind kind, unsigned thread, const void *p, size_t byt
 /* ---- what was set ---- */
 
 /* Bits first .. first + n - 1, n at most 57. */
-static inline uint64_t bits_at(const uint8_t *bits, size_t first, size_t n)
+static INLINE uint64_t bits_at(const uint8_t *bits, size_t first, size_t n)
 {
     uint64_t word;
     memcpy(&word, bits + first / 8, sizeof word);
@@ -239,7 +242,13 @@ static inline uint64_t bits_at(const uint8_t *bits, size_t first, size_t n)
 }
 
 /* n is at most 57. */
-static inline void set_few(uint8_t *bits, size_t first, size_t n, bool value)
+static INLINE bool all_set(const uint8_t *bits, size_t first, size_t n)
+{
+    return bits_at(bits, first, n) == ((uint64_t)1 << n) - 1;
+}
+
+/* n is at most 57. */
+static INLINE void set_few(uint8_t *bits, size_t first, size_t n, bool value)
 {
     uint64_t word, mask = (((uint64_t)1 << n) - 1) << first % 8;
     memcpy(&word, bits + first / 8, sizeof word);
@@ -382,7 +391,7 @@ static void access_other(enum access_kind kind, const void *p, size_t bytes, con
     report_at(pc, "host", "%s %zu bytes of the host's memory at %p", verb(kind), bytes, p);
 }
 
-static inline void access_space(const struct space &s, enum access_kind kind, const void *p,
+static INLINE void access_space(const struct space &s, enum access_kind kind, const void *p,
                                 size_t offset, size_t bytes, size_t alignment, const void *pc)
 {
     if (__builtin_expect((uintptr_t)p % alignment != 0, 0))
@@ -392,7 +401,10 @@ static inline void access_space(const struct space &s, enum access_kind kind, co
         set_few(s.set, offset, bytes, true);
     else if (kind == access_kind::WRITE)
         set_bits(s.set, offset, bytes, true);
-    else if (size_t clear = first_clear(s.set, offset, bytes); clear < bytes)
+    else if (size_t clear = bytes <= 16 && all_set(s.set, offset, bytes)
+                                ? bytes
+                                : first_clear(s.set, offset, bytes);
+             clear < bytes)
         report_at(pc, "uninitialised", "%s %zu bytes, %s, that nobody set",
                   kind == access_kind::READ ? "reads" : "changes", bytes,
                   place_in(s, (const char *)p + clear).c_str());
@@ -401,8 +413,8 @@ static inline void access_space(const struct space &s, enum access_kind kind, co
         report_race(s, kind, p, bytes, found, pc);
 }
 
-void access_memory(enum access_kind kind, const void *p, size_t bytes, size_t alignment,
-                   const void *pc)
+static INLINE void see_access(enum access_kind kind, const void *p, size_t bytes, size_t alignment,
+                              const void *pc)
 {
     if (!sees_accesses || !running)
         return;
@@ -416,7 +428,8 @@ void access_memory(enum access_kind kind, const void *p, size_t bytes, size_t al
     }
     offset = (uintptr_t)p - shared.begin;
     if (offset < shared.bytes) {
-        if (first_clear(shared_allocated, offset, bytes) < bytes)
+        if (bytes <= 16 ? !all_set(shared_allocated, offset, bytes)
+                        : first_clear(shared_allocated, offset, bytes) < bytes)
             report_at(pc, "bounds", "%s %zu bytes, %s", verb(kind), bytes,
                       place_in_shared_memory(p).c_str());
         access_space(shared, kind, p, offset, bytes, alignment, pc);
@@ -424,6 +437,12 @@ void access_memory(enum access_kind kind, const void *p, size_t bytes, size_t al
     }
     if (!on_fiber_stack(p))
         access_other(kind, p, bytes, pc);
+}
+
+void access_memory(enum access_kind kind, const void *p, size_t bytes, size_t alignment,
+                   const void *pc)
+{
+    see_access(kind, p, bytes, alignment, pc);
 }
 
 } // namespace cudasim
@@ -437,11 +456,11 @@ using namespace cudasim;
 #define HOOK(suffix, bytes)                                                                        \
     extern "C" void __tsan_read##suffix(void *p)                                                   \
     {                                                                                              \
-        access_memory(access_kind::READ, p, bytes, bytes, __builtin_return_address(0));            \
+        see_access(access_kind::READ, p, bytes, bytes, __builtin_return_address(0));               \
     }                                                                                              \
     extern "C" void __tsan_write##suffix(void *p)                                                  \
     {                                                                                              \
-        access_memory(access_kind::WRITE, p, bytes, bytes, __builtin_return_address(0));           \
+        see_access(access_kind::WRITE, p, bytes, bytes, __builtin_return_address(0));              \
     }
 
 HOOK(1, 1)

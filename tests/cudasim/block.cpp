@@ -245,7 +245,8 @@ static struct votes meet(int predicate, const char *file, int line)
                        name_of(other).c_str());
     if (at_barrier == 0)
         first_at_barrier = &t;
-    else if (first_at_barrier->line != line || strcmp(first_at_barrier->file, file) != 0)
+    else if (first_at_barrier->line != line ||
+             (first_at_barrier->file != file && strcmp(first_at_barrier->file, file) != 0))
         report("divergence", "%s:%d: a barrier, but thread %s waits at that of %s", file, line,
                name_of(*first_at_barrier).c_str(), place_of(*first_at_barrier).c_str());
     t.state = state::AT_BARRIER;
@@ -322,7 +323,7 @@ static void complete(struct thread &last)
             continue;
         struct thread &t = lane_of(last, lane);
         if (t.mask != mask || t.operation != last.operation || t.width != last.width ||
-            t.line != last.line || strcmp(t.file, last.file) != 0)
+            t.line != last.line || (t.file != last.file && strcmp(t.file, last.file) != 0))
             report("divergence",
                    "%s: a warp operation with mask 0x%08x, but thread %s waits at that of %s with "
                    "mask 0x%08x",

@@ -123,8 +123,20 @@ enum memory_kind kind_of(const void *);
 void require_device(const void *p, size_t bytes, const char *what);
 /* Dies when p is the device's. */
 void require_host(const void *p, const char *what);
+constexpr size_t PAGE = 4096;
+/* Which allocation each page of the device's addresses belongs to: no two share one. */
+struct extent {
+    uintptr_t begin, end;
+};
+extern uintptr_t device_begin;
+extern uint32_t *owners;
+extern struct extent *extents;
 /* Whether bytes at p, an address of the device's, lie in one allocation. */
-bool is_allocated(const void *p, size_t bytes);
+inline bool is_allocated(const void *p, size_t bytes)
+{
+    const struct extent &e = extents[owners[((uintptr_t)p - device_begin) / PAGE]];
+    return (uintptr_t)p >= e.begin && (uintptr_t)p + bytes <= e.end;
+}
 /* "byte 4 of 32 allocated at file:line", for a report. */
 std::string place_in_device_memory(const void *);
 /* Where the simulator's own code reads and writes device memory. */
@@ -132,6 +144,27 @@ void *host_view(const void *device_pointer);
 /* While kernels run, device memory can be reached; while the host runs, it cannot. */
 void open_device_memory();
 void close_device_memory();
+
+/* Readies device memory, on the first call. */
+void reserve();
+
+/* ---- pinned.cpp ---- */
+
+bool is_pinned(const void *);
+size_t pinned_allocations();
+/* A copy is queued that will read, or write, bytes at p. */
+void claim_pinned(const void *p, size_t bytes, bool written);
+/* Its turn has come; whatever later ones claim, it may. */
+void open_pinned(const void *p, size_t bytes);
+/* It is done. */
+void release_pinned(const void *p, size_t bytes);
+/* Reports a fault at p, if a claim is its cause. */
+void report_claim(const char *p);
+
+/* ---- fault.cpp ---- */
+
+/* Sees faults from now on; called often, as test frameworks set handlers of their own. */
+void catch_faults();
 
 /* ---- stream.cpp ---- */
 

@@ -25,7 +25,9 @@ static inline unsigned short cudasim_half_bits(float f)
 static inline float cudasim_half_value(unsigned short bits)
 {
     unsigned exponent = bits >> 10 & 31u, fraction = bits & 1023u;
-    float value = exponent == 31 ? fraction ? NAN : INFINITY
+    if (exponent == 31 && fraction)
+        return __uint_as_float(0x7fffffffu); /* NVIDIA's NaN */
+    float value = exponent == 31 ? INFINITY
                   : exponent     ? ldexpf((float)(1024 + fraction), (int)exponent - 25)
                                  : ldexpf((float)fraction, -24);
     return bits & 0x8000u ? -value : value;

@@ -1,6 +1,7 @@
 /* Kernels as they should be: the simulator computes what a GPU does, and reports nothing. */
 #include "selftest.h"
 
+#include <string.h>
 #include <vector>
 
 static __global__ void add(const float *x, const float *y, float *z, int n)
@@ -262,6 +263,62 @@ CASE(batched_products)
     CUBLAS(cublasDestroy(handle));
     for (void *p : {(void *)da, (void *)db, (void *)dc, (void *)das, (void *)dbs, (void *)dcs})
         CUDA(cudaFree(p));
+}
+
+CASE(copies_within_the_device)
+{
+    const float x[] = {1, 2, 3, 4};
+    float y[4], *d = on_device(x, 4), *e = on_device<float>(nullptr, 4);
+    CUDA(cudaMemcpy(e + 1, d, 3 * sizeof *d, cudaMemcpyDeviceToDevice));
+    CUDA(cudaMemcpy(e, d + 3, sizeof *d, cudaMemcpyDefault));
+    on_host(y, e, 4);
+    REQUIRE(y[0] == 4 && y[1] == 1 && y[2] == 2 && y[3] == 3);
+    CUDA(cudaFree(d));
+    CUDA(cudaFree(e));
+}
+
+/* x as the nearest number of `digits` binary digits that is a multiple of 2^last, ties to even;
+ * infinite from `limit` on. */
+static double rounded(double x, int digits, int last, double limit)
+{
+    int exponent;
+    if (x == 0 || isinf(x))
+        return x;
+    frexp(x, &exponent);
+    double unit = ldexp(1, exponent - digits > last ? exponent - digits : last);
+    double r = rint(x / unit) * unit;
+    return fabs(r) >= limit ? copysign(INFINITY, x) : r;
+}
+
+static void convert_and_back(unsigned bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    float b = __bfloat162float(__float2bfloat16_rn(x)), h = __half2float(__float2half_rn(x));
+    if (isnan(x)) {
+        REQUIRE(isnan(b) && isnan(h));
+        return;
+    }
+    REQUIRE(b == rounded(x, 8, -133, 0x1p128) && signbit(b) == signbit(x));
+    REQUIRE(h == rounded(x, 11, -24, 0x1p16) && signbit(h) == signbit(x));
+}
+
+/* At and about every number of 16 bits and half way to the next, and some between. */
+CASE(conversions)
+{
+    for (unsigned h = 0; h < 1 << 16; h++) {
+        float value = __half2float(__ushort_as_half((unsigned short)h));
+        unsigned half;
+        memcpy(&half, &value, sizeof half);
+        for (unsigned near : {0xffffffffu, 0u, 1u}) {
+            convert_and_back((h << 16) + near);
+            convert_and_back((h << 16) + 0x8000 + near);
+            convert_and_back(half + near);
+            convert_and_back(half + 0x1000 + near);
+        }
+    }
+    for (unsigned long long bits = 0; bits >> 32 == 0; bits += 4099)
+        convert_and_back((unsigned)bits);
 }
 
 static __global__ void twice(float *x, int n)

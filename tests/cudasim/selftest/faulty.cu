@@ -301,6 +301,14 @@ CASE(uninitialised_shared_memory)
     launch(half_set, dim3(2), dim3(64), 0, nullptr, on_device<float>(nullptr, 128));
 }
 
+CASE(uninitialised_copy)
+{
+    float *x = on_device<float>(nullptr, 32), *y = on_device<float>(nullptr, 32);
+    CUDA(cudaMemset(x, 0, 31 * sizeof *x));
+    CUDA(cudaMemcpy(y, x, 32 * sizeof *x, cudaMemcpyDeviceToDevice));
+    launch(sum, dim3(1), dim3(32), 0, nullptr, y, x);
+}
+
 CASE(uninitialised_download)
 {
     float x[4];
@@ -440,20 +448,30 @@ CASE(pinned_leak)
 enum { PINNED = 4096 };
 
 /* Pinned memory that is filled again before the copy from it has run. */
-CASE(staging_reused)
+static void reuse_staging(int n)
 {
-    int *pinned, *d = on_device<int>(nullptr, PINNED);
-    CUDA(cudaMallocHost(&pinned, PINNED * sizeof *pinned));
+    int *pinned, *d = on_device<int>(nullptr, (size_t)n);
+    CUDA(cudaMallocHost(&pinned, (size_t)n * sizeof *pinned));
     cudaStream_t stream;
     CUDA(cudaStreamCreate(&stream));
     for (int round = 0; round < 100; round++) {
-        for (int i = 0; i < PINNED; i++)
+        for (int i = 0; i < n; i++)
             pinned[i] = round;
-        CUDA(cudaMemcpyAsync(d, pinned, PINNED * sizeof *d, cudaMemcpyHostToDevice, stream));
+        CUDA(cudaMemcpyAsync(d, pinned, (size_t)n * sizeof *d, cudaMemcpyHostToDevice, stream));
     }
     CUDA(cudaStreamDestroy(stream));
     CUDA(cudaFree(d));
     CUDA(cudaFreeHost(pinned));
+}
+
+CASE(staging_reused)
+{
+    reuse_staging(PINNED);
+}
+
+CASE(small_staging_reused)
+{
+    reuse_staging(10);
 }
 
 /* Pinned memory that is read before the copy to it has run. */
