@@ -130,12 +130,13 @@ static void plan_memory(const struct model *m, const struct adapter *a,
     struct device *d = m->device;
     if (!options->batch_tokens)
         options->batch_tokens = fitting_batch_tokens(m, a, options->share);
-    if (options->batch_tokens > LEAST_BATCH_TOKENS)
-        d->advice =
-            xasprintf("lower --batch-tokens (it is %d; a longer record is a pass of its own) or "
-                      "free what others hold there",
-                      options->batch_tokens);
-    else
+    static char advice[160]; /* the device keeps it */
+    snprintf(advice, sizeof advice,
+             "lower --batch-tokens (it is %d; a longer record is a pass of its own) or free what "
+             "others hold there",
+             options->batch_tokens);
+    d->advice = advice;
+    if (options->batch_tokens <= LEAST_BATCH_TOKENS)
         d->advice = "this is too little for the model: free what others hold there, take a larger "
                     "GPU, or use --device cpu";
     if (verbosity != VERBOSE)
