@@ -203,8 +203,21 @@ static void prefixes_are_computed_once(void **state)
     assert_int_equal(shared.prefixes, 3);
     assert_int_equal(shared.computed, (85 + 2 + 8 + 20 + 2 + 1) + (54 + 27) + (71 + 27) + 1 + 160);
     assert_true(shared.tokens > shared.computed);
+    /* The same prefixes again are there, if no others have been computed meanwhile. */
+    float *again = xcalloc((size_t)(the.n * the.classes), sizeof *again);
+    scorer_run(r, the.sequences, the.n, again, NULL);
+    assert_memory_equal(again, logits, (size_t)(the.n * the.classes) * sizeof *logits);
+    struct score_counts twice = scorer_counts(r);
+    assert_int_equal(twice.prefixes, 3);
+    assert_int_equal(twice.computed, 2 * shared.computed - (85 + 54 + 71));
+    assert_int_equal(twice.passes, 3);
+    scorer_run(r, the.sequences, the.n / 2, again, NULL);
+    scorer_run(r, the.sequences, the.n, again, NULL);
+    assert_memory_equal(again, logits, (size_t)(the.n * the.classes) * sizeof *logits);
+    assert_true(scorer_counts(r).prefixes >= 7);
     scorer_close(r);
     free(logits);
+    free(again);
     close_case();
 }
 
