@@ -91,6 +91,7 @@ case $gpu in
 *) known= ;;
 esac
 options=${PLAN:-$known}
+options+=${options:+ --batch-tokens $(sed -nE 's/.* a pass of ([0-9]+) tokens.*/\1/p' "$work/score.log")}
 if [ -n "$options" ]; then
     for stage in score train; do
         # shellcheck disable=SC2086 # options are words

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tables of man/duq-gpu.7, computed by lm-plan: bounds for Mistral-7B by stage, data set and GPU.
-# Prompts are made up, of the lengths below. usage: tests/gpu/plan.sh [score|train|student]
+# Prompts are made up, of the lengths below; scoring passes have the tokens that lm-score chooses there.
+# usage: tests/gpu/plan.sh [score|train|student]
 set -eu
 cd "$(dirname "$0")/../.."
 lm_plan=${BUILD:-build}/bin/lm-plan
@@ -44,9 +45,9 @@ for stage in ${1:-score train student}; do
     for set in Amazon SST-2 Yahoo YouTube; do
         read -r shots own zero zero_own test train batch <<<"$(lengths $set)"
         case $stage in
-        score) row $set $((9 * test)) --synthetic "$test,9,$shots,$own" ;;
+        score) row $set $((9 * test)) --batch-tokens 16384 --synthetic "$test,9,$shots,$own" ;;
         train) row $set "$train" --stage train --batch "$batch" --synthetic "48,1,$zero,$zero_own" ;;
-        student) row $set "$test" --rank 16 --synthetic "$test,1,$zero,$zero_own" ;;
+        student) row $set "$test" --batch-tokens 16384 --rank 16 --synthetic "$test,1,$zero,$zero_own" ;;
         *) echo "usage: $0 [score|train|student]" >&2 && exit 64 ;;
         esac
     done
