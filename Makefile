@@ -34,7 +34,7 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/slurm/* examples/*.sh)
 
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -23,6 +23,7 @@ DATASET is amazon, sst2, yahoo, youtube, or a folder that holds a task.json and 
   --stage STAGE       begin here: what comes before is taken as it is
   --stop-stage STAGE  end here
   --only STAGE        this one stage
+  --cut STAGE         end before its texts are scored, with their shards in shards/, for other hands (slurm/)
   --from-manifest F   the data set and settings of the run that F is the manifest of
   --dry-run           say what would be done
   --settings          print the settings that a run would have, and end
@@ -88,7 +89,7 @@ stage_number() { # STAGE
 unshaping='MODEL OUT DATA JOBS GPUS HOSTS SSH SILENCE SHARD TRIES LAUNCH CHECKPOINT_EVERY'
 shaping=()
 command_line=()
-dataset='' first=0 last=$((${#stages[@]} - 1)) dry_run='' show='' manifest=''
+dataset='' first=0 last=$((${#stages[@]} - 1)) dry_run='' show='' manifest='' cut=''
 while [ $# -gt 0 ]; do
     argument=$1
     case $argument in
@@ -98,7 +99,7 @@ while [ $# -gt 0 ]; do
         ;;
     esac
     case $argument in
-    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus | --hosts | --stage | --stop-stage | --only | \
+    --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus | --hosts | --stage | --stop-stage | --only | --cut | \
         --from-manifest)
         [ $# -ge 2 ] || die 64 "$argument needs a value"
         ;;
@@ -116,6 +117,11 @@ while [ $# -gt 0 ]; do
     --stage) first=$(stage_number "$2"); shift ;;
     --stop-stage) last=$(stage_number "$2"); shift ;;
     --only) first=$(stage_number "$2") last=$first; shift ;;
+    --cut)
+        [[ $2 =~ ^(validation|teacher|detection)$ ]] || die 64 "no shards are cut in stage $2"
+        cut=$2 last=$(stage_number "$2")
+        shift
+        ;;
     --from-manifest) manifest=$2; shift ;;
     -*) die 64 "unknown option $argument; try --help" ;;
     *=*) command_line+=("$argument") ;;
@@ -249,10 +255,11 @@ printf '%s\n' "$others" | put .settings/others
 for key in "${keys[@]}"; do
     case " $unshaping " in *" $key "*) ;; *) shaping+=("$key") ;; esac
 done
-export OTHERS=$others SHAPING=${shaping[*]}
-targets=("${stages[@]:first:last - first + 1}")
+export OTHERS=$others SHAPING=${shaping[*]} CUT=$cut
+targets=("${stages[@]:first:last - first + 1}" manifest)
+[ -z "$cut" ] || targets=("${stages[@]:first:last - first}" "cut-$cut")
 arguments=(-rR --no-print-directory -C "$out" -f "$pipelines/stages.mk" "SKIP=${stages[*]:0:first}" "OTHERS=$others"
     "SHAPING=${shaping[*]}")
 [ -z "$dry_run" ] || arguments+=(-n)
 unset MAKEFLAGS MAKELEVEL MFLAGS
-exec make "${arguments[@]}" "${targets[@]}" manifest
+exec make "${arguments[@]}" "${targets[@]}"

@@ -12,6 +12,9 @@
 # shellcheck source=pipelines/hosts.sh
 source "$PIPELINES/hosts.sh"
 
+# With --cut the shards are left for others to score, and there is nothing to merge: the shell ends with this status.
+cut_only=99
+
 # spread TEXTS COMMAND NEEDED...: writes the merged stream to standard output. NEEDED are the files and
 # folders that COMMAND reads, beside model.
 spread() {
@@ -31,7 +34,9 @@ spread() {
     shards=$(for in in "$folder"/in.*.mp; do
         [ -e "${in/\/in./\/out.}" ] || basename "$in" .mp
     done | sed 's/^in\.//')
-    if [ -n "$shards" ] && [ -n "$HOSTS" ]; then
+    if [ -n "$shards" ] && [ "$CUT" = "$stage" ]; then
+        exit "$cut_only"
+    elif [ -n "$shards" ] && [ -n "$HOSTS" ]; then
         spread_hosts "$folder" "$shards" "$@" || return
     elif [ -n "$shards" ]; then
         spread_here "$folder" "$shards" || return

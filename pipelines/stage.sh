@@ -322,6 +322,11 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
     trap 'kill -TERM -- -$job 2>/dev/null; sleep 0.2; kill -TERM -- -$job 2>/dev/null; exit 130' INT
     wait $job || status=$?
     trap - TERM HUP INT
+    if [ $status = $cut_only ]; then
+        rm -f "$target.part"
+        say "$stage: $target is cut into $(find "shards/${target//\//.}" -name 'in.*.mp' | wc -l) shards"
+        return
+    fi
     if [ $status != 0 ]; then
         rm -f "$target.part"
         fail $status "$stage: $target was not made; the same command goes on from here"

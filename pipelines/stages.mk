@@ -144,6 +144,13 @@ report/index.html: $(call sum,$(tests) $(ood) weights.mp $(parts:%=texts/%.plan)
 	$(call run,report,report)
 endif
 
+# What is cut into shards under --cut.
+cut-validation: scores/validation.mp
+cut-teacher: scores/train.mp scores/test.mp
+cut-detection: $(OTHERS:%=detection/scores.%.mp)
+cut-validation cut-teacher cut-detection: ; @:
+.PHONY: cut-validation cut-teacher cut-detection
+
 manifest:
 	@$(PIPELINES)/stage.sh manifest
 

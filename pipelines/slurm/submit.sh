@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Submits a data set's whole job to Slurm, as jobs that wait for each other:
+#
+#   fetch, split, cut ->  validation  -> weights, cut ->   teacher   -> students, evaluation, cut -> detection -> report
+#   (one job)            (a job array)  (one job)       (a job array)   (one job)                 (a job array)  (one job)
+#
+# The arrays are shards.sbatch, the others stages.sbatch: read them, and adapt them to your cluster. All nodes need the
+# run's folder (OUT), the programs and the model under the same names. The same command again, after whatever failed,
+# submits what goes on from there: what is done is found done.
+set -euo pipefail
+slurm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PIPELINES=$(dirname "$slurm")
+export PIPELINES
+
+usage() {
+    cat <<END
+usage: pipelines/slurm/submit.sh DATASET [--tasks N] [--sbatch OPTIONS] [--wait] [OPTION]... [KEY=VALUE]...
+
+  --tasks N           each job array has N tasks, which share the shards (8)
+  --sbatch OPTIONS    options of sbatch for all of the jobs, such as '--partition=gpu --gres=gpu:1'
+  --wait              end when the last job has ended, with its status
+  --stop-stage STAGE  submit no more than what leads to this stage
+
+Other options and settings are those of pipelines/run.sh. Prints the jobs' numbers. What they say goes to
+OUT/log/slurm. TRIES is how often a task that fails is tried.
+END
+}
+
+die() { # STATUS MESSAGE
+    printf 'submit.sh: %s\n' "$2" >&2
+    exit "$1"
+}
+
+tasks=8 wait='' stop=report
+sbatch=(sbatch --parsable --kill-on-invalid-dep=yes) arguments=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --tasks | --sbatch | --stop-stage) [ $# -ge 2 ] || die 64 "$1 needs a value" ;;
+    esac
+    case $1 in
+    --help | -h) usage; exit ;;
+    --tasks)
+        [[ $2 =~ ^[1-9][0-9]*$ ]] || die 64 "--tasks is a number of 1 or more, not '$2'"
+        tasks=$2
+        shift
+        ;;
+    --sbatch)
+        read -ra words <<<"$2"
+        sbatch+=("${words[@]}")
+        shift
+        ;;
+    --wait) wait=1 ;;
+    --stop-stage) stop=$2; shift ;;
+    --stage | --only | --cut | --hosts | HOSTS=* | JOBS=* | --jobs) die 64 "$1 has no place here: see --help" ;;
+    *) arguments+=("$1") ;;
+    esac
+    shift
+done
+command -v sbatch >/dev/null || die 69 'sbatch is not on the path: this is for a cluster under Slurm'
+
+settings=$("$PIPELINES/run.sh" "${arguments[@]}" --settings)
+setting() { # KEY
+    sed -n "s/^$1 = //p" <<<"$settings"
+}
+out=$(setting OUT) tries=$(setting TRIES)
+programs=${PROGRAMS:-${BUILD:-$PIPELINES/../build}/bin}
+[ ! -d "$programs" ] || PATH=$(cd "$programs" && pwd):$PATH
+mkdir -p "$out/log/slurm" || die 73 "$out: cannot be made (OUT=)"
+
+last=
+# job NAME SBATCH-OPTION... SCRIPT ARGUMENT...: submits it, after the job before.
+job() {
+    local name=$1
+    local -a after=()
+    shift
+    [ -z "$last" ] || after=("--dependency=afterok:$last")
+    last=$("${sbatch[@]}" "${after[@]}" --job-name="duq-$name" --output="$out/log/slurm/$name.%j.log" "$@") ||
+        die 75 'sbatch refused a job'
+    printf '%s\t%s\n' "$last" "$name"
+}
+
+stages() { # NAME OPTION...
+    job "$1" "$slurm/stages.sbatch" "${arguments[@]}" "${@:2}"
+}
+
+shards() { # STAGE
+    job "$1" --array="0-$((tasks - 1))" "$slurm/shards.sbatch" "$out" "$1" "$tasks" "$tries"
+}
+
+order=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)
+number() { # STAGE
+    local i
+    for i in "${!order[@]}"; do
+        [ "${order[i]}" != "$1" ] || echo "$i"
+    done
+}
+[ -n "$(number "$stop")" ] || die 64 "there is no stage '$stop'"
+for stage in validation teacher detection; do
+    [ "$(number "$stop")" -ge "$(number $stage)" ] || break
+    if [ $stage = detection ] && [ -z "$(setting OOD)" ]; then
+        break
+    fi
+    stages "before-$stage" --cut $stage
+    shards $stage
+done
+[ -z "$wait" ] || sbatch+=(--wait)
+stages "to-$stop" --stop-stage "$stop"
