@@ -36,11 +36,11 @@ $(BUILD)/obj/%.cu.o: %.cu Makefile tests/cudasim/build.mk
 
 $(CUDASIM)/duq-cuda.so: $(CUDASIM_KERNELS) $(CUDASIM_OBJECTS)
 	@mkdir -p $(@D)
-	$(CXX) -shared $(OPTIMIZE) $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ -ldnnl -ldl
+	$(CXX) -shared $(OPTIMIZE) $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ -ldnnl -lgomp -ldl
 
 $(CUDASIM)/selftest: $(CUDASIM_TESTS) $(CUDASIM_OBJECTS)
 	@mkdir -p $(@D)
-	$(CXX) $(OPTIMIZE) $(LDFLAGS) -o $@ $^ -ldnnl -ldl
+	$(CXX) $(OPTIMIZE) $(LDFLAGS) -o $@ $^ -ldnnl -lgomp -ldl
 
 $(CUDASIM)/attention-plan: $(BUILD)/obj/tests/gpu/attention-plan.cu.o $(CUDASIM_KERNELS) \
 		$(CUDASIM_OBJECTS) $(BUILD)/libduq.a

@@ -6,6 +6,7 @@
 #include "include/cuda_fp16.h"
 
 #include <dnnl.h>
+#include <omp.h>
 
 struct cudasim_cublas {
     cudaStream_t stream;
@@ -40,62 +41,70 @@ static size_t bytes_of(const struct matrix &m)
     return ((size_t)(m.columns - 1) * (size_t)m.step + (size_t)m.rows) * size_of(m.type);
 }
 
-static float element(const struct matrix &m, size_t i)
-{
-    const void *data = host_view(m.data);
-    switch (m.type) {
-    case CUDA_R_32F:
-        return ((const float *)data)[i];
-    case CUDA_R_16BF:
-        return (float)((const __nv_bfloat16 *)data)[i];
-    default:
-        return (float)((const __half *)data)[i];
-    }
-}
-
-static void set_element(const struct matrix &m, size_t i, float value)
+/* f(p) with p pointing to the matrix's elements, of their type. */
+template <typename F> static void with_elements(const struct matrix &m, F f)
 {
     void *data = host_view(m.data);
     switch (m.type) {
     case CUDA_R_32F:
-        ((float *)data)[i] = value;
+        f((float *)data);
         break;
     case CUDA_R_16BF:
-        ((__nv_bfloat16 *)data)[i] = __nv_bfloat16(value);
+        f((__nv_bfloat16 *)data);
         break;
     default:
-        ((__half *)data)[i] = __half(value);
+        f((__half *)data);
     }
 }
 
-/* Columns back to back, in f32. */
-static std::vector<float> widened(const struct matrix &m)
+/* As f32: its own elements, or copies in `room`, columns *step apart. */
+static const float *widened(const struct matrix &m, std::vector<float> *room, int *step)
 {
-    std::vector<float> f((size_t)m.rows * (size_t)m.columns);
-    for (int column = 0; column < m.columns; column++)
-        for (int row = 0; row < m.rows; row++)
-            f[(size_t)column * m.rows + row] = element(m, (size_t)column * m.step + row);
-    return f;
+    *step = m.step;
+    if (m.type == CUDA_R_32F)
+        return (const float *)host_view(m.data);
+    *step = m.rows;
+    room->resize((size_t)m.rows * (size_t)m.columns);
+    with_elements(m, [&m, room](const auto *from) {
+        float *to = room->data();
+        for (int column = 0; column < m.columns; column++, from += m.step)
+            for (int row = 0; row < m.rows; row++)
+                *to++ = (float)from[row];
+    });
+    return room->data();
 }
+
+static void store(const struct matrix &c, const std::vector<float> &product, float alpha,
+                  float beta)
+{
+    with_elements(c, [&](auto *to) {
+        const float *from = product.data();
+        for (int column = 0; column < c.columns; column++, to += c.step)
+            for (int row = 0; row < c.rows; row++) {
+                float value = alpha * *from++;
+                to[row] = beta == 0 ? value : value + beta * (float)to[row];
+            }
+    });
+}
+
+/* Waking threads takes longer than a small product. */
+constexpr double SMALL = 1e7;
 
 static void multiply(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha,
                      const struct matrix &a, const struct matrix &b, float beta,
                      const struct matrix &c)
 {
-    std::vector<float> product((size_t)m * (size_t)n);
+    std::vector<float> product((size_t)m * (size_t)n), room_a, room_b;
     if (k > 0) {
-        std::vector<float> wide_a = widened(a), wide_b = widened(b);
-        dnnl_sgemm(transpose_b ? 'T' : 'N', transpose_a ? 'T' : 'N', n, m, k, 1, wide_b.data(),
-                   b.rows, wide_a.data(), a.rows, 0, product.data(), m);
+        int a_step, b_step, threads = omp_get_max_threads();
+        const float *wide_a = widened(a, &room_a, &a_step), *wide_b = widened(b, &room_b, &b_step);
+        if ((double)m * n * k < SMALL)
+            omp_set_num_threads(1);
+        dnnl_sgemm(transpose_b ? 'T' : 'N', transpose_a ? 'T' : 'N', n, m, k, 1, wide_b, b_step,
+                   wide_a, a_step, 0, product.data(), m);
+        omp_set_num_threads(threads);
     }
-    for (int column = 0; column < n; column++)
-        for (int row = 0; row < m; row++) {
-            size_t at = (size_t)column * c.step + row;
-            float value = alpha * product[(size_t)column * m + row];
-            if (beta != 0)
-                value += beta * element(c, at);
-            set_element(c, at, value);
-        }
+    store(c, product, alpha, beta);
 }
 
 struct problem {

@@ -17,6 +17,9 @@ namespace cudasim
 /* Closing takes time by the page: after each launch up to so many bytes, each second up to twice as
  * many, and so on. */
 constexpr size_t CLOSE_STEP = 8 << 20;
+/* Freed addresses are left alone, so that their use is found, until so many bytes more than twice
+ * what is in use have been given out: opening and closing takes time by the address, too. */
+constexpr size_t FRESH = 256 << 20;
 constexpr size_t OFFSET = 256; /* in a page, where an allocation starts: CUDA aligns no further */
 
 struct allocation {
@@ -34,7 +37,7 @@ uint32_t *owners;
 struct extent *extents;
 static size_t n_extents;
 static std::vector<uint32_t> free_extents;
-static std::map<uintptr_t, size_t> holes; /* freed, and not used again until the end is reached */
+static std::map<uintptr_t, size_t> holes; /* freed: address, bytes */
 
 /* ---- the host's access to device memory ---- */
 
@@ -122,15 +125,18 @@ static size_t span(size_t bytes)
     return (OFFSET + bytes + PAGE - 1) / PAGE * PAGE + PAGE;
 }
 
-static char *find_room(size_t bytes)
+static char *new_room(size_t need)
 {
-    size_t need = span(bytes);
-    if (high_water + need <= reserved) {
-        char *p = device + high_water;
-        high_water += need;
-        ASAN_POISON_MEMORY_REGION(p, need);
-        return p;
-    }
+    if (high_water + need > reserved)
+        return nullptr;
+    char *p = device + high_water;
+    high_water += need;
+    ASAN_POISON_MEMORY_REGION(p, need);
+    return p;
+}
+
+static char *used_room(size_t need)
+{
     for (auto hole = holes.begin(); hole != holes.end(); ++hole)
         if (hole->second >= need) {
             char *p = (char *)hole->first;
@@ -141,6 +147,17 @@ static char *find_room(size_t bytes)
             return p;
         }
     return nullptr;
+}
+
+static char *find_room(size_t bytes)
+{
+    size_t need = span(bytes);
+    char *p = nullptr;
+    if (high_water > FRESH + 2 * in_use)
+        p = used_room(need);
+    if (!p)
+        p = new_room(need);
+    return p ? p : used_room(need);
 }
 
 static void leave_room(char *p, size_t bytes)
