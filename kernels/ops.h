@@ -52,7 +52,7 @@ struct attention {
     int n_spans;
     int heads, kv_heads, head_dim;
     int window;  /* a query sees its own and the window - 1 positions before; 0: all */
-    float scale; /* usually 1 / sqrt(head_dim) */
+    float scale; /* positive; usually 1 / sqrt(head_dim) */
     void *out;   /* [., heads * head_dim], compute type */
     float *lse;  /* [., heads]: log of the softmax's denominator, or NULL */
 };

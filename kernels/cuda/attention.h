@@ -56,8 +56,7 @@ struct run {
 
 struct sweep {
     int first_strip, strips, first_run, runs;
-    int most_padded;
-    size_t scores; /* floats */
+    int most_padded; /* of a strip */
 };
 
 struct bucket {
@@ -128,8 +127,8 @@ template <typename T> struct operands {
 
 /* Makes room, and packs keys and values. */
 template <typename T>
-struct operands<T> attention_begin(struct device *, const struct attention_plan *,
-                                   const struct attention *, bool backward);
+operands<T> attention_begin(struct device *, const struct attention_plan *,
+                            const struct attention *, bool backward);
 
 /* Packs the chunk's rows of `from` [., heads * head_dim]. */
 template <typename T>

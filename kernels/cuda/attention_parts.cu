@@ -141,20 +141,19 @@ template <typename T> static T *carve(struct carving *c, size_t n)
     return piece;
 }
 
-template <typename T>
-static struct operand<T> carve_operand(struct carving *c, size_t n, size_t problems) {
+template <typename T> static operand<T> carve_operand(struct carving *c, size_t n, size_t problems)
+{
     T *all = carve<T>(c, n);
     return {all, carve<void *>(c, problems)};
 }
 
 template <typename T>
-static struct operands<T> lay_out(const struct attention_plan *p, bool backward,
-                                  struct carving *c) {
+static operands<T> lay_out(const struct attention_plan *p, bool backward, struct carving *c)
+{
     size_t problems = p->strips.size() * (size_t)p->kv_heads;
     size_t queries = packed_query_rows(p, p->most_tokens) * (size_t)p->dim;
     size_t keys = p->key_rows.size() * (size_t)p->kv_heads * (size_t)p->dim;
-    struct operands<T> o = {
-    };
+    operands<T> o = {};
     o.q = carve_operand<T>(c, queries, problems);
     o.k = carve_operand<T>(c, keys, problems);
     o.v = carve_operand<T>(c, keys, problems);
@@ -162,7 +161,7 @@ static struct operands<T> lay_out(const struct attention_plan *p, bool backward,
     o.own_results = carve_operand<float>(c, p->most_own_results, problems);
     o.prefix_scores = carve<float>(c, p->most_prefix_scores);
     o.prefix_results = carve<float>(c, queries);
-    o.sums = carve<float>(c, p->most_tokens *(size_t)p->heads);
+    o.sums = carve<float>(c, p->most_tokens * (size_t)p->heads);
     if (backward) {
         o.d_out = carve_operand<T>(c, queries, problems);
         o.d_own_scores = carve_operand<float>(c, p->most_own_scores, problems);
@@ -175,8 +174,9 @@ static struct operands<T> lay_out(const struct attention_plan *p, bool backward,
 }
 
 template <typename T>
-struct operands<T> attention_begin(struct device *d, const struct attention_plan *p,
-                                   const struct attention *a, bool backward) {
+operands<T> attention_begin(struct device *d, const struct attention_plan *p,
+                            const struct attention *a, bool backward)
+{
     struct carving carving = {};
     lay_out<T>(p, backward, &carving);
     carving.memory = static_cast<char *>(cuda_alloc(d, carving.used));
@@ -192,8 +192,7 @@ struct operands<T> attention_begin(struct device *d, const struct attention_plan
 
 /* ---- products ---- */
 
-template <typename T>
-static cudaDataType_t type_of()
+template <typename T> static cudaDataType_t type_of()
 {
     return sizeof(T) == sizeof(float) ? CUDA_R_32F : CUDA_R_16BF;
 }
@@ -420,8 +419,8 @@ void attention_merge(struct device *d, const struct attention_plan *p, const str
 /* ---- for both compute types ---- */
 
 #define FOR_TYPE(T)                                                                                \
-    template struct operands<T> attention_begin(struct device *, const struct attention_plan *,    \
-                                                const struct attention *, bool);                   \
+    template operands<T> attention_begin(struct device *, const struct attention_plan *,           \
+                                         const struct attention *, bool);                          \
     template void attention_pack(struct device *, const struct attention_plan *,                   \
                                  const struct chunk *, const float *, T *);                        \
     template void own_scores(struct device *, const struct attention_plan *, const struct chunk *, \

@@ -145,7 +145,7 @@ static void place_run(struct attention_plan *p, const struct run *r)
     }
 }
 
-static void finish_sweep(struct attention_plan *p, struct sweep *s)
+static void finish_sweep(struct attention_plan *p, const struct sweep *s)
 {
     size_t scores = 0;
     for (int i = s->first_run; i < s->first_run + s->runs; i++) {
@@ -156,7 +156,6 @@ static void finish_sweep(struct attention_plan *p, struct sweep *s)
     }
     p->most_prefix_scores = std::max(p->most_prefix_scores, scores);
     p->sweeps.push_back(*s);
-    *s = next_sweep(p);
 }
 
 /* Orders the chunk's strips into buckets: of one shape, and one strip of a sequence at most, for
@@ -199,7 +198,6 @@ static void finish_chunk(struct attention_plan *p, struct chunk *c)
     fill_buckets(p, c);
     c->sweeps = (int)p->sweeps.size() - c->first_sweep;
     p->chunks.push_back(*c);
-    *c = next_chunk(p);
 }
 
 /* What a strip adds to what its chunk takes in the forward pass: own scores and results, and
