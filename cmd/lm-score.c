@@ -139,7 +139,7 @@ static void plan_memory(const struct model *m, const struct adapter *a,
     if (options->batch_tokens <= LEAST_BATCH_TOKENS)
         d->advice = "this is too little for the model: free what others hold there, take a larger "
                     "GPU, or use --device cpu";
-    if (verbosity != VERBOSE)
+    if (!d->copies && verbosity != VERBOSE)
         return;
     struct score_memory need = score_memory(m, a, *options);
     size_t available, total;
@@ -148,6 +148,10 @@ static void plan_memory(const struct model *m, const struct adapter *a,
            "they share %.3g GB, workspace %.3g GB; free for these %.3g of %.3g GB",
            gb(need.weights), gb(need.adapter), options->batch_tokens, gb(need.pass),
            gb(need.prefixes), gb((double)d->workspace), gb((double)available), gb((double)total));
+    double taken = need.pass + need.prefixes + (double)d->workspace;
+    if (d->copies && taken > (double)available)
+        warn("memory: a pass of %d tokens may take %.3g GB where %.3g GB are free; %s",
+             options->batch_tokens, gb(taken), gb((double)available), d->advice);
 }
 
 static void report(const struct scorer *scorer, const struct model *m, double seconds)

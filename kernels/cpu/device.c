@@ -11,8 +11,13 @@
 
 static void *cpu_alloc(struct device *d, size_t bytes)
 {
-    (void)d;
-    return xaligned(bytes);
+    enum { CACHE_LINE = 64 };
+    size_t lines = bytes / CACHE_LINE + 1;
+    void *p = bytes < SIZE_MAX - CACHE_LINE ? aligned_alloc(CACHE_LINE, lines * CACHE_LINE) : NULL;
+    if (!p)
+        die(EX_OSERR, "out of memory: %.1f MiB were asked for; %s", (double)bytes / (1 << 20),
+            d->advice ? d->advice : "give it less to hold at once");
+    return p;
 }
 
 static void cpu_release(struct device *d, void *p)

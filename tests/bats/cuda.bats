@@ -155,12 +155,16 @@ END
     # The workspace that is kept for attention is 256 MiB.
     DUQ_CUDASIM_MEMORY=303000000 score cuda -v --compute f32 -o small.mp "$engine/good.mp" 2>log
     grep "a pass of 256 tokens" log
+    [ "$(grep -c "may take" log)" -eq 0 ]
     at_most "$(difference .logits large.mp small.mp)" 1e-5
+    DUQ_CUDASIM_MEMORY=270000000 refuses 0 "a pass of 64 tokens may take 0.269 GB where 0.266 GB are free" \
+        score cuda --compute f32 -o small.mp "$engine/good.mp"
     export DUQ_CUDASIM_MEMORY=4300000
     refuses 71 "this is too little for the model" score cuda --compute f32 -o none.mp "$engine/good.mp"
     refuses 71 "lower --batch-tokens (it is 1024" score cuda --compute f32 --batch-tokens 1024 -o none.mp "$engine/good.mp"
     refuses 71 "lower --batch (it is 16)" lora-train --device cuda --model "$model" --compute f32 --rank 2 \
         --loss labels --epochs 1 -o none.lora "$streams/tokens.mp"
+    [[ $output == *"the 16 longest texts, should they come in one pass, take"*"lower --batch"* ]]
     short_prompts 1 >prompts.mp
     refuses 71 "the weights do not fit" lm-score --device cuda --model "$embedded" -o none.mp prompts.mp
     [ "$(find . -name 'none*')" = ./none.lora ]

@@ -64,6 +64,12 @@ plugin() { # CODE
         bin/lm-score --model "$model" --device cuda "$data/engine/good.mp"
 }
 
+@test "auto does without a plugin where no driver is installed" {
+    ! ldconfig -p | grep -q libcuda.so.1 || skip "a driver is installed"
+    unset DUQ_CUDA_PLUGIN
+    refuses 0 "computing on the processor: no NVIDIA driver (libcuda.so.1) is installed" score -v
+}
+
 @test "a plugin that is none, or of another program, is refused" {
     export DUQ_CUDA_PLUGIN=$PWD/text.so
     printf 'not a shared object' >text.so

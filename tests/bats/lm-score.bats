@@ -98,6 +98,18 @@ with_header() { # JSON [LENGTH]
     [[ $output == *"GFLOP/s"*"read 13, written 13, skipped 0"* ]]
 }
 
+@test "memory that runs out ends in what to lower" {
+    [[ $BUILD != *sanitize* ]] || skip "AddressSanitizer needs more addresses"
+    # A million tokens in one pass take a gigabyte.
+    for _ in $(seq 1000); do cat "$data/good.mp"; done >many.mp
+    (
+        ulimit -v 300000
+        refuses 71 "lower --batch-tokens (it is 1000000; a longer record is a pass of its own)" \
+            lm-score --model "$model" --no-share --batch-tokens 1000000 -o none.mp many.mp
+    )
+    [ ! -e none.mp ]
+}
+
 @test "records that the model cannot take are named" {
     refuses 65 "record 2 (id t1): token 96 is not in the model's vocabulary of 96" \
         lm-score --model "$model" "$data/token-too-large.mp"
