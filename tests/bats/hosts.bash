@@ -26,7 +26,8 @@ hosts_up() { # N
     unshare --net sleep infinity 3>&- 4>&- &
     echo $! >"$LAN/pid"
     until_true 10 own_network "$(cat "$LAN/pid")"
-    on_lan sh -c 'ip link set lo up && ip link add lan type bridge && ip link set lan up &&
+    # With an address of its own: a bridge takes that of a port otherwise, and another when that port goes.
+    on_lan sh -c 'ip link set lo up && ip link add lan address 02:00:00:00:01:00 type bridge && ip link set lan up &&
         ip address add 10.0.0.254/24 dev lan'
     ssh-keygen -q -t ed25519 -N '' -f "$LAN/key"
     printf '%s\n' 'Host *' "IdentityFile $LAN/key" "UserKnownHostsFile $LAN/known_hosts" \
