@@ -1,8 +1,9 @@
 /* Attention on the GPU: how its work is cut up, and what the forward and backward passes share.
  *
  * cuBLAS does every product, so scores lie in memory. The queries of a sequence are cut into strips
- * of STRIP tokens, each under all heads; a strip's rows are (token, query head), so that the query
- * heads which share a key head are rows of one product. The scores of a strip are two matrices:
+ * of at most STRIP tokens, each under all heads; a strip's rows are (token, query head), so that
+ * the query heads which share a key head are rows of one product. The scores of a strip are two
+ * matrices:
  *   - over the shared prefix. Strips of sequences that share it follow each other, and one product
  *     for each key head serves all of them (a "run");
  *   - over the sequence's own keys: small and causal, one product for each strip and key head.
@@ -26,7 +27,7 @@
 
 #include <vector>
 
-/* Tokens of a strip, and to what numbers of own and of prefix keys are rounded. */
+/* Tokens of a strip at most, and to what numbers of own and of prefix keys are rounded. */
 enum { STRIP = 64, OWN_STEP = 32, PREFIX_STEP = 8 };
 
 /* ---- the plan ---- */

@@ -65,23 +65,40 @@ static struct key_places pack_keys(struct attention_plan *p, const std::vector<i
 
 /* ---- strips ---- */
 
-/* How many queries a strip's product over own keys has. */
-static int padded(int queries)
+/* How many queries a span's strips have: STRIP, and fewer where so many rows of scores would take
+ * more than is allowed. */
+static int strip_length(const struct attention_plan *p, const struct attention_span *span)
 {
-    return queries == 1 ? 1 : round_up(queries, STRIP / 2);
+    int length = STRIP;
+    for (; length > 1; length /= 2) {
+        int seen = p->window ? p->window + length + OWN_STEP : INT32_MAX - OWN_STEP;
+        size_t own = (size_t)std::min(round_up(span->keys, OWN_STEP), round_up(seen, OWN_STEP));
+        size_t prefix = (size_t)std::min(round_up(span->prefix, PREFIX_STEP), seen);
+        size_t row_bytes = (size_t)p->heads * sizeof(float), rows = (size_t)length;
+        if (rows * (own + 3 * (size_t)p->dim + 1) * row_bytes <= p->chunk_bytes &&
+            rows * prefix * row_bytes <= p->sweep_bytes)
+            break;
+    }
+    return length;
+}
+
+/* How many queries a strip's product over own keys has. */
+static int padded(int queries, int length)
+{
+    return queries == 1 ? 1 : std::min(round_up(queries, STRIP / 2), length);
 }
 
 static struct strip strip_of(const struct attention_plan *p, const struct attention_span *span,
-                             int ordinal, int own_row)
+                             int ordinal, int length, int own_row)
 {
     struct strip s = {};
-    int first = ordinal * STRIP;
+    int first = ordinal * length;
     s.query_row = span->query_row + first;
-    s.queries = std::min(span->queries - first, (int)STRIP);
+    s.queries = std::min(span->queries - first, length);
     s.position = span->prefix + span->keys - span->queries + first;
     s.prefix = span->prefix;
     s.ordinal = ordinal;
-    s.padded = padded(s.queries);
+    s.padded = padded(s.queries, length);
     int seen = first_seen(s.position, p->window) - s.prefix;
     s.own_begin = round_down(std::max(seen, 0), OWN_STEP);
     s.own_columns = round_up(s.position + s.queries - s.prefix, OWN_STEP) - s.own_begin;
@@ -295,9 +312,12 @@ static void cut_up(struct attention_plan *p)
     std::vector<int> order = ordered_spans(p);
     struct key_places at = pack_keys(p, order);
     struct cut c = {};
-    for (int i : order)
-        for (int ordinal = 0; ordinal * STRIP < p->spans[i].queries; ordinal++)
-            add_strip(p, &c, strip_of(p, &p->spans[i], ordinal, at.own[i]), at.prefix[i]);
+    for (int i : order) {
+        const struct attention_span *span = &p->spans[i];
+        int length = strip_length(p, span);
+        for (int ordinal = 0; ordinal * length < span->queries; ordinal++)
+            add_strip(p, &c, strip_of(p, span, ordinal, length, at.own[i]), at.prefix[i]);
+    }
     close_chunk(p, &c);
 }
 

@@ -18,8 +18,8 @@ CUDA_PLUGIN_EXPORT int cuda_device_count(void);
 CUDA_PLUGIN_EXPORT struct device *cuda_device_open(enum dtype compute, int index);
 
 /* What attention's scores and results may take in a forward pass, and half of what they may take in
- * a backward pass; a strip of 64 tokens is never divided, though it take more. More bytes, fewer
- * kernels to start. */
+ * a backward pass; the scores of one query under all heads are never divided, though they take
+ * more. More bytes, fewer kernels to start. */
 enum { ATTENTION_BYTES = 128 << 20 };
 CUDA_PLUGIN_EXPORT void cuda_attention_limit(struct device *, size_t bytes);
 

@@ -661,7 +661,7 @@ static void nothing_asked_sets_keys_gradients_to_zero(void **state)
 static void small_chunks_give_the_same(void **state)
 {
     (void)state;
-    /* Each strip by itself; two or three together; runs that end amid a chunk. */
+    /* Each query by itself; a few strips together; runs that end amid a chunk. */
     static const size_t limits[] = {1, 100000, 300000};
     for (int i = 0; i < COUNT(limits); i++)
         for (int t = 0; t < COUNT(types); t++) {
@@ -743,8 +743,9 @@ static void no_more_is_held_than_allowed(void **state)
     (void)state;
     if (!simulated)
         skip();
-    /* Packed keys, their numbers, and arrays of pointers take 300 kB beside. */
+    /* Packed keys, their numbers, and arrays of pointers take up to 300 kB beside. */
     assert_int_equal(status_within(1300000, 1000000), EXIT_SUCCESS);
+    assert_int_equal(status_within(450000, 200000), EXIT_SUCCESS); /* a sequence's rows take more */
     assert_int_equal(status_within(2300000, 2000000), EXIT_SUCCESS);
     assert_int_equal(status_within(2300000, 100000000), EX_OSERR);
 }
@@ -778,8 +779,8 @@ static void equal_calls_give_equal_bits(void **state)
     }
 }
 
-/* Scores of some thousands: all weight falls on one key or a few, and f32 leaves of a score some
- * thousandths, which the exponential makes part of a weight. */
+/* Scores of some thousands: all weight falls on one key or a few, and a score is off by up to some
+ * thousandths in f32 (tensor cores cut sums off), which the exponential makes part of a weight. */
 static void large_scores_are_right(void **state)
 {
     (void)state;
@@ -788,7 +789,7 @@ static void large_scores_are_right(void **state)
         struct device *d = open_cuda(types[t]);
         struct run r = draw_run(&p, types[t]);
         run_on(d, &p, &r);
-        assert_right(&p, types[t], &r, 500);
+        assert_right(&p, types[t], &r, 2000);
         free_run(r);
         d->close(d);
     }
