@@ -81,14 +81,14 @@ same() {
 # shellcheck disable=SC2016 # for the host to expand
 equip() { # I
     local home=$LAN/host$1/home
-    rm -rf "$home"/{bin,model,calls,mode,midway}
+    rm -rf "$home"/{bin,model,calls,mode,midway,gpus}
     mkdir -p "$home/bin/real"
     cp "$BUILD"/bin/{prompt-expand,tok} "$home/bin"
     cp "$BUILD"/bin/lm-score "$home/bin/real"
     cp -r "$TOP/examples/model" "$home/model"
     printf '%s\n' '#!/bin/bash' 'real=/root/bin/real/lm-score' \
         'case "$*" in *--digest* | *--version*) exec $real "$@" ;; esac' \
-        'calls=$(cat /root/calls 2>/dev/null || echo 0)' 'echo $((calls + 1)) >/root/calls' \
+        'echo "${CUDA_VISIBLE_DEVICES-none}" >>/root/gpus' 'calls=$(cat /root/calls 2>/dev/null || echo 0)' 'echo $((calls + 1)) >/root/calls' \
         '[ "$calls" -ge "$(cat /root/after)" ] || exec $real "$@"' \
         'case $(cat /root/mode 2>/dev/null) in' \
         'stall) $real "$@" | head -c 300; : >/root/midway; exec sleep infinity ;;' \
@@ -114,12 +114,21 @@ jobs() {
 }
 
 @test "two hosts, and this machine, make what one process makes" {
-    { cat "$BATS_FILE_TMPDIR/hosts"; echo '2/:   # here too'; } >hosts
+    cat >hosts <<END
+# one with two GPUs, one of two places, and this machine
+
+2/host1 model=/root/model bin=/root/bin gpus=3,5
+2/root@host2:22 bin=/root/bin model=/root/model  # user and port
+:
+END
     spread HOSTS=hosts
     same
     [ "$(jobs | cut -d ' ' -f 2,3 | sort)" = "$(printf '0 %s\n' 0 1 2 3 4 5)" ]
     clean
     [ ! -e run/shards/scores.test.mp ]
+    # A GPU is its shard's alone; the text that a host is tried with goes to the first.
+    [ "$(sort "$LAN/host1/home/gpus" | uniq | tr '\n' ' ')" = "3 5 " ]
+    [ "$(sort -u "$LAN/host2/home/gpus")" = none ]
 }
 
 @test "a host that is killed in the middle of a shard costs that shard's time alone" {

@@ -13,7 +13,7 @@ setup_file() {
     export TOP OMP_NUM_THREADS=1
     TOP=$(realpath "$BATS_TEST_DIRNAME/../..")
     slurm_up || return
-    "$TOP/pipelines/run.sh" $(few base) >said 2>&1 || { cat said; false; }
+    "$TOP/pipelines/run.sh" $(whole base) >said 2>&1 || { cat said; false; }
 }
 
 teardown_file() {
@@ -25,13 +25,18 @@ setup() {
     base=$BATS_FILE_TMPDIR/base
 }
 
-few() { # OUT
-    echo "$TOP/examples/sst2" OUT="$1" --stop-stage teacher N_TRAIN=4 N_TEST=12 VALIDATION=4 SHARD=2 DEVICE=cpu
+whole() { # OUT
+    echo "$TOP/examples/sst2" OUT="$1" N_TRAIN=4 N_TEST=12 VALIDATION=4 SHARD=2 EPOCHS=1 BOOTSTRAP=20 DEVICE=cpu \
+        --ood "$TOP/examples/youtube"
+}
+
+teacher() { # [OPTION]...: the jobs up to the teacher's predictions
+    submit --stop-stage teacher "$@"
 }
 
 submit() { # [OPTION]...: all jobs, and waits for them
     # shellcheck disable=SC2046 # words
-    on_cluster "$TOP/pipelines/slurm/submit.sh" $(few "$PWD/run") --tasks 3 "$@" >jobs
+    on_cluster "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") --tasks 3 "$@" >jobs
     until_true 90 queue_empty || { on_cluster squeue; tail -n 30 run/log/slurm/*; false; }
 }
 
@@ -39,11 +44,17 @@ queue_empty() {
     [ -z "$(on_cluster squeue --noheader)" ]
 }
 
-same() {
-    local name
-    for name in train test; do
-        cmp run/scores/$name.mp "$base/scores/$name.mp" && cmp run/teacher/$name.mp "$base/teacher/$name.mp" || return
+same() { # FILE...
+    local file
+    for file; do
+        cmp "run/$file" "$base/$file" || return
     done
+}
+
+# A run that has all but what the teacher says.
+begun() {
+    cp -a "$base" run
+    rm -rf run/{,.made/,.sums/}{scores,teacher}/{train,test}.mp run/log
 }
 
 # Programs as they are, but an lm-score that after half a shard does what $1 says, as long as there is a file "bad"; the
@@ -66,46 +77,52 @@ tasks() {
     cat run/log/slurm/teacher.*.log
 }
 
-@test "the stages as jobs make what one process makes" {
+@test "all stages as jobs make what one process makes" {
     submit
-    [ "$(cut -f 2 jobs | tr '\n' ' ')" = "before-validation validation before-teacher teacher to-teacher " ]
-    same
-    # Six and two shards, over three tasks.
+    [ "$(cut -f 2 jobs | tr '\n' ' ')" = \
+        "before-validation validation before-teacher teacher before-detection detection to-report " ]
+    same {scores,teacher}/{train,test}.mp {predictions/{softmax,dirichlet,baseline}.test,evaluation/metrics}.mp \
+        detection/{teacher.youtube,dirichlet.youtube,metrics}.mp
+    # Six and two shards over three tasks, then six.
     tasks | sort | cmp - <(printf 'shards/scores.%s.mp\n' test.mp/out.{0..5} train.mp/out.{0,1})
     [ "$(grep -l out run/log/slurm/teacher.*.log | wc -l)" = 3 ]
+    [ "$(cat run/log/slurm/detection.*.log | grep -c ^shards/detection.scores.youtube.mp/out)" = 6 ]
     # Again: all is found done.
     rm run/log/slurm/*
-    submit --wait
+    teacher --wait
     [ -z "$(cat run/log/slurm/*)" ]
 }
 
 @test "a task that fails is done again alone" {
+    begun
     id=$(rec to-json "$base/texts/test.mp" | jq -r .id | sed -n 5p)
     programs "rm $PWD/bad; rec head -n 3 $PWD/tokens.\$\$; kill -KILL \$\$" "$id"
-    submit
-    same
+    teacher
+    same teacher/{train,test}.mp
     [ "$(tasks | grep -c 'is tried again')" = 1 ]
     # No shard twice: its task goes on where it failed.
     tasks | grep ^shards | sort | cmp - <(printf 'shards/scores.%s.mp\n' test.mp/out.{0..5} train.mp/out.{0,1})
 }
 
 @test "a task that keeps failing ends the jobs after it; the same command goes on when it can be done" {
+    begun
     id=$(rec to-json "$base/texts/test.mp" | jq -r .id | sed -n 5p)
     programs 'echo out of luck >&2; exit 74' "$id"
-    submit TRIES=1
+    teacher TRIES=1
     [ ! -e run/scores/test.mp ]
     [ "$(tasks | grep -c ^shards)" = 7 ]
     grep -qx 'shard 2: out of luck' run/log/slurm/teacher.*.log
     rm bad run/log/slurm/*
-    submit
-    same
+    teacher
+    same teacher/{train,test}.mp
     [ "$(tasks | grep -c ^shards)" = 1 ]
 }
 
 @test "bad input is tried once" {
+    begun
     id=$(rec to-json "$base/texts/train.mp" | jq -r .id | sed -n 1p)
     programs 'exit 65' "$id"
-    submit TRIES=5
+    teacher TRIES=5
     [ "$(tasks | grep -c 'is tried again')" = 0 ]
     [ ! -e run/scores/train.mp ]
 }
@@ -113,7 +130,7 @@ tasks() {
 @test "what has no place in a job is refused" {
     for words in HOSTS=file JOBS=2 '--only teacher' '--tasks 0' '--stop-stage never' --tasks; do
         # shellcheck disable=SC2046,SC2086 # words
-        run -64 "$TOP/pipelines/slurm/submit.sh" $(few "$PWD/run") $words
+        run -64 "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") $words
     done
     mkdir path
     ln -s /usr/bin/dirname path
