@@ -197,6 +197,8 @@ unlike() { # OPTION...
     diverging() { train_together 3 --lr 1000 --epochs 50 --checkpoint-every 1 -o refused.lora; }
     refused 65 "is not a finite number; try a lower --lr" diverging
     [ -e refused.lora.checkpoint ]
+    full() { train_together 3 --log /dev/full -o other.lora; }
+    refused 74 "/dev/full: not written: No space left" full
 }
 
 @test "MPI is opened where a launcher has started several processes, and nowhere else" {

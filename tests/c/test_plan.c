@@ -332,9 +332,15 @@ static void an_epoch_has_its_passes_and_its_adapter(void **state)
     const struct operation_count *adamw = operation(p->operations, p->n_operations, "adamw");
     assert_int_equal(adamw->launches, 2); /* seven examples make two steps */
     assert_true(adamw->bytes_read == 2 * 4 * 4 * numbers);
-    /* Back come two numbers for each example and the norm. */
+    /* All that crosses. Back come two numbers for each example, and each step's norm. There go each
+     * row's token and position, each last row's number and position, two spans for each sequence
+     * and for each of the three prefixes, targets, and the three rotation tables whenever they
+     * grow. */
     assert_true(operation(p->operations, p->n_operations, "download")->bytes_read ==
                 8 * (2 * N + 2));
+    double there = 8.0 * computed + 8 * N + 2.0 * sizeof(struct attention_span) * (N + 3) +
+                   8.0 * N * 2 + 3.0 * 4 * (19 + 27 + 50) * HEAD_DIM / 2;
+    assert_true(operation(p->operations, p->n_operations, "upload")->bytes_written == there);
     plan_free(p);
     free_sequences(s, N);
 }
