@@ -142,7 +142,7 @@ if [ -n "$manifest" ]; then
 fi
 case $dataset in
 '') die 64 'which data set? try --help' ;;
-*/*) folder=$(realpath -m "$dataset") ;;
+*/*) folder=$(realpath -m "$dataset") dataset=$folder ;;
 *) folder=$pipelines/$dataset ;;
 esac
 for file in settings task.json; do
@@ -250,6 +250,21 @@ if [ "$last" -ge "$(stage_number detection)" ]; then
 fi
 printf '%s\n' "$others" | put .settings/others
 
+# What the manifest's run had and this one has not.
+changed() { # WHAT THEN NOW
+    [ "$2" = "$3" ] || printf 'run.sh: %s: %s is another one now: %s, then %s\n' "$manifest" "$1" "$3" "$2" >&2
+}
+if [ -n "$manifest" ]; then
+    was() { jq -r "$1" "$manifest"; }
+    changed 'duq' "$(was .version)" "$(cat "$out/.settings/version")"
+    changed 'the task' "$(was .task)" "sha256:$(sha256sum <"$out/task.json" | cut -d' ' -f1)"
+    [ -z "$digest" ] || changed 'the model' "$(was .model.digest)" "$digest"
+    if [ -n "${value[DATA]}" ]; then
+        changed 'the data' "$(was '[.data[] | ltrimstr("sha256:")] | join(" ")')" \
+            "$(cut -d' ' -f1 "$out/.settings/data" | paste -sd' ')"
+    fi
+fi
+
 # ---- make ----
 
 for key in "${keys[@]}"; do
@@ -260,6 +275,10 @@ targets=("${stages[@]:first:last - first + 1}" manifest)
 [ -z "$cut" ] || targets=("${stages[@]:first:last - first}" "cut-$cut")
 arguments=(-rR --no-print-directory -C "$out" -f "$pipelines/stages.mk" "SKIP=${stages[*]:0:first}" "OTHERS=$others"
     "SHAPING=${shaping[*]}")
-[ -z "$dry_run" ] || arguments+=(-n)
 unset MAKEFLAGS MAKELEVEL MFLAGS
+if [ -n "$dry_run" ]; then
+    make -n "${arguments[@]}" "${targets[@]}" |
+        sed -n "s/.*stage\.sh make '\([a-z]*\)' '\([^']*\)'.*/\1: \2/p; s/.*stage\.sh missing /missing: /p"
+    exit
+fi
 exec make "${arguments[@]}" "${targets[@]}"

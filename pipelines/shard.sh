@@ -2,31 +2,35 @@
 # One shard, on this machine, in the run's folder; slot is which of the JOBS this is, from 1.
 # usage: shard.sh FOLDER SHARD SLOT
 set -uo pipefail
-folder=$1 shard=$2 slot=$3
-out=$folder/out.$shard.mp part=$folder/part.$shard.mp failed=$folder/failed.$shard said=$folder/said.$shard
+# A function that ends in exit was read as a whole: a script that is replaced while it runs does no harm.
+main() {
+    local folder=$1 shard=$2 slot=$3 status=0 killed='' s
+    local -a gpus statuses=()
+    local out=$folder/out.$shard.mp part=$folder/part.$shard.mp failed=$folder/failed.$shard said=$folder/said.$shard
 
-# What bad input, a missing file or a wrong option brings about comes again at every try.
-[ ! -e "$failed" ] || exit "$(cat "$failed")"
+    # What bad input, a missing file or a wrong option brings about comes again at every try.
+    [ ! -e "$failed" ] || exit "$(cat "$failed")"
 
-IFS=, read -ra gpus <<<"${GPUS:-}"
-[ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[(slot - 1) % ${#gpus[@]}]}
+    IFS=, read -ra gpus <<<"${GPUS:-}"
+    [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[(slot - 1) % ${#gpus[@]}]}
 
-statuses=()
-# A terminal shows the programs' own progress where there is one shard at a time.
-[ "${JOBS:-1}" = 1 ] && [ -t 2 ] && said=/dev/stderr
-eval "$(cat "$folder/command")"$'\nstatuses=("${PIPESTATUS[@]}")' <"$folder/in.$shard.mp" >"$part" 2>"$said"
-status=0 killed=
-for s in "${statuses[@]}"; do
-    [ "$s" = 0 ] || status=$s
-    [ "$s" -le 128 ] || killed=1
-done
-if [ "$status" = 0 ]; then
-    mv -f "$part" "$out"
-    exit
-fi
-rm -f "$part"
-[ ! -f "$said" ] || sed "s/^/shard $shard: /" "$said" >&2
-case $status in
-64 | 65 | 66 | 69 | 70 | 73 | 77) [ -n "$killed" ] || echo "$status" >"$failed" ;;
-esac
-exit "$status"
+    # A terminal shows the programs' own progress where there is one shard at a time.
+    [ "${JOBS:-1}" = 1 ] && [ -t 2 ] && said=/dev/stderr
+    eval "$(cat "$folder/command")"$'\nstatuses=("${PIPESTATUS[@]}")' <"$folder/in.$shard.mp" >"$part" 2>"$said"
+    for s in "${statuses[@]}"; do
+        [ "$s" = 0 ] || status=$s
+        [ "$s" -le 128 ] || killed=1
+    done
+    if [ "$status" = 0 ]; then
+        mv -f "$part" "$out"
+        exit
+    fi
+    rm -f "$part"
+    [ ! -f "$said" ] || sed "s/^/shard $shard: /" "$said" >&2
+    case $status in
+    64 | 65 | 66 | 69 | 70 | 73 | 77) [ -n "$killed" ] || echo "$status" >"$failed" ;;
+    esac
+    exit "$status"
+}
+
+main "$@"

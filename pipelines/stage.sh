@@ -44,21 +44,29 @@ find_files() { # ALTERNATIVES FOLDER...
     return 1
 }
 
-download() { # prints the folder of the archive's files
-    local archive=data/${SOURCE##*/} sum=${CHECKSUM#*:}
-    [ -n "$SOURCE" ] || fail 66 "no SOURCE is known for the texts: give DATA=FOLDER with ${TRAIN_FILES//|/or}"
+# data/archive/, with the files of SOURCE. What was fetched in part is gone on with.
+download() {
+    local archive=data/${SOURCE##*/} status=0
+    local wanted="DATA=FOLDER with ${TRAIN_FILES//|/or}${TEST_FILES:+, ${TEST_FILES//|/or}}"
+    [ -n "$SOURCE" ] || fail 66 "no SOURCE is known for the texts: give $wanted"
     if [ ! -e "$archive" ]; then
-        command -v curl >/dev/null ||
-            fail 69 "curl is not installed: install it, or fetch $SOURCE yourself and give DATA=FOLDER"
+        command -v curl >/dev/null || fail 69 "curl is not installed: install it, or fetch $SOURCE and give $wanted"
         say "fetch: $SOURCE"
-        curl --fail --location --silent --show-error --retry 2 --continue-at - --output "$archive.part" "$SOURCE" >&2 ||
-            fail 75 "$SOURCE cannot be fetched from here. Fetch it elsewhere, and give DATA=FOLDER with ${TRAIN_FILES//|/or}${TEST_FILES:+ and ${TEST_FILES//|/or}}"
+        curl_to "$archive.part" || status=$?
+        case $status in
+        22 | 33 | 36) # what is there in part cannot be gone on with
+            rm -f "$archive.part"
+            status=0
+            curl_to "$archive.part" || status=$?
+            ;;
+        esac
+        [ $status = 0 ] || fail 75 "$SOURCE cannot be fetched from here. Fetch it elsewhere, and give $wanted"
         mv "$archive.part" "$archive"
     fi
     case $CHECKSUM in
     '') ;;
     md5:* | sha256:*)
-        [ "$("${CHECKSUM%%:*}sum" <"$archive" | cut -d' ' -f1)" = "$sum" ] || {
+        [ "$("${CHECKSUM%%:*}sum" <"$archive" | cut -d' ' -f1)" = "${CHECKSUM#*:}" ] || {
             mv "$archive" "$archive.bad"
             fail 65 "$SOURCE does not have its checksum $CHECKSUM; what came is in $OUT/$archive.bad"
         }
@@ -68,10 +76,13 @@ download() { # prints the folder of the archive's files
     rm -rf data/archive
     mkdir data/archive
     case $archive in
-    *.zip) unzip -q -j "$archive" -d data/archive -x '__MACOSX/*' >&2 ;;
-    *) tar -xf "$archive" -C data/archive --strip-components=1 ;;
+    *.zip) unzip -q "$archive" -d data/archive >&2 ;;
+    *) tar -xf "$archive" -C data/archive ;;
     esac
-    echo data/archive
+}
+
+curl_to() { # FILE
+    curl --fail --location --silent --show-error --retry 2 --continue-at - --output "$1" "$SOURCE" >&2
 }
 
 # Lines: train or test, path.
@@ -96,7 +107,10 @@ fetch() {
     local set path last='' number
     local -a folders=("$DATA" "$DATA/$NAME")
     rm -f data/train.* data/test.*
-    [ -n "$DATA" ] || folders=("$(download)")
+    if [ -z "$DATA" ]; then
+        download
+        folders=(data/archive data/archive/*/)
+    fi
     table_files "${folders[@]}" >data/found
     while read -r set path; do
         [ "$set" = "$last" ] || number=0
@@ -308,6 +322,7 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
         touch "$target"
         return
     fi
+    rm -f ".made/$target"
     say "$stage: $target"
     began=$(date +%s.%N)
     # In a process group of its own, so that everything in it can be ended at once.
@@ -337,19 +352,25 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
         "$(bc <<<"$(date +%s.%N) - $began")" >>log/times.tsv
 }
 
-command=$1
-shift
-case $command in
-make) make_ "$@" ;;
-sum)
-    new=$1.new
-    case $2 in
-    */adapter_config.json) digest "$(dirname "$2")"/*.json "$(dirname "$2")"/*.safetensors ;;
-    *) digest "$2" ;;
-    esac >"$new"
-    if cmp -s "$new" "$1"; then rm -f "$new"; else mv -f "$new" "$1"; fi
-    ;;
-files) files ;;
-missing) fail 66 "$OUT/$1 is not there: begin with an earlier stage" ;;
-manifest) manifest ;;
-esac
+# A function that ends in exit was read as a whole: a script that is replaced while it runs does no harm.
+main() {
+    local command=$1 new
+    shift
+    case $command in
+    make) make_ "$@" ;;
+    sum)
+        new=$1.new
+        case $2 in
+        */adapter_config.json) digest "$(dirname "$2")"/*.json "$(dirname "$2")"/*.safetensors ;;
+        *) digest "$2" ;;
+        esac >"$new"
+        if cmp -s "$new" "$1"; then rm -f "$new"; else mv -f "$new" "$1"; fi
+        ;;
+    files) files ;;
+    missing) fail 66 "$OUT/$1 is not there: begin with an earlier stage" ;;
+    manifest) manifest ;;
+    esac
+    exit
+}
+
+main "$@"

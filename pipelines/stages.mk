@@ -14,7 +14,6 @@
 SHELL = /bin/bash
 .SUFFIXES:
 .SECONDARY:
-.DELETE_ON_ERROR:
 
 stages = fetch split validation weights teacher softmax dirichlet baseline evaluation detection report
 students = softmax dirichlet baseline
@@ -32,6 +31,9 @@ set = $(1:%=.settings/%) .settings/version
 
 .sums/%: %
 	@mkdir -p $(@D); $(PIPELINES)/stage.sh sum $@ $<
+# Of a file of a stage that was left out, and that is not there:
+.sums/%:
+	@$(PIPELINES)/stage.sh missing $*
 
 # make STAGE, FUNCTION [ARGUMENT]: the recipe of a target.
 run = @$(PIPELINES)/stage.sh make '$1' '$@' '$^' $2
@@ -153,7 +155,3 @@ cut-validation cut-teacher cut-detection: ; @:
 
 manifest:
 	@$(PIPELINES)/stage.sh manifest
-
-# A file of a stage that was left out.
-%:
-	@$(PIPELINES)/stage.sh missing $@
