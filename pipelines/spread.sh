@@ -26,6 +26,7 @@ spread() {
         mkdir -p "$folder"
         count=$(rec count -q "$texts")
         rec split -n $(((count + SHARD - 1) / SHARD)) -o "$folder/in" "$texts"
+        echo "$target" >"$folder/target"
         printf '%s\n' "$command" >"$folder/command"
         printf '%s\n' "$@" >"$folder/needed"
         echo "$signature $SHARD" >"$folder/inputs"

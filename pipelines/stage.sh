@@ -3,7 +3,7 @@
 # settings in the environment.
 # usage: stage.sh make STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
 #        stage.sh sum STAMP FILE | files | missing FILE | manifest
-# shellcheck disable=SC2153 # settings are in the environment
+# shellcheck disable=SC2153,SC2317 # settings are in the environment; functions are called by name
 set -euo pipefail
 # shellcheck source=pipelines/spread.sh
 source "$PIPELINES/spread.sh"
@@ -60,7 +60,7 @@ download() {
             curl_to "$archive.part" || status=$?
             ;;
         esac
-        [ $status = 0 ] || fail 75 "$SOURCE cannot be fetched from here. Fetch it elsewhere, and give $wanted"
+        [ "$status" = 0 ] || fail 75 "$SOURCE cannot be fetched from here. Fetch it elsewhere, and give $wanted"
         mv "$archive.part" "$archive"
     fi
     case $CHECKSUM in
@@ -194,7 +194,7 @@ plan() { # PART
     train) echo texts/rows.mp 0 "$(smaller "$train" "$N_TRAIN")" ;;
     shots) echo texts/rows.mp "$train" "$SHOTS" ;;
     validation) echo texts/rows.mp $((train + SHOTS)) "$VALIDATION" ;;
-    test) echo "$test_file" $test_first "$(smaller "$TEST" "$N_TEST")" ;;
+    test) echo "$test_file" "$test_first" "$(smaller "$TEST" "$N_TEST")" ;;
     esac
 }
 
@@ -293,6 +293,11 @@ report() {
 }
 
 manifest() {
+    local folder
+    # Shards of what was finished by a stage that did not live to remove them.
+    for folder in shards/*/; do
+        [ ! -e "$folder/target" ] || [ ! "$(cat "$folder/target")" -nt "$folder/inputs" ] || rm -rf "$folder"
+    done
     "$PIPELINES/manifest.sh" >manifest.json.new
     mv -f manifest.json.new manifest.json
 }
@@ -309,6 +314,23 @@ make_target() { # FUNCTION [ARGUMENT]...
         ;;
     esac
     touch "$target"
+}
+
+# Ends the job and all that it started, and only then this stage. TERM twice, for parallel waits for its jobs
+# at the first one.
+end() { # STATUS
+    local i
+    trap '' TERM HUP INT
+    for ((i = 0; i < 50; i++)); do
+        case $i in
+        0 | 1) kill -TERM -- "-$job" 2>/dev/null ;;
+        49) kill -KILL -- "-$job" 2>/dev/null ;;
+        esac
+        kill -0 -- "-$job" 2>/dev/null || break
+        sleep 0.1
+    done
+    rm -f "$target.part"
+    exit "$1"
 }
 
 make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
@@ -333,8 +355,8 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
     ) &
     job=$!
     set +m
-    trap 'kill -TERM -- -$job 2>/dev/null; sleep 0.2; kill -TERM -- -$job 2>/dev/null; exit 143' TERM HUP
-    trap 'kill -TERM -- -$job 2>/dev/null; sleep 0.2; kill -TERM -- -$job 2>/dev/null; exit 130' INT
+    trap 'end 143' TERM HUP
+    trap 'end 130' INT
     wait $job || status=$?
     trap - TERM HUP INT
     if [ $status = $cut_only ]; then

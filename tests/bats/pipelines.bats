@@ -1,12 +1,12 @@
 # A data set's whole job (pipelines/), on the embedded model and few texts: what is made, what is made again
-# and what is not, and that how the work is spread changes no byte.
+# and what is not, that how the work is spread changes no byte, and what is said to bad input. What becomes of
+# a run that is interrupted is in pipelines-interrupted.bats.
 
+load pipelines-fixture
 bats_require_minimum_version 1.5.0
 
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || exit 1
-    local top=$BATS_TEST_DIRNAME/../..
-    export TOP=$top OMP_NUM_THREADS=1
     whole base >base.said 2>&1 || { cat base.said; false; }
 }
 
@@ -15,28 +15,17 @@ setup() {
     base=$BATS_FILE_TMPDIR/base
 }
 
-# few OUT [OPTION]...: a run on few texts.
-few() {
-    local out=$1
-    shift
-    "$TOP/pipelines/run.sh" "$TOP/examples/sst2" OUT="$out" N_TRAIN=24 N_TEST=20 VALIDATION=16 EPOCHS=1 BOOTSTRAP=20 DEVICE=cpu "$@"
-}
-
-whole() {
-    few "$1" --ood "$TOP/examples/youtube" "${@:2}"
-}
-
 # A copy of the run in setup_file.
 copy() {
     cp -a "$base" run
 }
 
-# remakes WORDS COMMAND...: it makes these targets, and no others.
+# remakes TARGETS COMMAND...: these targets, and no others.
 remakes() {
     local expected=$1
     shift
-    run -0 --separate-stderr "$@"
-    diff <(tr ' ' '\n' <<<"$expected" | grep . | sort) <(sed -n 's/^sst2: [a-z]*: //p' <<<"$stderr" | sort)
+    "$@" >out 2>said || { cat said; false; }
+    diff <(printf '%s' "$expected" | tr -s ' \n' '\n' | grep . | sort) <(made said)
 }
 
 fails() { # STATUS TEXT COMMAND...
@@ -54,17 +43,51 @@ fails() { # STATUS TEXT COMMAND...
         [ "$(rec count -q "$base/predictions/$student.test.mp")" = 20 ]
     done
     [ "$(rec count -q "$base/scores/train.mp")" = $((24 * 9)) ]
-    grep -q 'teacher/prompts' "$base/report/tables.txt"
-    grep -q '<h3>against YouTube comments</h3>' "$base/report/index.html"
-    jq -e '.settings.N_TRAIN == "24" and .model.digest == $digest' --arg digest \
-        "$(lm-score --model "$TOP/examples/model" --digest)" "$base/manifest.json"
     [ -z "$(find "$base" -name '*.part' -o -name '*.new' -o -name 'in.*')" ]
 }
 
-@test "the same command again makes nothing" {
+@test "the parts are those rows of the table, none of them in two parts" {
+    table() { # FIRST NUMBER: ids of these rows, counted from 0
+        tail -n +2 "$top/examples/data/sst2.csv" | cut -d, -f1 | tail -n +$(($1 + 1)) | head -n "$2"
+    }
+    ids() { rec to-json "$base/texts/$1.mp" | jq -r .id; }
+    cmp <(ids train) <(table 0 24)
+    cmp <(ids shots) <(table 1000 45)
+    cmp <(ids validation) <(table 1045 16)
+    cmp <(ids test) <(table 1061 20)
+}
+
+@test "the report shows what dir-eval says of the streams, and what was left out" {
+    cd "$base"
+    dir-eval --json --members teacher=teacher/test.mp dirichlet=predictions/dirichlet.test.mp >"$BATS_TEST_TMPDIR/eval"
+    cd "$BATS_TEST_TMPDIR"
+    for set in teacher dirichlet; do
+        for metric in accuracy ece brier; do
+            value=$(jq --arg set $set --arg m $metric '.sets[] | select(.name == $set).metrics[$m].value' eval)
+            awk -F, -v set=$set -v metric=$metric -v value="$value" \
+                '$1 == set && $2 == metric && $3 == "" { found = ($4 - value) ^ 2 < 1e-20 } END { exit !found }' \
+                "$base/report/metrics.csv"
+            grep -q "<td[^>]*>$(printf %.3f "$value")<small>" "$base/report/index.html"
+        done
+    done
+    grep -q 'teacher/prompts' "$base/report/tables.txt"
+    grep -q '<h3>against YouTube comments</h3>' "$base/report/index.html"
+    for figure in $(grep -o 'src="[^"]*"' "$base/report/index.html" | cut -d'"' -f2); do
+        [ -s "$base/report/$figure" ]
+    done
+    copy
+    whole run --ood "$top/examples/youtube,./nowhere" 2>said
+    grep -q "detection against nowhere is left out" said
+    grep -q 'against nowhere was asked for and left out' run/report/index.html
+    grep -q 'no detection against nowhere' run/report/tables.txt
+}
+
+@test "the same command again makes nothing, nor does a file that was only touched" {
     copy
     remakes '' whole run
-    diff -r "$base/report" run/report
+    touch run/scores/test.mp run/texts/test.mp run/students/softmax.lora/adapter_config.json
+    remakes '' whole run
+    same_results run "$base"
 }
 
 students='students/softmax.lora/adapter_config.json students/dirichlet.lora/adapter_config.json
@@ -74,23 +97,171 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
 
 @test "a changed setting remakes what depends on it, and nothing else" {
     copy
-    remakes "$(echo $students evaluation/metrics.mp $detected report/index.html)" whole run LR=2e-3
+    remakes "$students evaluation/metrics.mp $detected report/index.html" whole run LR=2e-3
+    options=(LR=2e-3 DIRICHLET_OPTIONS='--alpha0 fixed:8')
     remakes "students/dirichlet.lora/adapter_config.json predictions/dirichlet.test.mp evaluation/metrics.mp
-        detection/dirichlet.youtube.mp detection/metrics.mp report/index.html" \
-        whole run LR=2e-3 DIRICHLET_OPTIONS='--alpha0 fixed:8'
-    remakes "report/index.html evaluation/metrics.mp detection/metrics.mp" whole run LR=2e-3 \
-        DIRICHLET_OPTIONS='--alpha0 fixed:8' BOOTSTRAP=30
+        detection/dirichlet.youtube.mp detection/metrics.mp report/index.html" whole run "${options[@]}"
+    remakes "evaluation/metrics.mp detection/metrics.mp report/index.html" whole run "${options[@]}" BOOTSTRAP=30
+    whole run
+    same_results run "$base"
+}
+
+@test "more texts to test on leave teacher's weights and students as they are" {
+    copy
+    remakes "texts/train.plan texts/shots.plan texts/validation.plan texts/test.plan texts/test.mp scores/test.mp
+        teacher/test.mp predictions/untrained.test.mp predictions/softmax.test.mp predictions/dirichlet.test.mp
+        predictions/baseline.test.mp evaluation/metrics.mp report/index.html" few run N_TEST=22
+}
+
+@test "another model, or an edited task, remakes all that the model scores" {
+    copy
+    cp -r "$top/examples/model" other
+    jq '.rms_norm_eps = 2e-5' "$top/examples/model/config.json" >other/config.json
+    few run --dry-run MODEL=other >said
+    grep -q '^validation: scores/validation.mp$' said
+    grep -q '^report: report/index.html$' said
+    ! grep -q '^split:' said
+    few run MODEL=other --stop-stage weights 2>said
+    [ "$(made said | paste -sd' ')" = "scores/validation.mp weights.mp" ]
+    # The same model by another name is no other model.
+    copy_of_model=$PWD/again
+    cp -r "$top/examples/model" "$copy_of_model"
+    rm -rf run
+    copy
+    remakes '' whole run MODEL="$copy_of_model"
+}
+
+@test "stages: from one, up to one, one alone" {
+    run few run --stop-stage weights
+    [ "$status" = 0 ]
+    [ -e run/weights.mp ] && [ ! -e run/scores/train.mp ]
+    few run --only teacher 2>said
+    [ "$(made said | paste -sd' ')" = "scores/test.mp scores/train.mp teacher/test.mp teacher/train.mp" ]
+    # A stage before the first one is taken as it is, even if settings are other ones now.
+    few run ENTROPY_WEIGHT=0.5 --stage softmax --stop-stage softmax 2>said
+    ! grep -q weights.mp said
+    fails 2 "run/predictions/dirichlet.test.mp is not there: begin with an earlier stage" few run --stage evaluation
+    fails 64 "no stage 'dinner'" few run --only dinner
+    fails 64 "comes after" few run --stage report --stop-stage split
+}
+
+@test "what would be done is said, and not done" {
+    few run --dry-run >said
+    grep -q '^softmax: students/softmax.lora/adapter_config.json$' said
+    [ ! -e run/texts ]
 }
 
 @test "predictions are the same bytes for any number of jobs and shards" {
     whole spread JOBS=3 SHARD=7
-    whole single JOBS=1 SHARD=1000
-    (cd "$base" && find scores teacher predictions detection students -name '*.mp' -o -name '*.safetensors') >files
-    [ "$(wc -l <files)" -gt 20 ]
-    while read -r file; do
-        cmp "spread/$file" "$base/$file"
-        cmp "single/$file" "$base/$file"
-    done <files
-    diff -r spread/report "$base/report"
+    same_results spread "$base"
     [ "$(grep -c shard.sh spread/log/jobs.scores.train.mp.tsv)" = 4 ]
+    whole single JOBS=1 SHARD=1000
+    same_results single "$base"
+}
+
+@test "each of several jobs has a GPU of its own" {
+    wrap lm-score 'echo "$CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS" >>"$folder/seen"; sleep 0.2'
+    (
+        unset OMP_NUM_THREADS
+        PROGRAMS=$PWD/bin few run GPUS=3,5 SHARD=4 --stop-stage validation
+    )
+    [ "$(cut -d' ' -f1 seen | sort | uniq -c | tr -s ' ' | paste -sd,)" = " 1 , 2 3, 2 5" ] || { cat seen; false; }
+}
+
+@test "the manifest says what was run, and runs it again" {
+    jq -e '.settings.N_TRAIN == "24" and .seeds.training == "0" and .host.processors > 0' "$base/manifest.json"
+    jq -e --arg digest "$(lm-score --model "$top/examples/model" --digest)" '.model.digest == $digest' "$base/manifest.json"
+    jq -e --arg sum "sha256:$(sha256sum <"$top/examples/data/sst2.csv" | cut -d' ' -f1)" \
+        '.data["train sst2.csv"] == $sum' "$base/manifest.json"
+    jq -e '.commands["teacher/test.mp"] | any(startswith("lm-score --model model")) and any(startswith("bpe-fit --apply"))' \
+        "$base/manifest.json"
+    jq -e '.seconds.softmax.seconds > 0 and .seconds.report.targets["report/index.html"].seconds > 0' "$base/manifest.json"
+    (cd "$base" && jq -r '.outputs | to_entries[] | "\(.value | ltrimstr("sha256:"))  \(.key)"' manifest.json | sha256sum -c --quiet)
+    "$top/pipelines/run.sh" --from-manifest "$base/manifest.json" OUT=run 2>said
+    ! grep -q 'another one' said
+    same_results run "$base"
+    cmp <(jq .outputs "$base/manifest.json") <(jq .outputs run/manifest.json)
+    # The command that it prints, and a model that is another one now.
+    eval "$(jq -r .repeat "$base/manifest.json") OUT=again --stop-stage weights"
+    cmp again/weights.mp "$base/weights.mp"
+    cp -r "$top/examples/model" other
+    jq '.rms_norm_eps = 2e-5' "$top/examples/model/config.json" >other/config.json
+    "$top/pipelines/run.sh" --from-manifest "$base/manifest.json" OUT=third MODEL=other --stop-stage validation 2>said
+    grep -q 'the model is another one now' said
+}
+
+@test "texts are fetched from their source, and held against their checksum" {
+    mkdir -p source/SST-2 && cd source
+    rec from-csv --text sentence --label label "$top/examples/data/sst2.csv" | rec to-json |
+        jq -r '[.text, .label] | @tsv' >rows
+    { echo $'sentence\tlabel'; head -n 300 rows; } >SST-2/train.tsv
+    { echo $'sentence\tlabel'; tail -n 40 rows; } >SST-2/dev.tsv
+    tar -czf archive.tgz SST-2
+    cd ..
+    archive=$PWD/source/archive.tgz
+    sum=$(sha256sum <"$archive" | cut -d' ' -f1)
+    fetched() { "$top/pipelines/sst2.sh" OUT=run SOURCE="file://$archive" TRAIN=200 VALIDATION=20 TEST=30 --stop-stage split "$@"; }
+    # The first half is there from a fetch that was interrupted.
+    mkdir -p run/data
+    head -c 2000 "$archive" >run/data/archive.tgz.part
+    fetched CHECKSUM="sha256:$sum"
+    cmp run/data/archive.tgz "$archive"
+    [ "$(cut -d' ' -f1 run/data/files | paste -sd' ')" = \
+        "$(cat source/SST-2/train.tsv | sha256sum | cut -d' ' -f1) $(sha256sum <source/SST-2/dev.tsv | cut -d' ' -f1) $sum" ]
+    [ "$(rec count -q run/texts/test.mp)" = 30 ]
+    rm -rf run
+    fails 2 "does not have its checksum" fetched CHECKSUM="sha256:${sum//[0-4]/7}"
+    [ ! -e run/data/files ]
+    fails 2 "cannot be fetched from here. Fetch it elsewhere, and give DATA=FOLDER with train.csv or train.tsv, test.csv or dev.tsv" \
+        fetched SOURCE="file://$PWD/nowhere.tgz"
+}
+
+@test "settings say what they take" {
+    fails 64 "there is no setting LEARNING_RATE" few run LEARNING_RATE=1
+    fails 64 "N_TRAIN is a number of 1 or more, not 'many'" few run N_TRAIN=many
+    fails 64 "which data set?" "$top/pipelines/run.sh"
+    fails 66 "there is no data set 'imdb'" "$top/pipelines/run.sh" imdb
+    mkdir set
+    cp "$top/examples/sst2/task.json" set
+    echo 'TRAIN 1000' >set/settings
+    fails 65 "set/settings:1: not a line KEY = value" "$top/pipelines/run.sh" ./set
+    "$top/pipelines/sst2.sh" --settings N_TRAIN=7 >shown
+    grep -qx 'N_TRAIN = 7' shown
+    grep -qx 'LR = 1e-5' shown
+    [ ! -e runs ]
+}
+
+@test "no model, or one that is none, ends a run before it begins" {
+    fails 64 "which model?" "$top/pipelines/sst2.sh" OUT=run
+    fails 66 "no such folder (MODEL=)" few run MODEL=nowhere
+    mkdir broken
+    fails 66 "broken" few run MODEL=broken
+    [ ! -e run ]
+    cp -r "$top/examples/model" broken/model
+    head -c 1000 "$top/examples/model/model.safetensors" >broken/model/model.safetensors
+    fails 65 "model.safetensors" few run MODEL=broken/model
+}
+
+@test "texts that are missing, or too few, are told with what to do" {
+    fails 66 "no such folder (DATA=)" few run DATA=nowhere
+    mkdir empty
+    fails 66 "there is no sst2.csv in" few run DATA=empty
+    fails 66 "The official source is https://dl.fbaipublicfiles.com/glue/data/SST-2.zip. DATA=FOLDER says" \
+        "$top/pipelines/sst2.sh" OUT=run DATA=empty MODEL="$top/examples/model"
+    fails 2 "the texts are too few: 1645 rows for 1600 (TRAIN) + 45 (SHOTS) + 16 (VALIDATION) + 500 (TEST)" few run TRAIN=1600
+    few fits TRAIN='1600 900' --stop-stage split
+    [ "$(cat fits/texts/shots.plan)" = "texts/rows.mp 900 45" ]
+}
+
+@test "bad input ends a shard at once, with the program's own words" {
+    copy
+    head -c 1000 run/texts/test.mp >half && mv half run/texts/test.mp
+    fails 2 "texts/test.mp" few run --stage teacher
+    rm -rf run
+    jq '.instructions[0] = 3' "$top/examples/sst2/task.json" >task.json
+    mkdir set
+    cp task.json set
+    sed "s|\.\./|$top/examples/|" "$top/examples/sst2/settings" >set/settings
+    fails 2 "prompt-expand: task.json" "$top/pipelines/run.sh" ./set OUT=run N_TRAIN=24 VALIDATION=16 --stop-stage validation
+    [ "$(grep -c 'prompt-expand: task.json' <<<"$output")" = 1 ]
 }

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What the tests of pipelines/ share: small runs on the embedded model, and programs that stop or die at a
+# given call.
+
+top=$BATS_TEST_DIRNAME/../..
+export OMP_NUM_THREADS=1
+
+# few OUT [OPTION]...: the SST-2 example's run on few texts.
+few() {
+    local out=$1
+    shift
+    "$top/pipelines/run.sh" "$top/examples/sst2" OUT="$out" N_TRAIN=24 N_TEST=20 VALIDATION=16 EPOCHS=1 BOOTSTRAP=20 \
+        DEVICE=cpu "$@"
+}
+
+# With detection of comments.
+whole() {
+    few "$1" --ood "$top/examples/youtube" "${@:2}"
+}
+
+# The targets that a run said it made.
+made() { # SAID
+    sed -n 's/^sst2: [a-z]*: //p' "$1" | grep -v ' was not made' | sort
+}
+
+# wrap PROGRAM CODE: in ./bin, the programs, of which PROGRAM is a script that begins with CODE; $real is the
+# program itself, $call which call this is, from 1.
+wrap() {
+    local program
+    rm -rf bin calls
+    mkdir bin calls
+    for program in "$BUILD"/bin/*; do
+        ln -s "$program" bin
+    done
+    rm "bin/$1"
+    cat >"bin/$1" <<END
+#!/usr/bin/env bash
+real=$BUILD/bin/$1 folder=$PWD call=1
+until mkdir "\$folder/calls/\$call" 2>/dev/null; do call=\$((call + 1)); done
+$2
+exec "\$real" "\$@"
+END
+    chmod +x "bin/$1"
+}
+
+# holds COMMAND...: within 20 seconds.
+soon() {
+    local i
+    for ((i = 0; i < 400; i++)); do
+        ! "$@" || return 0
+        sleep 0.05
+    done
+    echo "not within 20 seconds: $*"
+    return 1
+}
+
+# What the first run has made, the second has too, in the same bytes.
+same_results() { # RUN RUN
+    local file
+    [ ! -e "$1/report" ] || diff -r "$1/report" "$2/report"
+    (cd "$1" && find . -type f -name '*.mp' -o -name '*.safetensors' | grep -v '^\./\.\|^\./others/\|^\./shards/') >files
+    [ "$(wc -l <files)" -ge 7 ]
+    while read -r file; do
+        cmp "$1/$file" "$2/$file"
+    done <files
+}
