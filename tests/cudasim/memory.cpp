@@ -224,8 +224,6 @@ static cudaError_t allocate(void **p, size_t bytes, const void *caller)
     if (!room)
         return set_error(cudaErrorMemoryAllocation);
     *p = room + OFFSET;
-    if (!sees_accesses)
-        memset(host_view(*p), 0xff, bytes); /* NaN, for what nobody sets */
     ASAN_UNPOISON_MEMORY_REGION(*p, bytes);
     own_pages((uintptr_t)*p, bytes);
     allocations[(uintptr_t)*p] = {bytes, false, caller};

@@ -28,12 +28,10 @@ struct array {
 };
 static std::vector<struct array> arrays; /* of this launch */
 
-/* Bytes that nobody set are NaN, as f32 and as bf16. */
 static void open_array(const char *name, size_t offset, size_t bytes)
 {
     arrays.push_back({name, offset, bytes});
     ASAN_UNPOISON_MEMORY_REGION(arena + offset, bytes);
-    memset(arena + offset, 0xff, bytes);
     shared_open(offset, bytes);
 }
 
@@ -56,10 +54,8 @@ void shared_begin_launch(size_t dynamic)
 
 void shared_begin_block()
 {
-    for (const struct array &a : arrays) {
-        memset(arena + a.offset, 0xff, a.bytes);
+    for (const struct array &a : arrays)
         shared_open(a.offset, a.bytes);
-    }
 }
 
 std::string place_in_shared_memory(const void *p)
