@@ -6,7 +6,7 @@ selftest() {
 
 CORRECT="elements shared_memory warp_operations atomics_and_votes three_dimensions launch_errors
     products batched_products interleaved_products streams halves_of_words syncwarp_orders
-    launches_follow_each_other copies_within_the_device conversions"
+    launches_follow_each_other large_shared_memory copies_within_the_device conversions"
 
 correct() {
     local name
@@ -60,30 +60,16 @@ F=tests/cudasim/selftest/faulty.cu
     done
 }
 
-# The device's own tests, again.
-device_tests() {
-    local program
-    for program in "$BUILD"/tests/test_cuda_*; do
-        CMOCKA_MESSAGE_OUTPUT=tap "$program" || { echo "$program failed"; return 1; }
-    done
-}
-
-@test "the device passes its tests in reverse order of threads and blocks" {
-    DUQ_CUDASIM_ORDER=reverse device_tests
-}
-
-@test "the device passes its tests in random order, with streams that are late" {
-    DUQ_CUDASIM_ORDER=shuffle:1 DUQ_CUDASIM_STREAMS=deferred:1 device_tests
-}
-
 @test "barriers in two branches" {
     reported divergent_barriers "cudasim: divergence: kernel two_barriers, block (0,0,0), thread (32,0,0), " \
-        "$F:9: a barrier, but thread (0,0,0) waits at that of $F:7"
+        "$F:11: a barrier, but thread (0,0,0) waits at that of $F:9"
 }
 
-@test "a thread that ends before a barrier" {
+@test "a thread that ends before others meet" {
     reported exit_before_barrier "cudasim: exit: kernel leaves, block (0,0,0), thread (40,0,0), " \
-        "$F:22: thread (0,0,0) waits at the barrier"
+        "$F:$(($(line 'void leaves(') + 4)): thread (0,0,0) waits at the barrier"
+    reported exit_before_shuffle "cudasim: exit: kernel leaves_its_warp, block (0,0,0), thread (7,0,0), " \
+        "waits for this one, which ended before it"
 }
 
 @test "shuffles with lanes missing" {
@@ -144,6 +130,11 @@ device_tests() {
         "byte 32 of dynamic shared memory of 32 bytes"
 }
 
+@test "more shared memory than there is" {
+    reported too_much_shared_memory "cudasim: shared: kernel large_shared, " \
+        "second: 180000 bytes of shared memory, 166912 are the limit"
+}
+
 @test "a vector that is not aligned" {
     if is_sanitized; then
         run selftest misaligned_vector
@@ -194,7 +185,16 @@ device_tests() {
     reported freed_twice "cudasim: free: $F:$(($(line 'CASE(freed_twice)') + 4)): cudaFree("
     reported freed_in_the_middle "cudasim: free: " "no allocation starts there"
     reported leak "cudasim: leak: 1 allocations of device memory" "of 16 allocated at "
+    reported stream_leak "cudasim: leak: 1 streams and events"
     reported pinned_leak "cudasim: leak: 1 allocations of pinned memory"
+}
+
+@test "a stream that was destroyed" {
+    reported destroyed_stream "cudasim: stream: " "is no stream, or one that was destroyed"
+}
+
+@test "a second thread" {
+    reported second_thread "cudasim: thread: a second thread of the program uses the device"
 }
 
 @test "streams that are not waited for" {
@@ -213,6 +213,8 @@ device_tests() {
     DUQ_CUDASIM_FAIL=malloc:2 selftest second_allocation_fails
     DUQ_CUDASIM_FAIL=memcpy:2 selftest second_copy_fails
     DUQ_CUDASIM_FAIL=launch:2 selftest second_launch_fails
+    DUQ_CUDASIM_FAIL=kernel:2 selftest second_kernel_faults
+    DUQ_CUDASIM_FAIL=kernel:2 DUQ_CUDASIM_STREAMS=deferred:1 selftest second_kernel_faults
     DUQ_CUDASIM_FAIL=cublas:2 selftest second_product_fails
 }
 

@@ -187,6 +187,7 @@ static void every_failing_call_ends_in_a_message(void **state)
         {"malloc", 6, "out of memory"},
         {"memcpy", 5, " from cudaMemcpyAsync in kernels/cuda/"},
         {"launch", 2, " from kernel "},
+        {"kernel", 2, "an illegal memory access was encountered"},
         {"cublas", 1, " from cublasGemmEx in kernels/cuda/matmul.cu"},
     };
     if (!simulated)

@@ -52,7 +52,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
                             cudaStream_t stream)
 {
     if (bytes == 0)
-        return cudaSuccess;
+        return device_status();
     kind = check_copy("cudaMemcpyAsync", to, from, bytes, kind);
     if (fails(FAIL_MEMCPY))
         return set_error(cudaErrorIllegalAddress);
@@ -60,7 +60,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     if (kind == cudaMemcpyHostToDevice && from_pageable) {
         auto bytes_now = std::make_shared<std::string>((const char *)from, bytes);
         enqueue(stream, [=] { copy(to, bytes_now->data(), bytes, nullptr); });
-        return cudaSuccess;
+        return device_status();
     }
     bool to_pinned = kind_of(to) == memory_kind::PINNED;
     const void *host = kind == cudaMemcpyHostToDevice ? from : to_pinned ? to : nullptr;
@@ -69,31 +69,31 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     enqueue(stream, [=] { copy(to, from, bytes, host); });
     if (kind == cudaMemcpyHostToHost || kind_of(to) == memory_kind::PAGEABLE)
         wait_for_stream(stream);
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
     if (bytes == 0)
-        return cudaSuccess;
+        return device_status();
     check_copy("cudaMemcpy", to, from, bytes, kind);
     if (fails(FAIL_MEMCPY))
         return set_error(cudaErrorIllegalAddress);
     enqueue(nullptr, [=] { copy(to, from, bytes, nullptr); });
     wait_for_stream(nullptr);
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
 {
     if (bytes == 0)
-        return cudaSuccess;
+        return device_status();
     require_device(p, bytes, "cudaMemset's target");
     enqueue(stream, [=] {
         memset(host_view(p), value, bytes);
         mark_set(p, bytes);
     });
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaMemset(void *p, int value, size_t bytes)

@@ -164,7 +164,8 @@ static cublasStatus_t describe(struct problem *p, cublasHandle_t handle,
     }
     p->alpha = *(const float *)alpha;
     p->beta = *(const float *)beta;
-    return fails(FAIL_CUBLAS) ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
+    return fails(FAIL_CUBLAS) || device_status() != cudaSuccess ? CUBLAS_STATUS_EXECUTION_FAILED
+                                                                : CUBLAS_STATUS_SUCCESS;
 }
 
 /* Calls f(pointer, bytes) for each column. */

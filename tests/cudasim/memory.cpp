@@ -69,6 +69,8 @@ static void report_leaks(int status, void *)
         report("leak", "%zu allocations of device memory were not freed; the first: %s",
                allocations.size(),
                described(allocations.begin()->first, *allocations.begin()).c_str());
+    if (live_streams_and_events() > 0)
+        report("leak", "%zu streams and events were not destroyed", live_streams_and_events());
     if (pinned_allocations() > 0)
         report("leak", "%zu allocations of pinned memory were not freed", pinned_allocations());
 }
@@ -93,6 +95,7 @@ static void *table(size_t bytes)
 
 void reserve()
 {
+    require_owner();
     catch_faults();
     if (device)
         return;
@@ -216,8 +219,8 @@ static cudaError_t allocate(void **p, size_t bytes, const void *caller)
 {
     reserve();
     *p = nullptr;
-    if (bytes == 0)
-        return cudaSuccess;
+    if (bytes == 0 || device_status() != cudaSuccess)
+        return device_status();
     if (fails(FAIL_MALLOC) || bytes > settings().memory - in_use)
         return set_error(cudaErrorMemoryAllocation);
     char *room = find_room(bytes);
@@ -320,7 +323,7 @@ cudaError_t cudaFree(void *p)
         find_exactly(p, "cudaFree", __builtin_return_address(0));
         forget(p);
     }
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaFreeAsync(void *p, cudaStream_t stream)
@@ -329,7 +332,7 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t stream)
         find_exactly(p, "cudaFreeAsync", __builtin_return_address(0))->second.released = true;
         enqueue(stream, [p] { forget(p); });
     }
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total)

@@ -2,16 +2,42 @@
 #include "simulator.h"
 
 #include <map>
+#include <pthread.h>
 #include <stdio.h>
 
 namespace cudasim
 {
 
-static cudaError_t last_error = cudaSuccess;
+static cudaError_t last_error = cudaSuccess, broken_by = cudaSuccess;
 
 cudaError_t set_error(cudaError_t status)
 {
     return last_error = status;
+}
+
+void break_down(cudaError_t status)
+{
+    broken_by = status;
+}
+
+cudaError_t device_status()
+{
+    return broken_by;
+}
+
+void require_owner()
+{
+    static const pthread_t owner = pthread_self();
+    if (!pthread_equal(owner, pthread_self()))
+        report("thread", "a second thread of the program uses the device");
+}
+
+static void run_kernel(const struct launched &l)
+{
+    if (fails(FAIL_KERNEL))
+        break_down(cudaErrorIllegalAddress);
+    else
+        run_grid(l);
 }
 
 constexpr unsigned MAX_THREADS = 1024, MAX_BLOCK_Z = 64;
@@ -33,6 +59,7 @@ void launch_call(std::unique_ptr<kernel_call> call, const void *kernel, dim3 gri
                  size_t shared_bytes, cudaStream_t stream,
                  std::vector<std::pair<const void *, bool>> arguments)
 {
+    require_owner();
     auto l = std::make_shared<struct launched>();
     l->call = std::move(call);
     l->kernel = kernel;
@@ -44,7 +71,7 @@ void launch_call(std::unique_ptr<kernel_call> call, const void *kernel, dim3 gri
         return;
     }
     if (fails(FAIL_LAUNCH)) {
-        set_error(cudaErrorLaunchFailure);
+        set_error(cudaErrorLaunchOutOfResources);
         return;
     }
     for (size_t i = 0; i < arguments.size(); i++)
@@ -54,7 +81,7 @@ void launch_call(std::unique_ptr<kernel_call> call, const void *kernel, dim3 gri
                 "argument " + std::to_string(i + 1) + " of kernel " + kernel_name(kernel);
             require_device(arguments[i].first, 0, what.c_str());
         }
-    enqueue(stream, [l] { run_grid(*l); });
+    enqueue(stream, [l] { run_kernel(*l); });
 }
 
 } // namespace cudasim
@@ -73,14 +100,14 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attr
 
 cudaError_t cudaGetLastError()
 {
-    cudaError_t status = last_error;
+    cudaError_t status = cudaPeekAtLastError();
     last_error = cudaSuccess;
     return status;
 }
 
 cudaError_t cudaPeekAtLastError()
 {
-    return last_error;
+    return broken_by == cudaSuccess ? last_error : broken_by;
 }
 
 struct error_text {
@@ -104,7 +131,8 @@ static const struct error_text errors[] = {
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress",
      "an illegal memory access was encountered"},
-    {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources",
+     "too many resources requested for launch"},
 };
 
 static const struct error_text &text_of(cudaError_t status)

@@ -47,7 +47,8 @@ static void read_order(struct settings *s)
 static void read_fail(struct settings *s)
 {
     static const char *name = "DUQ_CUDASIM_FAIL";
-    static const char *const calls[FAILING_CALLS] = {"malloc:", "memcpy:", "launch:", "cublas:"};
+    static const char *const calls[FAILING_CALLS] = {
+        "malloc:", "memcpy:", "launch:", "kernel:", "cublas:"};
     const char *value = getenv(name);
     if (!value)
         return;

@@ -39,8 +39,15 @@ enum class start_order { FORWARD, REVERSE, SHUFFLE };
 /* DUQ_CUDASIM_DRIVER: what a machine has that cannot be computed on. */
 enum class driver_state { GOOD, NONE, OLD, NO_GPU, OLD_GPU };
 
-/* Calls of which the N-th fails (DUQ_CUDASIM_FAIL). */
-enum failing_call { FAIL_MALLOC, FAIL_MEMCPY, FAIL_LAUNCH, FAIL_CUBLAS, FAILING_CALLS };
+/* Calls of which the N-th fails, and kernels that a fault ends (DUQ_CUDASIM_FAIL). */
+enum failing_call {
+    FAIL_MALLOC,
+    FAIL_MEMCPY,
+    FAIL_LAUNCH,
+    FAIL_KERNEL,
+    FAIL_CUBLAS,
+    FAILING_CALLS,
+};
 
 struct settings {
     enum start_order order;
@@ -168,15 +175,21 @@ void catch_faults();
 
 /* ---- stream.cpp ---- */
 
-/* Runs now, or when its turn comes. */
+/* Runs now, or when its turn comes, unless the device has broken down by then. */
 void enqueue(cudaStream_t, std::function<void()>);
 void wait_for_stream(cudaStream_t);
 void wait_for_device();
+size_t live_streams_and_events();
 
 /* ---- runtime.cpp ---- */
 
 /* Keeps the status for cudaGetLastError(), and returns it. */
 cudaError_t set_error(cudaError_t);
+/* After a fault in a kernel every call gives its error, and nothing is done any more. */
+void break_down(cudaError_t);
+cudaError_t device_status();
+/* A device belongs to the first thread of the operating system that uses it. */
+void require_owner();
 
 } // namespace cudasim
 

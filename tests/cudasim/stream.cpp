@@ -41,6 +41,7 @@ static struct random dice;
 
 static struct cudasim_stream *stream_of(cudaStream_t s)
 {
+    require_owner();
     if (!s)
         return &default_stream;
     for (struct cudasim_stream *stream : streams)
@@ -114,7 +115,11 @@ static void push(struct cudasim_stream *s, std::function<void()> run,
 
 void enqueue(cudaStream_t s, std::function<void()> run)
 {
-    push(stream_of(s), std::move(run), nullptr, 0);
+    auto unless_broken = [run = std::move(run)] {
+        if (device_status() == cudaSuccess)
+            run();
+    };
+    push(stream_of(s), unless_broken, nullptr, 0);
 }
 
 void wait_for_stream(cudaStream_t s)
@@ -125,10 +130,16 @@ void wait_for_stream(cudaStream_t s)
 
 void wait_for_device()
 {
+    require_owner();
     for (size_t i = 0; i < streams.size(); i++) {
         struct cudasim_stream *s = streams[i];
         run_until([s] { return s->queue.empty(); });
     }
+}
+
+size_t live_streams_and_events()
+{
+    return streams.size() - 1 + events.size();
 }
 
 static double now()
@@ -170,19 +181,19 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     wait_for_stream(s);
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t s)
 {
     run_some();
-    return stream_of(s)->queue.empty() ? cudaSuccess : cudaErrorNotReady;
+    return stream_of(s)->queue.empty() ? device_status() : cudaErrorNotReady;
 }
 
 cudaError_t cudaDeviceSynchronize()
 {
     wait_for_device();
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
@@ -213,11 +224,12 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
     auto event = event_of(e);
     uint64_t time = ++event->recorded;
-    enqueue(s, [event, time] {
+    auto complete = [event, time] {
         event->completed = time;
         event->at = now();
-    });
-    return cudaSuccess;
+    };
+    push(stream_of(s), complete, nullptr, 0);
+    return device_status();
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
@@ -232,14 +244,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     auto event = event_of(e);
     run_until([event] { return event->completed == event->recorded; });
-    return cudaSuccess;
+    return device_status();
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t e)
 {
     auto event = event_of(e);
     run_some();
-    return event->completed == event->recorded ? cudaSuccess : cudaErrorNotReady;
+    return event->completed == event->recorded ? device_status() : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)

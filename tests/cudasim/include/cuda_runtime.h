@@ -299,7 +299,7 @@ enum cudaError {
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
-    cudaErrorLaunchFailure = 719,
+    cudaErrorLaunchOutOfResources = 701,
 };
 typedef enum cudaError cudaError_t;
 
@@ -444,6 +444,9 @@ struct kernel_call {
 };
 
 template <typename... Parameters> struct kernel_call_of final : kernel_call {
+    static_assert((std::is_trivially_copyable<Parameters>::value && ...),
+                  "a kernel's arguments are copied by the byte");
+    static_assert((sizeof(Parameters) + ... + 0) <= 4096, "too many bytes of arguments");
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> arguments;
 

@@ -161,6 +161,31 @@ CASE(launch_errors)
     CUDA(cudaFree(d));
 }
 
+static __global__ void wide(int *x, int n)
+{
+    DYN_SHARED(int, s);
+    for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x)
+        s[i] = i;
+    __syncthreads();
+    x[threadIdx.x] = s[n - 1 - (int)threadIdx.x];
+}
+
+/* More than 48 KiB of shared memory are had by asking. */
+CASE(large_shared_memory)
+{
+    const int n = 20000, bytes = n * (int)sizeof(int);
+    int x[32], *d = on_device<int>(nullptr, 32);
+    launch(wide, dim3(1), dim3(32), (size_t)bytes, nullptr, d, n);
+    REQUIRE(cudaGetLastError() == cudaErrorInvalidConfiguration);
+    CUDA(cudaFuncSetAttribute(wide, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    launch(wide, dim3(1), dim3(32), (size_t)bytes, nullptr, d, n);
+    CUDA(cudaGetLastError());
+    on_host(x, d, 32);
+    for (int i = 0; i < 32; i++)
+        REQUIRE(x[i] == n - 1 - i);
+    CUDA(cudaFree(d));
+}
+
 /* C = A B^T + 2 C by double sums, in every pair of types; and C is not read when beta is 0. */
 static void product(cudaDataType_t in, cudaDataType_t out, int m, int n, int k)
 {

@@ -1,6 +1,8 @@
 /* One fault in each kernel or call: the simulator names it. */
 #include "selftest.h"
 
+#include <thread>
+
 static __global__ void two_barriers(int *x)
 {
     if (threadIdx.x < 32)
@@ -26,6 +28,18 @@ static __global__ void leaves(int *x)
 CASE(exit_before_barrier)
 {
     launch(leaves, dim3(1), dim3(64), 0, nullptr, on_device<int>(nullptr, 64));
+}
+
+static __global__ void leaves_its_warp(int *x)
+{
+    if (threadIdx.x == 7)
+        return;
+    x[threadIdx.x] = __shfl_xor_sync(0xffffffffu, (int)threadIdx.x, 1);
+}
+
+CASE(exit_before_shuffle)
+{
+    launch(leaves_its_warp, dim3(1), dim3(32), 0, nullptr, on_device<int>(nullptr, 32));
 }
 
 static __global__ void half_a_warp(int *x)
@@ -220,6 +234,20 @@ static __global__ void past_shared(float *x, int n)
 CASE(past_a_shared_array)
 {
     launch(past_shared, dim3(1), dim3(1), 0, nullptr, on_device<float>(nullptr, 1), 8);
+}
+
+static __global__ void large_shared(float *x)
+{
+    DYN_SHARED(float, first);
+    SHARED(float, second, 10000);
+    first[threadIdx.x] = second[threadIdx.x] = 1;
+    x[threadIdx.x] = first[threadIdx.x] + second[threadIdx.x];
+}
+
+CASE(too_much_shared_memory)
+{
+    CUDA(cudaFuncSetAttribute(large_shared, cudaFuncAttributeMaxDynamicSharedMemorySize, 140000));
+    launch(large_shared, dim3(1), dim3(32), 140000, nullptr, on_device<float>(nullptr, 32));
 }
 
 static __global__ void past_dynamic(int n)
@@ -441,6 +469,27 @@ CASE(pinned_leak)
 {
     void *p;
     CUDA(cudaMallocHost(&p, 100));
+}
+
+CASE(stream_leak)
+{
+    cudaStream_t stream;
+    on_device(four, 0);
+    CUDA(cudaStreamCreate(&stream));
+}
+
+CASE(destroyed_stream)
+{
+    cudaStream_t stream;
+    CUDA(cudaStreamCreate(&stream));
+    CUDA(cudaStreamDestroy(stream));
+    CUDA(cudaStreamSynchronize(stream));
+}
+
+CASE(second_thread)
+{
+    float *d = on_device(four, 4);
+    std::thread([d] { CUDA(cudaFree(d)); }).join();
 }
 
 /* ---- streams: faults only where work is deferred ---- */

@@ -33,12 +33,27 @@ CASE(second_launch_fails)
     launch(count_up, dim3(1), dim3(1), 0, nullptr, d);
     CUDA(cudaGetLastError());
     launch(count_up, dim3(1), dim3(1), 0, nullptr, d);
-    REQUIRE(cudaGetLastError() == cudaErrorLaunchFailure);
+    REQUIRE(cudaGetLastError() == cudaErrorLaunchOutOfResources);
     launch(count_up, dim3(1), dim3(1), 0, nullptr, d);
     CUDA(cudaGetLastError());
     on_host(&x, d, 1);
     REQUIRE(x == 2);
     CUDA(cudaFree(d));
+}
+
+/* The error comes with the kernel's launch or with whatever waits for it, and stays. */
+CASE(second_kernel_faults)
+{
+    int x = 0, *d = on_device(&x, 1);
+    for (int i = 0; i < 2; i++)
+        launch(count_up, dim3(1), dim3(1), 0, nullptr, d);
+    REQUIRE(cudaDeviceSynchronize() == cudaErrorIllegalAddress);
+    REQUIRE(cudaGetLastError() == cudaErrorIllegalAddress);
+    REQUIRE(cudaGetLastError() == cudaErrorIllegalAddress);
+    REQUIRE(cudaMemcpy(&x, d, sizeof x, cudaMemcpyDeviceToHost) == cudaErrorIllegalAddress);
+    REQUIRE(cudaFree(d) == cudaErrorIllegalAddress);
+    REQUIRE(x == 0);
+    _Exit(0); /* nothing can be freed */
 }
 
 CASE(second_product_fails)
