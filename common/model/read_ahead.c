@@ -100,7 +100,11 @@ struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config
     r->in = in;
     r->config = c;
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->changed, NULL);
+    pthread_condattr_t steady;
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->changed, &steady);
+    pthread_condattr_destroy(&steady);
     if (pthread_create(&r->thread, NULL, thread_main, r))
         die(EX_OSERR, "no thread can be started for reading: too many are running");
     return r;
@@ -126,7 +130,7 @@ void read_ahead_check(struct read_ahead *r)
 static bool paused(struct read_ahead *r)
 {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     t.tv_sec++;
     return pthread_cond_timedwait(&r->changed, &r->lock, &t) == ETIMEDOUT;
 }
