@@ -77,9 +77,11 @@ def figure_title: if . == "reliability" then "Reliability"
     elif . == "training" then "Training"
     elif startswith("uncertainty-") then "Uncertainty: \(.[12:])"
     else . end;
-def figure_rank: if . == "reliability" then "0" elif . == "risk-coverage" then "1" elif . == "training" then "3" else "2" + . end;
+# First the sets that tell all three uncertainties, for their figures are wide; the others fit side by side.
 def figures:
-    .figures | sort_by(figure_rank)
+    ([.metrics.sets | sort_by(.metrics.mean_epistemic.value == null)[].name | "uncertainty-\(.)"]) as $sets
+    | (["reliability", "risk-coverage"] + $sets + ["training"]) as $order
+    | .figures | sort_by(. as $figure | $order | index($figure) // length)
     | map("<figure><figcaption>\(figure_title | esc)</figcaption><a href=\"figures/\(. | @uri).svg\"><img src=\"figures/\(. | @uri).svg\" alt=\"\(figure_title | esc)\"></a></figure>") | join("\n");
 
 def prompts:
@@ -123,7 +125,7 @@ small { display: block; font-weight: 400; font-size: .72rem; line-height: 1.3; c
 .published th, .published td { font-style: italic; font-weight: 400; color: #5a6270; background: #f7f8fa }
 .word { text-align: left; white-space: normal } .note { color: #5a6270; font-size: .88rem }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 1rem 0 } dt { color: #5a6270 } dd { margin: 0 }
-code { font-size: .85em } figure { margin: 1.4rem 0 2.2rem } figcaption { font-weight: 600; margin-bottom: .3rem } img { max-width: 100%; height: auto; border: 1px solid #e3e6eb }
+code { font-size: .85em } .figures { display: flex; flex-wrap: wrap; gap: 1.6rem } figure { margin: 0; max-width: 100% } figcaption { font-weight: 600; margin-bottom: .3rem } img { max-width: 100%; height: auto; border: 1px solid #e3e6eb }
 .bar { width: 8rem; min-width: 8rem } .bar span { display: block; height: .8rem; margin-top: .35rem; background: #56b4e9 } .chosen td { font-weight: 600 } .chosen .bar span { background: #0072b2 }
 summary { cursor: pointer; font-size: 1.3rem; font-weight: 700; margin: 2.6rem 0 .6rem }
 @media print { body { margin: 0; max-width: none } a { color: inherit } }
@@ -138,7 +140,9 @@ summary { cursor: pointer; font-size: 1.3rem; font-weight: 700; margin: 2.6rem 0
 <div class=wide>\(uncertainty)</div>
 <div class=wide>\(detection)</div>
 <h2>Figures</h2>
+<div class=figures>
 \(figures)
+</div>
 <h2>The prompts and their weights</h2>
 <div class=wide>\(prompts)</div>
 \(settings)

@@ -2,6 +2,8 @@
 # Runs a data set's whole job, or some stages of it: reads the settings, puts them where make compares them,
 # and lets make (stages.mk) decide what is to be done. See man/duq-pipelines.7.
 set -euo pipefail
+# Numbers and the order of names are the same wherever a run is.
+export LC_ALL=C.UTF-8
 pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 stages=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)
 

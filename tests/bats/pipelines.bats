@@ -231,6 +231,17 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ ! -e runs ]
 }
 
+@test "make hands settings on, and nothing else" {
+    make -n -C "$top" yahoo MODEL=/m 'TEXT={2} {3}' OOD=sst2,amazon DESTDIR=/d >said
+    [ "$(grep -o 'pipelines/yahoo.sh.*' said | tr -s ' ' | sed 's/ $//')" = "pipelines/yahoo.sh 'MODEL=/m' 'TEXT={2} {3}' 'OOD=sst2,amazon'" ] ||
+        { cat said; false; }
+    for set in amazon sst2 yahoo youtube; do
+        "$top/pipelines/$set.sh" --settings >shown
+        grep -qx "OUT = $PWD/runs/$set" shown
+        grep -Eqx 'SOURCE = https://.*' shown
+    done
+}
+
 @test "no model, or one that is none, ends a run before it begins" {
     fails 64 "which model?" "$top/pipelines/sst2.sh" OUT=run
     fails 66 "no such folder (MODEL=)" few run MODEL=nowhere
