@@ -43,7 +43,7 @@ def quality:
     + ($sets | map(. as $set | "<tr>" + (.name | set_name)
         + (columns | map(. as $c | $set.metrics[.key] | cell(.value != null and (.value * 10000 | round) == best($sets; $c))) | join("")) + "</tr>") | join("\n"))
     + (($r.published.sets // {}) | to_entries | map(. as $p
-        | "<tr class=published><th scope=row>\($p.key)<small>published\($p.value.note | if . then ": \(.)" else "" end)</small></th>"
+        | "\n<tr class=published><th scope=row>\($p.key)<small>published\($p.value.note | if . then ": \(.)" else "" end)</small></th>"
         + (columns | map($p.value[.key] | if . == null then "<td></td>" else "<td>\(fixed(3))</td>" end) | join("")) + "</tr>") | join("\n"))
     + "</tbody></table>"
     + (if $r.published.sets then "<p class=note>Rows in italics are the published figures, of Mistral-7B-Instruct v0.3 on the published split: they were not measured here.</p>" else "" end);
@@ -67,7 +67,7 @@ def detection:
                 | "<tr><th scope=row>\($row.set | esc)</th><td class=word>\($k)</td>"
                 + (["auroc", "aupr", "fpr95", "wasserstein"] | map($row.metrics["\(.)_\($k)"] | cell(false)) | join("")) + "</tr>"] | join("\n"))
             + (($r.published.detection[$other] // {}) | to_entries
-                | map("<tr class=published><th scope=row>\(.key)<small>published</small></th><td></td><td>\(.value | fixed(2))</td><td></td><td></td><td></td></tr>") | join("\n"))
+                | map("\n<tr class=published><th scope=row>\(.key)<small>published</small></th><td></td><td>\(.value | fixed(2))</td><td></td><td></td><td></td></tr>") | join("\n"))
             + "</tbody></table>") | join("\n"))
       end
     + (.missing | map("<p class=note>Detection against \(title | esc) was asked for and left out: its texts were not at hand.</p>") | join("\n"));
