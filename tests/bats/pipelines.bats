@@ -101,6 +101,16 @@ softmax published 0.56 dirichlet published 0.86" ] || { cat rows; false; }
     same_results run "$base"
 }
 
+@test "what was removed is made again, and what was made of it is found the same" {
+    copy
+    rm run/scores/test.mp run/detection/scores.youtube.mp run/texts/test.mp
+    remakes 'texts/test.mp scores/test.mp detection/scores.youtube.mp' whole run
+    rm run/{scores,teacher}/test.mp run/detection/{texts,scores,teacher}.youtube.mp
+    remakes 'scores/test.mp teacher/test.mp detection/texts.youtube.mp detection/scores.youtube.mp
+        detection/teacher.youtube.mp' whole run
+    diff -r "$base/report" run/report
+}
+
 students='students/softmax.lora/adapter_config.json students/dirichlet.lora/adapter_config.json
     students/baseline.lora/adapter_config.json predictions/softmax.test.mp predictions/dirichlet.test.mp
     predictions/baseline.test.mp'
