@@ -168,6 +168,7 @@ F=tests/cudasim/selftest/faulty.cu
 
 @test "copies and products out of bounds" {
     reported copy_past_the_end "cudasim: bounds: cudaMemcpy's source: 32 bytes, byte 0 of 16 allocated at "
+    reported workspace_freed "cudasim: bounds: cuBLAS's workspace: 1024 bytes, where no device memory is allocated"
     reported product_out_of_bounds "cudasim: bounds: cuBLAS's A: 16 bytes, byte 0 of 12 allocated at "
 }
 

@@ -6,8 +6,10 @@ CUDASIM_PLUGIN = $(if $(CUDA_SOURCES),$(CUDASIM)/duq-cuda.so)
 CUDASIM_OBJECTS = $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/cudasim/*.cpp))
 CUDASIM_KERNELS = $(CUDA_SOURCES:%=$(BUILD)/obj/%.o)
 CUDASIM_TESTS = $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/cudasim/selftest/*.cu))
+# ThreadSanitizer's calls are the simulator's own (below), whatever the program is built with.
+CUDASIM_OPTIMIZE = $(filter-out -fsanitize=thread,$(OPTIMIZE))
 # Aliasing: kernels read vectors of one type as another. Reports name the line that is at fault.
-CUDASIM_FLAGS = -std=c++17 -g -I. -Itests/cudasim/include $(OPTIMIZE) -fPIC -fvisibility=hidden \
+CUDASIM_FLAGS = -std=c++17 -g -I. -Itests/cudasim/include $(CUDASIM_OPTIMIZE) -fPIC -fvisibility=hidden \
 	-fno-strict-aliasing -fdebug-prefix-map=$(CURDIR)=. -Wall -Wextra -Werror -Wno-unknown-pragmas
 
 # Each access to memory in device code calls a function of access.cpp (-fsanitize=thread, without its
@@ -36,11 +38,11 @@ $(BUILD)/obj/%.cu.o: %.cu Makefile tests/cudasim/build.mk
 
 $(CUDASIM)/duq-cuda.so: $(CUDASIM_KERNELS) $(CUDASIM_OBJECTS)
 	@mkdir -p $(@D)
-	$(CXX) -shared $(OPTIMIZE) $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ -ldnnl -lgomp -ldl
+	$(CXX) -shared $(CUDASIM_OPTIMIZE) $(LDFLAGS) -Wl,-z,nodelete -o $@ $^ -ldnnl -lgomp -ldl
 
 $(CUDASIM)/selftest: $(CUDASIM_TESTS) $(CUDASIM_OBJECTS)
 	@mkdir -p $(@D)
-	$(CXX) $(OPTIMIZE) $(LDFLAGS) -o $@ $^ -ldnnl -lgomp -ldl
+	$(CXX) $(CUDASIM_OPTIMIZE) $(LDFLAGS) -o $@ $^ -ldnnl -lgomp -ldl
 
 $(CUDASIM)/attention-plan: $(BUILD)/obj/tests/gpu/attention-plan.cu.o $(CUDASIM_KERNELS) \
 		$(CUDASIM_OBJECTS) $(BUILD)/libduq.a

@@ -12,6 +12,8 @@ struct cudasim_cublas {
     cudaStream_t stream;
     cublasPointerMode_t pointer_mode;
     cublasMath_t math;
+    void *workspace;
+    size_t workspace_bytes;
 };
 
 namespace cudasim
@@ -162,6 +164,8 @@ static cublasStatus_t describe(struct problem *p, cublasHandle_t handle,
         alpha = host_view(alpha);
         beta = host_view(beta);
     }
+    if (handle->workspace)
+        require_device(handle->workspace, handle->workspace_bytes, "cuBLAS's workspace");
     p->alpha = *(const float *)alpha;
     p->beta = *(const float *)beta;
     return fails(FAIL_CUBLAS) || device_status() != cudaSuccess ? CUBLAS_STATUS_EXECUTION_FAILED
@@ -284,13 +288,18 @@ cublasStatus_t cublasDestroy(cublasHandle_t handle)
 cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream)
 {
     handle->stream = stream;
+    handle->workspace = nullptr; /* as cuBLAS does */
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *workspace, size_t bytes)
+cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void *workspace, size_t bytes)
 {
     require_device(workspace, bytes, "cuBLAS's workspace");
-    return (uintptr_t)workspace % 256 ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
+    if ((uintptr_t)workspace % 256)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    handle->workspace = workspace;
+    handle->workspace_bytes = bytes;
+    return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)

@@ -374,6 +374,20 @@ CASE(product_in_place)
     square_product(a, on_device(four, 4), a, 0);
 }
 
+CASE(workspace_freed)
+{
+    cublasHandle_t handle;
+    float one = 1, zero = 0;
+    void *workspace = on_device<float>(nullptr, 256);
+    CUBLAS(cublasCreate(&handle));
+    CUBLAS(cublasSetWorkspace(handle, workspace, 1024));
+    CUDA(cudaFree(workspace));
+    CUBLAS(cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, on_device(four, 4),
+                        CUDA_R_32F, 2, on_device(four, 4), CUDA_R_32F, 2, &zero,
+                        on_device<float>(nullptr, 4), CUDA_R_32F, 2, CUBLAS_COMPUTE_32F,
+                        CUBLAS_GEMM_DEFAULT));
+}
+
 CASE(product_out_of_bounds)
 {
     square_product(on_device(four, 3), on_device(four, 4), on_device<float>(nullptr, 4), 0);
