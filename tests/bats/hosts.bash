@@ -3,6 +3,7 @@
 # tree nor the test's folder is there, and their only network is a bridge in one more namespace, where the test's
 # commands run (on_lan). As root only.
 #
+#   hosts_reason       why there can be none here, or nothing
 #   hosts_up N         host1 ... hostN; makes $LAN/hosts.conf for ssh -F, and for each a folder $LAN/hostI/home
 #   on_lan COMMAND     runs a command where the hosts can be reached
 #   host_kill I        its processes are gone, all at once
@@ -10,13 +11,19 @@
 #   host_start I       after host_kill
 #   hosts_down         for teardown_file; also after a failure half way
 
-hosts_reason() { # why there can be none, or nothing
+hosts_reason() {
     [ "$(id -u)" = 0 ] || { echo 'namespaces need root'; return; }
     local program
     for program in sshd ssh ssh-keygen ip nsenter unshare; do
         PATH=$PATH:/usr/sbin command -v $program >/dev/null || { echo "no $program (tests/deps test)"; return; }
     done
-    unshare --net --mount --pid --uts --fork true 2>/dev/null || echo 'this machine allows no namespaces'
+    namespaces_reason
+}
+
+namespaces_reason() {
+    unshare --net --mount --pid --uts --fork --mount-proc sh -c 'mount -t tmpfs tmpfs /run &&
+        ip link add lan type bridge && ip link add one type veth peer name two' 2>/dev/null ||
+        echo 'this machine allows no namespaces, or no bridge in them'
 }
 
 hosts_up() { # N

@@ -2,17 +2,18 @@
 # host name, /etc/hosts), with configuration, key and state in a temporary folder. Files are shared with the test, as a
 # cluster's nodes share theirs. As root only. Needs hosts.bash.
 #
+#   slurm_reason         why there can be none here, or nothing
 #   slurm_up             four processors, one job each
 #   on_cluster COMMAND   runs sbatch, squeue ... there
 #   slurm_down           for teardown_file; also after a failure half way; jobs end with it
 
-slurm_reason() { # why there can be none, or nothing
+slurm_reason() {
     [ "$(id -u)" = 0 ] || { echo 'namespaces need root'; return; }
     local program
     for program in munged slurmctld slurmd sbatch ip nsenter unshare; do
         PATH=$PATH:/usr/sbin command -v $program >/dev/null || { echo "no $program (tests/deps test)"; return; }
     done
-    unshare --net --mount --pid --uts --fork true 2>/dev/null || echo 'this machine allows no namespaces'
+    namespaces_reason
 }
 
 # What runs first in the namespaces: $1 the folder. A bridge, for Slurm wants a network other than loopback.
