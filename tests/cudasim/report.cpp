@@ -29,7 +29,10 @@ static std::pair<std::string, std::string> symbol(const void *address)
         pclose(f);
     }
     line[strcspn(line, " ")] = 0; /* "(discriminator 2)" */
-    return {function, strncmp(line, "./", 2) == 0 ? line + 2 : line};
+    const char *from = line;
+    while (strncmp(from, "./", 2) == 0)
+        from += 2;
+    return {function, from};
 }
 
 std::string source_line(const void *pc)
