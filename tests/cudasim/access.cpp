@@ -308,10 +308,14 @@ void mark_set(const void *p, size_t bytes)
         set_bits(device.set, (uintptr_t)p - device.begin, bytes, true);
 }
 
-void mark_unset(const void *p, size_t bytes)
+void forget_marks(const void *pages, size_t bytes)
 {
-    if (sees_accesses)
-        set_bits(device.set, (uintptr_t)p - device.begin, bytes, false);
+    if (!sees_accesses)
+        return;
+    size_t offset = (uintptr_t)pages - device.begin;
+    set_bits(device.set, offset, bytes, false);
+    madvise(device.words + offset / 4, bytes / 4 * sizeof(struct cell), MADV_DONTNEED);
+    madvise(device.upper + offset / 4, bytes / 4 * sizeof(struct cell), MADV_DONTNEED);
 }
 
 void copy_marks(void *to, const void *from, size_t bytes)

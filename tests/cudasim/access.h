@@ -27,7 +27,8 @@ void access_next_interval();
 
 void access_begin(char *device, size_t reserved);
 void mark_set(const void *p, size_t bytes);
-void mark_unset(const void *p, size_t bytes);
+/* Of whole pages, which are free. */
+void forget_marks(const void *pages, size_t bytes);
 void copy_marks(void *to, const void *from, size_t bytes);
 /* Reports a byte that nobody set. */
 void require_set(const void *p, size_t bytes, const char *what);

@@ -254,7 +254,7 @@ static void forget(void *p)
     in_use -= bytes;
     allocations.erase(a);
     disown_pages((uintptr_t)p, bytes);
-    mark_unset(p, bytes);
+    forget_marks((char *)p - OFFSET, span(bytes));
     ASAN_POISON_MEMORY_REGION(p, bytes);
     leave_room((char *)p - OFFSET, bytes);
 }
