@@ -117,7 +117,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1d2026; max-width: 64rem; m
 h1 { font-size: 1.9rem; margin: 0 } h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem } h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
 .lead { color: #5a6270; margin: .2rem 0 1.4rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 } .wide { overflow-x: auto }
-th, td { text-align: right; padding: .36rem .8rem; border-bottom: 1px solid #e3e6eb; vertical-align: top; white-space: nowrap }
+th, td { text-align: right; padding: .36rem .6rem; border-bottom: 1px solid #e3e6eb; vertical-align: top; white-space: nowrap }
 thead th { color: #5a6270; font-weight: 600; font-size: .85rem; border-bottom: 2px solid #c9ced6; vertical-align: bottom }
 th[scope=row] { text-align: left; font-weight: 600 } th:first-child { padding-left: 0 }
 small { display: block; font-weight: 400; font-size: .72rem; line-height: 1.3; color: #7a8290 }
