@@ -2,6 +2,8 @@
 # processor's results, which the engine's tests hold against transformers and PyTorch; and what is said
 # when memory or the device fails. Nothing here has run on a GPU.
 
+load refuses
+
 setup() {
     engine=$BATS_TEST_DIRNAME/../data/engine
     streams=$BATS_TEST_DIRNAME/../data/lora/streams
@@ -10,14 +12,6 @@ setup() {
     export OMP_NUM_THREADS=1
     unset DUQ_CUDASIM_FAIL DUQ_CUDASIM_MEMORY DUQ_CUDASIM_DRIVER
     cd "$BATS_TEST_TMPDIR" || exit 1
-}
-
-refuses() { # STATUS TEXT COMMAND...
-    local status_wanted=$1 text=$2
-    shift 2
-    run "$@"
-    echo "status $status: $output"
-    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
 }
 
 score() { # DEVICE OPTION...

@@ -1,19 +1,13 @@
 # --device: what is opened, and what is said where it cannot be. The plugins here are no devices; the
 # CUDA plugin's own tests are cuda.bats's.
 
+load refuses
+
 setup() {
     data=$BATS_TEST_DIRNAME/../data
     model=$data/engine/llama-tied
     export OMP_NUM_THREADS=1 DUQ_CUDA_PLUGIN=$BATS_TEST_TMPDIR/nowhere.so
     cd "$BATS_TEST_TMPDIR" || exit 1
-}
-
-refuses() { # STATUS TEXT COMMAND...
-    local status_wanted=$1 text=$2
-    shift 2
-    run "$@"
-    echo "status $status: $output"
-    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
 }
 
 score() { # OPTION...

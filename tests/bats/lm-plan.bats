@@ -1,20 +1,14 @@
 # lm-plan: its options, its agreement with lm-score on a stream, and bad input. That its counts are right
 # is tests/c/test_plan.c's to show.
 
+load refuses
+
 setup() {
     data=$BATS_TEST_DIRNAME/../data/engine
     model=$data/llama-tied
     mistral=$BATS_TEST_DIRNAME/../data/plan/mistral-7b.json
     export OMP_NUM_THREADS=1
     cd "$BATS_TEST_TMPDIR" || exit 1
-}
-
-refuses() { # STATUS TEXT COMMAND...
-    local status_wanted=$1 text=$2
-    shift 2
-    run "$@"
-    echo "status $status: $output"
-    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
 }
 
 plan() { # OPTION...

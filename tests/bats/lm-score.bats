@@ -1,6 +1,8 @@
 # lm-score: its options, and what it says to bad streams and bad model folders. That its numbers are
 # right is tests/c/test_engine.c's to show. Streams are made by tests/oracle/engine_streams.py.
 
+load refuses
+
 setup() {
     data=$BATS_TEST_DIRNAME/../data/engine
     model=$data/llama-tied
@@ -10,14 +12,6 @@ setup() {
 
 logits() { # STREAM
     rec to-json "$1" | jq -c '[.id, .prompt, .label, .logits]'
-}
-
-refuses() { # STATUS TEXT COMMAND...
-    local status_wanted=$1 text=$2
-    shift 2
-    run "$@"
-    echo "status $status: $output"
-    [ "$status" -eq "$status_wanted" ] && [[ $output == *"$text"* ]]
 }
 
 # A copy of the model's folder with config.json changed by a jq program.
