@@ -132,7 +132,7 @@ judge() {
 # A shell of its own, so that it leaves the hosts however it ends.
 spread_hosts() ( # FOLDER SHARDS NEEDED...
     folder=$1 shards=$2 status=0
-    bar=() logins=()
+    logins=()
     shift 2
     read_hosts
     rec head -q -n 1 -o "$folder/probe.mp" "$(printf '%s\n' "$folder"/in.*.mp | head -n 1)" || return
@@ -149,11 +149,9 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     while IFS= read -r login; do
         logins+=(--sshlogin "$(cut -f 1 "$folder/hosts/$login/places")/$login")
     done <"$folder/hosts/list"
-    [ ! -t 2 ] || bar=(--eta)
     PARALLEL_SSH=$(printf %q "$PIPELINES/near.sh") \
-        parallel --will-cite --ungroup "${bar[@]}" "${logins[@]}" --retries $((TRIES + ${#logins[@]} / 2 - 1)) \
-        --halt now,fail=1 --joblog "+log/jobs.${folder#shards/}.tsv" "$PIPELINES/host-shard.sh" "$folder" '{}' \
-        <<<"$shards" >&2 || status=$?
+        parallel_shards "$folder" "${logins[@]}" --retries $((TRIES + ${#logins[@]} / 2 - 1)) \
+        "$PIPELINES/host-shard.sh" "$folder" '{}' <<<"$shards" || status=$?
     [ $status != 0 ] || return 0
     finished=$(find "$folder" -name 'out.*.mp' | wc -l) all=$(find "$folder" -name 'in.*.mp' | wc -l)
     while IFS= read -r login; do

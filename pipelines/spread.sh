@@ -18,7 +18,7 @@ cut_only=99
 # spread TEXTS COMMAND NEEDED...: writes the merged stream to standard output. NEEDED are the files and
 # folders that COMMAND reads, beside model.
 spread() {
-    local texts=$1 command=$2 folder=shards/${target//\//.} count shards
+    local texts=$1 command=$2 folder=shards/${target//\//.} count shards shard
     shift 2
     # Shards of other inputs, settings or sizes are of no use.
     if [ "$(cat "$folder/inputs" 2>/dev/null)" != "$signature $SHARD" ]; then
@@ -42,22 +42,36 @@ spread() {
     elif [ -n "$shards" ]; then
         spread_here "$folder" "$shards" || return
     fi
+    # Whoever had the shards says that they are done: nothing is merged on a word alone.
+    for shard in "$folder"/in.*.mp; do
+        shard=${shard##*/in.}
+        [ -e "$folder/out.$shard" ] || fail 70 "$folder: shard ${shard%.mp} came to nothing, without a word"
+    done
     cat "$folder"/out.*.mp | rec cat
+}
+
+# GNU parallel, which hands every command to $SHELL: bash, not what the user has or a service lacks (with none,
+# parallel runs nothing and calls it a success). Nor do options count that the user keeps for other work.
+parallel_shards() { # FOLDER OPTION... COMMAND...: for every shard on standard input
+    local folder=$1
+    local -a bar=()
+    shift
+    [ ! -t 2 ] || bar=(--eta)
+    SHELL=$BASH parallel --plain --will-cite --ungroup "${bar[@]}" --halt now,fail=1 \
+        --joblog "+log/jobs.${folder#shards/}.tsv" "$@" >&2
 }
 
 # On this machine: JOBS shards at a time, on the GPUs in turn, with the processors divided among them.
 spread_here() { # FOLDER SHARDS
     local folder=$1 jobs=$JOBS threads
-    local -a gpus bar=()
+    local -a gpus
     IFS=, read -ra gpus <<<"$GPUS"
     [ -n "$jobs" ] || jobs=${#gpus[@]}
     [ "$jobs" -gt 0 ] || jobs=1
     threads=$(($(nproc) / jobs))
-    [ ! -t 2 ] || bar=(--eta)
     if [ "$jobs" -gt 1 ]; then
         export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
         export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
     fi
-    parallel --will-cite --ungroup "${bar[@]}" --jobs "$jobs" --retries "$TRIES" --halt now,fail=1 \
-        --joblog "+log/jobs.${folder#shards/}.tsv" "$PIPELINES/shard.sh" "$folder" '{}' '{%}' <<<"$2" >&2
+    parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" "$PIPELINES/shard.sh" "$folder" '{}' '{%}' <<<"$2"
 }

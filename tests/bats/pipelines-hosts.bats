@@ -198,6 +198,15 @@ idle() { # I: no scoring there
     grep -q 'host1 does not answer and is left out: ' said
 }
 
+@test "a user's shell and options of GNU parallel, or none, change nothing" {
+    SHELL=/bin/false PARALLEL=--dry-run spread
+    same
+    rm -rf run/.made/scores/test.mp run/scores/test.mp
+    (unset SHELL && spread)
+    same
+    [ "$(jobs | awk '$2 == 0' | wc -l)" = 12 ]
+}
+
 @test "a host with another model, tokenizer or version is refused by name before the first shard" {
     home=$LAN/host2/home
     cp -r "$home/model" model

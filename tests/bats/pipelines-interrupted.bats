@@ -75,6 +75,16 @@ goes_on() { # COMMAND...
     cmp other/scores/validation.mp "$base/scores/validation.mp"
 }
 
+@test "a shard that came to nothing, and nobody said so" {
+    wrap lm-score ''
+    printf '#!/bin/sh\nexit 0\n' >bin/parallel
+    chmod +x bin/parallel
+    run env PROGRAMS="$PWD/bin" bash -c "$(declare -f few); top=$top; few run SHARD=6 --stop-stage validation"
+    [ "$status" = 2 ]
+    [[ $output == *"sst2: shards/scores.validation.mp: shard 0 came to nothing, without a word"* ]]
+    [ ! -e run/scores/validation.mp ]
+}
+
 @test "training goes on after its last checkpoint" {
     options=(EPOCHS=6 CHECKPOINT_EVERY=2)
     few whole "${options[@]}" --stop-stage softmax
