@@ -6,19 +6,21 @@ load adapters
 load mpi
 
 setup_file() {
-    local reason i
-    reason=$(mpi_reason)
-    [ -n "$reason" ] || reason=$(hosts_reason)
-    [ -z "$reason" ] || skip "$reason"
+    local i
+    export REASON
+    REASON=$(mpi_reason)
+    [ -n "$REASON" ] || REASON=$(hosts_reason)
+    [ -z "$REASON" ] || return 0
     hosts_up 2 || return
     for i in 1 2; do equip $i; done
 }
 
 teardown_file() {
-    hosts_down
+    [ -n "$REASON" ] || hosts_down
 }
 
 setup() {
+    [ -z "$REASON" ] || skip "$REASON"
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     teach=(--rank 4 --alpha 8 --lr 1e-3 --loss labels --batch 5 --dropout 0.3)

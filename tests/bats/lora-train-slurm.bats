@@ -6,19 +6,20 @@ load adapters
 load mpi
 
 setup_file() {
-    local reason
-    reason=$(mpi_reason)
-    [ -n "$reason" ] || reason=$(slurm_reason)
-    [ -n "$reason" ] || compgen -G '/usr/lib/*/slurm*/mpi_pmix.so' >/dev/null || reason="Slurm has no PMIx"
-    [ -z "$reason" ] || skip "$reason"
+    export REASON
+    REASON=$(mpi_reason)
+    [ -n "$REASON" ] || REASON=$(slurm_reason)
+    [ -n "$REASON" ] || compgen -G '/usr/lib/*/slurm*/mpi_pmix.so' >/dev/null || REASON="Slurm has no PMIx"
+    [ -z "$REASON" ] || return 0
     slurm_up
 }
 
 teardown_file() {
-    slurm_down
+    [ -n "$REASON" ] || slurm_down
 }
 
 setup() {
+    [ -z "$REASON" ] || skip "$REASON"
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     teach=(lora-train --model "$model" --rank 4 --alpha 8 --lr 1e-3 --loss labels --batch 5)
