@@ -239,14 +239,18 @@ static bool is_done(const struct run *r)
     return there;
 }
 
-/* Better now than after hours of training. */
+/* Better now than after hours of training. A folder that is made to try is removed again: until the
+ * adapter is written there is none. */
 static void check_folder(const char *folder)
 {
-    if (mkdir(folder, 0777) && errno != EEXIST)
+    bool made = !mkdir(folder, 0777);
+    if (!made && errno != EEXIST)
         die(EX_CANTCREAT, "%s: cannot be created: %s", folder, strerror(errno));
     struct stat st;
     if (stat(folder, &st) || !S_ISDIR(st.st_mode) || access(folder, W_OK | X_OK))
         die(EX_CANTCREAT, "%s: not a folder that can be written to", folder);
+    if (made)
+        rmdir(folder);
 }
 
 static void close_run(struct run *r)

@@ -141,10 +141,8 @@ killed() { # RANKS VICTIM
 @test "killed and resumed, the adapter is that of a run without interruption, for other numbers of ranks too" {
     train_together 2 "${long[@]}" --log whole.tsv -o whole.lora
     killed 2 1
-    cp -r cut.lora other.lora
     cp cut.lora.checkpoint other.lora.checkpoint
     cp cut.tsv other.tsv
-    cp -r cut.lora one.lora
     cp cut.lora.checkpoint one.lora.checkpoint
     train_together 2 "${long[@]}" --resume --log cut.tsv -o cut.lora
     for file in adapter_model.safetensors adapter_config.json duq.json; do
