@@ -40,7 +40,8 @@ plugin() { # CODE
             $program --device cuda:1
         refuses 69 "or use --device cpu" $program --device cuda
     done
-    [ ! -e scores.mp ] && [ ! -e a.lora ]
+    [ ! -e scores.mp ]
+    [ ! -e a.lora ]
     refuses 0 "computing on the processor: there is no CUDA plugin" score -v --device auto
     [[ $output == *"on cpu (1 threads)"* ]]
     rec check scores.mp

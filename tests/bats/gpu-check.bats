@@ -13,7 +13,9 @@ setup() {
     chmod +x "$BATS_TEST_TMPDIR/bin/nvidia-smi"
     PATH=$BATS_TEST_TMPDIR/bin:$PATH run "$root/tests/gpu/check.sh"
     echo "status $status: $output"
-    [ "$status" -eq 69 ] && [[ $output == *"no GPU here"* ]] && [ ! -e "$REPORT" ]
+    [ "$status" -eq 69 ]
+    [[ $output == *"no GPU here"* ]]
+    [ ! -e "$REPORT" ]
 }
 
 @test "gpu-check's report has the comparison, the times and the bounds, and says what was checked" {

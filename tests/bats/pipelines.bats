@@ -33,7 +33,8 @@ fails() { # STATUS TEXT COMMAND...
     shift 2
     run "$@"
     echo "status $status: $output"
-    [ "$status" -eq "$wanted" ] && [[ $output == *"$text"* ]]
+    [ "$status" -eq "$wanted" ]
+    [[ $output == *"$text"* ]]
 }
 
 @test "a run leaves whole streams, adapters, a report and a manifest" {
@@ -155,7 +156,8 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
 @test "stages: from one, up to one, one alone" {
     run few run --stop-stage weights
     [ "$status" = 0 ]
-    [ -e run/weights.mp ] && [ ! -e run/scores/train.mp ]
+    [ -e run/weights.mp ]
+    [ ! -e run/scores/train.mp ]
     few run --only teacher 2>said
     [ "$(made said | paste -sd' ')" = "scores/test.mp scores/train.mp teacher/test.mp teacher/train.mp" ]
     # A stage before the first one is taken as it is, even if settings are other ones now.

@@ -359,7 +359,8 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     cmp <(rec split -n 4 --index 2 a.mp | rec to-json) <(rec to-json shard.2.mp)
     rec split -n 12 -z -o many <a.mp
     cmp <(rec to-json many.*.mp.zst) <(rec to-json a.mp)
-    [ -e many.00.mp.zst ] && [ -e many.11.mp.zst ]
+    [ -e many.00.mp.zst ]
+    [ -e many.11.mp.zst ]
     fails 65 "23 records do not fill 24 shards" rec split -n 24 -o no a.mp
 }
 
@@ -453,5 +454,6 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     numbered 5 >a.mp
     fails 0 "rec: read 5, written 5, skipped 0" rec cat -v -o out.mp a.mp
     run rec head -q -n 9 -o out.mp a.mp
-    [ "$status" -eq 0 ] && [ -z "$output" ]
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
 }
