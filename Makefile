@@ -102,7 +102,7 @@ demo: deps
 SETTINGS = $(shell sed -n 's/^\([A-Z_]*\) *=.*/\1/p' pipelines/settings)
 amazon sst2 yahoo youtube: deps
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
-	@BUILD='$(BUILD)' pipelines/$@.sh $(foreach key,$(SETTINGS),$(if $(filter command,$(origin $(key))),'$(key)=$($(key))'))
+	@BUILD='$(BUILD)' pipelines/$@.sh $(foreach key,$(SETTINGS),$(if $(filter command,$(origin $(key))),'$(subst ','\'',$(key)=$($(key)))'))
 
 check: all tests-built
 	BUILD='$(BUILD)' ./tests/run

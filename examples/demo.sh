@@ -5,6 +5,7 @@
 # make-texts and train-model.
 # shellcheck disable=SC2016  # command lines are shown before their variables are expanded
 set -euo pipefail
+unset CDPATH # it would have cd print where it goes, or go elsewhere
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 programs=${PROGRAMS:-$build/bin}

@@ -151,7 +151,7 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     done <"$folder/hosts/list"
     PARALLEL_SSH=$(printf %q "$PIPELINES/near.sh") \
         parallel_shards "$folder" "${logins[@]}" --retries $((TRIES + ${#logins[@]} / 2 - 1)) \
-        "$PIPELINES/host-shard.sh" "$folder" '{}' <<<"$shards" || status=$?
+        "$(printf %q "$PIPELINES")/host-shard.sh" "$folder" '{}' <<<"$shards" || status=$?
     [ $status != 0 ] || return 0
     finished=$(find "$folder" -name 'out.*.mp' | wc -l) all=$(find "$folder" -name 'in.*.mp' | wc -l)
     while IFS= read -r login; do

@@ -2,8 +2,10 @@
 # Runs a data set's whole job, or some stages of it: reads the settings, puts them where make compares them,
 # and lets make (stages.mk) decide what is to be done. See man/duq-pipelines.7.
 set -euo pipefail
-# Numbers and the order of names are the same wherever a run is.
+# Numbers and the order of names are the same wherever a run is; what is meant for a user's own shell or make is not
+# for these scripts and the programs.
 export LC_ALL=C.UTF-8
+unset BASH_ENV CDPATH POSIXLY_CORRECT MAKEFLAGS MAKELEVEL MFLAGS GNUMAKEFLAGS MAKEFILES
 pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 stages=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)
 
@@ -277,7 +279,6 @@ targets=("${stages[@]:first:last - first + 1}" manifest)
 [ -z "$cut" ] || targets=("${stages[@]:first:last - first}" "cut-$cut")
 arguments=(-rR --no-print-directory -C "$out" -f "$pipelines/stages.mk" "SKIP=${stages[*]:0:first}" "OTHERS=$others"
     "SHAPING=${shaping[*]}")
-unset MAKEFLAGS MAKELEVEL MFLAGS
 if [ -n "$dry_run" ]; then
     make -n "${arguments[@]}" "${targets[@]}" |
         sed -n "s/.*stage\.sh make '\([a-z]*\)' '\([^']*\)'.*/\1: \2/p; s/.*stage\.sh missing /missing: /p"

@@ -50,14 +50,14 @@ spread() {
     cat "$folder"/out.*.mp | rec cat
 }
 
-# GNU parallel, which hands every command to $SHELL: bash, not what the user has or a service lacks (with none,
+# GNU parallel, which hands every command to a shell: bash, not what the user has or a service lacks (with none,
 # parallel runs nothing and calls it a success). Nor do options count that the user keeps for other work.
 parallel_shards() { # FOLDER OPTION... COMMAND...: for every shard on standard input
     local folder=$1
     local -a bar=()
     shift
     [ ! -t 2 ] || bar=(--eta)
-    SHELL=$BASH parallel --plain --will-cite --ungroup "${bar[@]}" --halt now,fail=1 \
+    PARALLEL_SHELL=$BASH SHELL=$BASH parallel --plain --will-cite --ungroup "${bar[@]}" --halt now,fail=1 \
         --joblog "+log/jobs.${folder#shards/}.tsv" "$@" >&2
 }
 
@@ -73,5 +73,5 @@ spread_here() { # FOLDER SHARDS
         export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
         export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
     fi
-    parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" "$PIPELINES/shard.sh" "$folder" '{}' '{%}' <<<"$2"
+    parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" "$(printf %q "$PIPELINES")/shard.sh" "$folder" '{}' '{%}' <<<"$2"
 }

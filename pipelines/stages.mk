@@ -30,13 +30,13 @@ sum = $(1:%=.sums/%)
 set = $(1:%=.settings/%) .settings/version
 
 .sums/%: %
-	@mkdir -p $(@D); $(PIPELINES)/stage.sh sum $@ $<
+	@mkdir -p $(@D); "$$PIPELINES"/stage.sh sum $@ $<
 # Of a file of a stage that was left out, and that is not there:
 .sums/%:
-	@$(PIPELINES)/stage.sh missing $*
+	@"$$PIPELINES"/stage.sh missing $*
 
 # make STAGE, FUNCTION [ARGUMENT]: the recipe of a target.
-run = @$(PIPELINES)/stage.sh make '$1' '$@' '$^' $2
+run = @"$$PIPELINES"/stage.sh make '$1' '$@' '$^' $2
 
 ifeq ($(filter fetch,$(SKIP)),)
 fetch: data/files
@@ -159,4 +159,4 @@ cut-validation cut-teacher cut-detection: ; @:
 .PHONY: cut-validation cut-teacher cut-detection
 
 manifest:
-	@$(PIPELINES)/stage.sh manifest
+	@"$$PIPELINES"/stage.sh manifest

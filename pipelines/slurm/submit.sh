@@ -8,6 +8,7 @@
 # run's folder (OUT), the programs and the model under the same names. The same command again, after whatever failed,
 # submits what goes on from there: what is done is found done.
 set -euo pipefail
+unset BASH_ENV CDPATH POSIXLY_CORRECT
 slurm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PIPELINES=$(dirname "$slurm")
 export PIPELINES

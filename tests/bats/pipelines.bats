@@ -254,10 +254,39 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ ! -e runs ]
 }
 
+@test "what is in the environment for other purposes changes nothing" {
+    echo 'echo from BASH_ENV; cd /' >rc
+    printf '%s\n' 'report: ; false' >makefile
+    ln -s "$(realpath "$top")" tree
+    (
+        cd tree
+        export MODEL=/none DATA=/none OUT=/none JOBS=many TEXT=none CDPATH=.:tests:/ BASH_ENV=$BATS_TEST_TMPDIR/rc \
+            POSIXLY_CORRECT=1 MAKEFLAGS=n GNUMAKEFLAGS=-n MAKEFILES=$BATS_TEST_TMPDIR/makefile \
+            PARALLEL_SHELL=/bin/false PARALLEL=--dry-run GREP_OPTIONS=--color=always LC_ALL=de_DE
+        unset HOME SHELL
+        top=. whole "$BATS_TEST_TMPDIR/run" --ood "$top/examples/youtube"
+    )
+    same_results run "$base"
+}
+
+@test "a tree, a run, a model and texts may have names that a shell or make would read otherwise" {
+    mkdir "it's \$0 {}"
+    cd "it's \$0 {}"
+    cp -r "$top/pipelines" "$top/examples" .
+    mv examples/data "examples/da \"ta"
+    mv examples/model "examples/mo'del"
+    top=. few "./-run #1" MODEL="examples/mo'del" DATA="examples/da \"ta" --stop-stage weights
+    cmp "./-run #1/weights.mp" "$base/weights.mp"
+    jq -r .repeat "./-run #1/manifest.json" >repeat
+    rm -r "./-run #1"
+    eval "$(cat repeat) --out=-again --stop-stage weights"
+    cmp ./-again/weights.mp "$base/weights.mp"
+}
+
 @test "make hands settings on, and nothing else" {
-    make -n -C "$top" yahoo MODEL=/m 'TEXT={2} {3}' OOD=sst2,amazon DESTDIR=/d >said
-    [ "$(grep -o 'pipelines/yahoo.sh.*' said | tr -s ' ' | sed 's/ $//')" = "pipelines/yahoo.sh 'MODEL=/m' 'TEXT={2} {3}' 'OOD=sst2,amazon'" ] ||
-        { cat said; false; }
+    make -n -C "$top" yahoo MODEL=/m 'TEXT={2} {3}' OOD=sst2,amazon DESTDIR=/d OUT="it's" >said
+    [ "$(grep -o 'pipelines/yahoo.sh.*' said | tr -s ' ' | sed 's/ $//')" = \
+        "pipelines/yahoo.sh 'MODEL=/m' 'OUT=it'\\''s' 'TEXT={2} {3}' 'OOD=sst2,amazon'" ] || { cat said; false; }
     for set in amazon sst2 yahoo youtube; do
         "$top/pipelines/$set.sh" --settings >shown
         grep -qx "OUT = $PWD/runs/$set" shown
