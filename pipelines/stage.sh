@@ -323,8 +323,8 @@ end() { # STATUS
     trap '' TERM HUP INT
     for ((i = 0; i < 50; i++)); do
         case $i in
-        0 | 1) kill -TERM -- "-$job" 2>/dev/null ;;
-        49) kill -KILL -- "-$job" 2>/dev/null ;;
+        0 | 1) kill -TERM -- "-$job" 2>/dev/null || break ;;
+        49) kill -KILL -- "-$job" 2>/dev/null || break ;;
         esac
         kill -0 -- "-$job" 2>/dev/null || break
         sleep 0.1

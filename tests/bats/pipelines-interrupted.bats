@@ -179,6 +179,23 @@ idle() { # RUN: nothing is at work there
     done
 }
 
+@test "what ends at once when it is told to leaves nothing behind either" {
+    wrap lm-score ''
+    printf '#!/bin/sh\ntouch %s\nexec sleep 60\n' "$PWD/begun" >bin/parallel
+    chmod +x bin/parallel
+    set -m
+    (PROGRAMS=$PWD/bin few run --stop-stage validation) >said.1 2>&1 3>&- &
+    job=$!
+    set +m
+    soon test -e begun
+    kill -INT -- -"$job"
+    soon idle run
+    run wait "$job"
+    [ "$status" != 0 ]
+    [ -z "$(find run -name '*.part')" ]
+    [ -d run/shards/scores.validation.mp ]
+}
+
 @test "a disk that is full, until there is room" {
     unshare -rm true 2>/dev/null || skip "no user namespaces"
     mkdir disk
