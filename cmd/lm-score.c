@@ -145,10 +145,10 @@ static void plan_memory(const struct model *m, const struct adapter *a,
     size_t available, total;
     d->memory(d, &available, &total);
     inform("memory: %.3g GB of weights, %.3g GB of adapter; a pass of %d tokens %.3g GB, prefixes "
-           "they share %.3g GB, workspace %.3g GB; free for these %.3g of %.3g GB",
+           "they share %.3g GB; free for these %.3g of %.3g GB",
            gb(need.weights), gb(need.adapter), options->batch_tokens, gb(need.pass),
-           gb(need.prefixes), gb((double)d->workspace), gb((double)available), gb((double)total));
-    double taken = need.pass + need.prefixes + (double)d->workspace;
+           gb(need.prefixes), gb((double)available), gb((double)total));
+    double taken = need.pass + need.prefixes;
     if (d->copies && taken > (double)available)
         warn("memory: a pass of %d tokens may take %.3g GB where %.3g GB are free; %s",
              options->batch_tokens, gb(taken), gb((double)available), d->advice);

@@ -139,10 +139,10 @@ static void plan_memory(const struct model *m, const struct trainer_settings *s,
     d->memory(d, &available, &total);
     int longest = set->n < s->batch ? set->n : s->batch;
     inform("memory: %.3g GB of weights; adapter, gradients and averages %.3g GB, a pass of the %d "
-           "longest texts at most %.3g GB, workspace %.3g GB; free for these %.3g of %.3g GB",
+           "longest texts at most %.3g GB; free for these %.3g of %.3g GB",
            1e-9 * need.weights, 1e-9 * need.adapter, longest, 1e-9 * need.pass,
-           1e-9 * (double)d->workspace, 1e-9 * (double)available, 1e-9 * (double)total);
-    double taken = need.adapter + need.pass + (double)d->workspace;
+           1e-9 * (double)available, 1e-9 * (double)total);
+    double taken = need.adapter + need.pass;
     if (d->copies && taken > (double)available)
         warn("memory: the %d longest texts, should they come in one pass, take %.3g GB where %.3g "
              "GB are free; %s",

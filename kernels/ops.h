@@ -115,8 +115,6 @@ struct device {
     enum dtype compute;      /* F32 or BF16 */
     bool copies; /* weights and imports are copies, and their host memory may go once they are made;
                   * otherwise it must outlive the device */
-    size_t workspace; /* bytes that the operations take for themselves at most, beside what is
-                       * allocated; those they have taken already are no longer counted */
     /* What the program's user can do when memory runs out ("lower --batch-tokens"); the program
      * sets it as it goes on, NULL until then. The device's message ends with it. */
     const char *advice;
@@ -161,6 +159,10 @@ struct device {
     void (*rope)(struct device *, float *x, int rows, int heads, int head_dim,
                  const int32_t *positions, const float *cosine, const float *sine);
     void (*attention)(struct device *, const struct attention *);
+    /* Bytes that attention(), or attention_backward(), takes for itself at once, beside what is
+     * allocated; of its argument only spans_at and the sizes are looked at. NULL where that is not
+     * the device's own memory. */
+    size_t (*attention_memory)(struct device *, const struct attention *, bool backward);
     /* out[i] = silu(gate[i]) * up[i], in the compute type (Shazeer 2020). */
     void (*swiglu)(struct device *, const float *gate, const float *up, size_t n, void *out);
     /* logits[rows, classes] = h[rows, width] w^T, all f32: the few rows of the output matrix that

@@ -36,6 +36,7 @@ struct counter {
     size_t n_allocations, cap_allocations;
     double held, peak;
     unsigned long tokens, passes;
+    struct device *attends_as; /* see count_device_attend_as() */
 };
 
 static struct counter *counter(const struct device *d)
@@ -292,8 +293,17 @@ static struct attention_work attention_work(const struct attention *a)
     return work;
 }
 
+static void hold_while_attending(struct device *d, const struct attention *a, bool backward)
+{
+    struct device *other = counter(d)->attends_as;
+    double bytes = other ? (double)other->attention_memory(other, a, backward) : 0;
+    hold(d, bytes);
+    hold(d, -bytes);
+}
+
 static void count_attention(struct device *d, const struct attention *a)
 {
+    hold_while_attending(d, a, false);
     struct attention_work w = attention_work(a);
     if (w.queries == 0)
         return;
@@ -312,6 +322,7 @@ static void count_attention(struct device *d, const struct attention *a)
 static void count_attention_backward(struct device *d, const struct attention_backward *b)
 {
     const struct attention *a = &b->forward;
+    hold_while_attending(d, a, true);
     struct attention_work w = attention_work(a);
     if (w.queries == 0)
         return;
@@ -552,6 +563,11 @@ struct device *count_device_open(enum dtype compute, const struct machine *m)
         .adamw = count_adamw,
     };
     return d;
+}
+
+void count_device_attend_as(struct device *d, struct device *other)
+{
+    counter(d)->attends_as = other->attention_memory ? other : NULL;
 }
 
 const struct operation_count *count_device_operations(const struct device *d, size_t *count)

@@ -32,6 +32,9 @@ struct operation_count {
 };
 
 struct device *count_device_open(enum dtype compute, const struct machine *m);
+/* From now on attention holds, while it runs, what it would take on another device of the same
+ * compute type; at first it takes nothing. */
+void count_device_attend_as(struct device *, struct device *other);
 
 /* In the order of first use; valid until the next operation. */
 const struct operation_count *count_device_operations(const struct device *d, size_t *count);

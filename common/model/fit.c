@@ -27,6 +27,7 @@ static struct double_of make_double(const struct model *m)
     for (int i = 0; i < m->n_classes; i++)
         two.class_tokens[i] = i % m->config->vocab;
     two.device = count_device_open(m->device->compute, &any_machine);
+    count_device_attend_as(two.device, m->device);
     two.model = model_without_weights(two.config, model_stored_type(m));
     model_load(two.model, two.device);
     model_set_classes(two.model, two.class_tokens, m->n_classes);
@@ -52,23 +53,24 @@ static double weight_bytes(const struct double_of *two, const struct model *m)
 
 /* ---- scoring ---- */
 
-/* The largest that a batch of so many tokens can be: a span for each, at the last position. */
-static void run_pass(struct forward *f, const struct model *m, int tokens,
+/* A pass of so many tokens, in equal spans at the last positions. */
+static void run_pass(struct forward *f, const struct model *m, int tokens, int spans,
                      const struct prefix_cache *cache)
 {
     struct batch b = {.n_tokens = tokens,
-                      .n_spans = tokens,
+                      .n_spans = spans,
                       .tokens = xcalloc((size_t)tokens, sizeof *b.tokens),
                       .positions = xcalloc((size_t)tokens, sizeof *b.positions),
-                      .spans = xcalloc((size_t)tokens, sizeof *b.spans),
+                      .spans = xcalloc((size_t)spans, sizeof *b.spans),
                       .max_position = m->config->max_positions - 1};
-    for (int i = 0; i < tokens; i++)
-        b.spans[i] = (struct attention_span){.query_row = i,
-                                             .queries = 1,
-                                             .key_row = i,
-                                             .keys = 1,
+    int own = tokens / spans;
+    for (int i = 0; i < spans; i++)
+        b.spans[i] = (struct attention_span){.query_row = i * own,
+                                             .queries = own,
+                                             .key_row = i * own,
+                                             .keys = own,
                                              .prefix = cache ? cache->rows : 0};
-    float *logits = xcalloc((size_t)tokens * (size_t)m->n_classes, sizeof *logits);
+    float *logits = xcalloc((size_t)spans * (size_t)m->n_classes, sizeof *logits);
     forward_logits(f, &b, cache, logits);
     free(logits);
     batch_free(&b);
@@ -90,7 +92,10 @@ struct score_memory score_memory(const struct model *m, const struct adapter *a,
     memory.prefixes = count_device_held(two.device) - before;
     before += memory.prefixes;
     struct forward *f = forward_open(two.model);
-    run_pass(f, two.model, options.batch_tokens, options.share ? &cache : NULL);
+    /* Most buffers for many short records, most scores of attention for a long one. */
+    const struct prefix_cache *prefixes = options.share ? &cache : NULL;
+    run_pass(f, two.model, options.batch_tokens, options.batch_tokens, prefixes);
+    run_pass(f, two.model, options.batch_tokens, 1, prefixes);
     memory.pass = count_device_peak(two.device) - before;
     forward_close(f);
     prefix_cache_free(&cache, two.model);
@@ -111,7 +116,7 @@ int fitting_batch_tokens(const struct model *m, const struct adapter *a, bool sh
     for (; tokens > LEAST_BATCH_TOKENS; tokens /= 2) {
         struct score_memory need =
             score_memory(m, a, (struct score_options){.batch_tokens = tokens, .share = share});
-        if (need.pass + need.prefixes + (double)d->workspace <= 0.9 * (double)available)
+        if (need.pass + need.prefixes <= 0.9 * (double)available)
             break;
     }
     return tokens;
@@ -135,6 +140,7 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
     struct double_of two = make_double(m);
     struct plan_settings settings = {.stage = PLAN_TRAIN,
                                      .compute = m->device->compute,
+                                     .attends_as = m->device,
                                      .adapter = s->adapter,
                                      .batch = s->batch,
                                      .accumulate = s->accumulate,

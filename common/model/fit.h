@@ -9,7 +9,8 @@
 /* Bytes. */
 struct score_memory {
     double weights, adapter;
-    double pass;     /* activations of one of batch_tokens, each a record's last token */
+    double pass; /* of one of batch_tokens, whether they are as many records' last or all of one's:
+                  * activations, and what attention takes */
     double prefixes; /* keys and values of batch_tokens shared tokens; 0 without sharing */
 };
 
@@ -20,9 +21,9 @@ struct score_memory score_memory(const struct model *m, const struct adapter *a,
 enum { LEAST_BATCH_TOKENS = 64, CPU_BATCH_TOKENS = 2048, MOST_BATCH_TOKENS = 16384 };
 
 /* On the processor CPU_BATCH_TOKENS. Elsewhere the largest power of two, from LEAST_BATCH_TOKENS to
- * MOST_BATCH_TOKENS, whose pass and prefixes and the device's workspace fit in nine tenths of the
- * memory that is free now; if none does, the least. Powers of two: so that a little more or less of
- * free memory mostly changes nothing. */
+ * MOST_BATCH_TOKENS, whose pass and prefixes fit in nine tenths of the memory that is free now, for
+ * a library's kernels take some when they first run; if none does, the least. Powers of two: so
+ * that a little more or less of free memory mostly changes nothing. */
 int fitting_batch_tokens(const struct model *m, const struct adapter *a, bool share);
 
 /* Bytes of training: the adapter with its gradients and AdamW's averages, and the most that a pass

@@ -111,6 +111,8 @@ struct plan *plan_make(const char *config, const struct machine *machine,
     p->machine = *machine;
     struct model *m = model_without_weights(config, BF16);
     struct device *d = count_device_open(s->compute, machine);
+    if (s->attends_as)
+        count_device_attend_as(d, s->attends_as);
     model_load(m, d);
     model_set_classes(m, class_tokens, n_classes);
     p->products = model_products(m);

@@ -90,15 +90,18 @@ struct attention_plan {
     int own_rows;                /* packed keys before those of prefixes */
     size_t most_tokens, most_own_scores, most_own_results, most_prefix_scores; /* at once */
 
-    /* On the device. */
+    /* On the device, or NULL while it is not there. */
     struct strip *device_strips;
     int *device_order, *device_query_rows, *device_key_rows;
 };
 
 enum { NO_ROW = INT32_MIN }; /* a packed key of zeros, which rounded shapes reach */
 
-/* The device keeps the last plan. */
+/* The device keeps the last plan. The second has also been sent there. */
+const struct attention_plan *attention_plan_of(struct device *, const struct attention *);
 const struct attention_plan *attention_plan_for(struct device *, const struct attention *);
+/* Bytes that it takes there. */
+size_t attention_plan_bytes(const struct attention_plan *);
 
 /* ---- packed operands ---- */
 

@@ -173,14 +173,27 @@ static operands<T> lay_out(const struct attention_plan *p, bool backward, struct
     return o;
 }
 
+template <typename T> static size_t operand_bytes(const struct attention_plan *p, bool backward)
+{
+    struct carving carving = {};
+    lay_out<T>(p, backward, &carving);
+    return carving.used;
+}
+
+size_t cuda_attention_memory(struct device *d, const struct attention *a, bool backward)
+{
+    if (a->n_spans == 0)
+        return 0;
+    const struct attention_plan *p = attention_plan_of(d, a);
+    return attention_plan_bytes(p) + (d->compute == F32 ? operand_bytes<float>(p, backward)
+                                                        : operand_bytes<bf16>(p, backward));
+}
+
 template <typename T>
 operands<T> attention_begin(struct device *d, const struct attention_plan *p,
                             const struct attention *a, bool backward)
 {
-    struct carving carving = {};
-    lay_out<T>(p, backward, &carving);
-    carving.memory = static_cast<char *>(cuda_alloc(d, carving.used));
-    carving.used = 0;
+    struct carving carving = {static_cast<char *>(cuda_alloc(d, operand_bytes<T>(p, backward))), 0};
     struct operands<T> o = lay_out<T>(p, backward, &carving);
     pack_all_keys(d, p, a, &o);
     size_t n = p->strips.size() * (size_t)p->kv_heads;

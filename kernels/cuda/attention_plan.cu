@@ -323,11 +323,22 @@ static void cut_up(struct attention_plan *p)
 
 /* ---- the device's ---- */
 
+template <typename T> static size_t bytes_in(const std::vector<T> &v)
+{
+    return v.size() * sizeof(T);
+}
+
 template <typename T> static T *uploaded(struct device *d, const std::vector<T> &v)
 {
-    T *at = static_cast<T *>(cuda_alloc(d, v.size() * sizeof(T)));
-    cuda_upload(d, at, v.data(), v.size() * sizeof(T));
+    T *at = static_cast<T *>(cuda_alloc(d, bytes_in(v)));
+    cuda_upload(d, at, v.data(), bytes_in(v));
     return at;
+}
+
+size_t attention_plan_bytes(const struct attention_plan *p)
+{
+    return bytes_in(p->strips) + bytes_in(p->order) + bytes_in(p->query_rows) +
+           bytes_in(p->key_rows);
 }
 
 void cuda_attention_forget(struct device *d)
@@ -350,7 +361,7 @@ static bool serves(const struct attention_plan *p, const struct attention *a)
            memcmp(p->spans.data(), a->spans_at, (size_t)a->n_spans * sizeof *a->spans_at) == 0;
 }
 
-const struct attention_plan *attention_plan_for(struct device *d, const struct attention *a)
+static struct attention_plan *plan_of(struct device *d, const struct attention *a)
 {
     struct cuda *c = cuda_of(d);
     if (serves(c->attention, a))
@@ -366,11 +377,24 @@ const struct attention_plan *attention_plan_for(struct device *d, const struct a
     p->chunk_bytes = c->attention_bytes - p->sweep_bytes;
     p->dim = round_up(a->head_dim, 8);
     cut_up(p);
+    c->attention = p;
+    return p;
+}
+
+const struct attention_plan *attention_plan_of(struct device *d, const struct attention *a)
+{
+    return plan_of(d, a);
+}
+
+const struct attention_plan *attention_plan_for(struct device *d, const struct attention *a)
+{
+    struct attention_plan *p = plan_of(d, a);
+    if (p->device_strips)
+        return p;
     p->device_strips = uploaded(d, p->strips);
     p->device_order = uploaded(d, p->order);
     p->device_query_rows = uploaded(d, p->query_rows);
     p->device_key_rows = uploaded(d, p->key_rows);
-    c->attention = p;
     return p;
 }
 

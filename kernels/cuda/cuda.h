@@ -121,6 +121,7 @@ void cuda_matmul_backward(struct device *, const struct weight *, const void *dy
 void cuda_gemm(struct device *, const struct matrix_product *);
 
 void cuda_attention(struct device *, const struct attention *);
+size_t cuda_attention_memory(struct device *, const struct attention *, bool backward);
 void cuda_attention_forget(struct device *); /* the plan */
 void cuda_class_logits(struct device *, const float *h, int rows, const float *w, int classes,
                        int width, float *logits);

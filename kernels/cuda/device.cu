@@ -299,7 +299,6 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->description = c->description;
     d->compute = compute;
     d->copies = true;
-    d->workspace = 2 * (size_t)ATTENTION_BYTES; /* of a backward pass */
     d->state = c;
     CUDA(cudaSetDevice(index));
     CUDA(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
@@ -329,6 +328,7 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->rmsnorm = cuda_rmsnorm;
     d->rope = cuda_rope;
     d->attention = cuda_attention;
+    d->attention_memory = cuda_attention_memory;
     d->swiglu = cuda_swiglu;
     d->class_logits = cuda_class_logits;
     d->clear = cuda_clear;

@@ -6,7 +6,7 @@
  * each gradient by a score, and of the result: HALF of the sum of the terms' sizes, once each. Sums
  * in f32 add SINGLE of the sum of sizes. */
 #include "common/util/diag.h"
-#include "kernels/ops.h"
+#include "kernels/cuda/plugin.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -681,16 +681,24 @@ static void small_chunks_give_the_same(void **state)
 static const char *self;
 static bool simulated;
 
-/* In a process of its own: attends with so much memory free on the device, and so much allowed to
- * scores and results. 600 queries under 8 heads see a prefix of 256: scores of 4.9 MB. */
-static int attend_within(size_t free_bytes, size_t allowed)
+/* So much memory is free on the device, beside what it says that it takes where `said`; and so much
+ * is allowed to scores and results. */
+struct trial {
+    long free_bytes;
+    size_t allowed;
+    bool said, backward;
+};
+
+/* In a process of its own: attends. 600 queries under 8 heads see a prefix of 256: scores of
+ * 4.9 MB. */
+static int attend_within(struct trial t)
 {
     enum { SPANS = 20, OWN = 30, PREFIX = 256, HEADS = 8, DIM = 16, ROWS = SPANS * OWN };
     struct attention_span spans[SPANS];
     for (int i = 0; i < SPANS; i++)
         spans[i] = (struct attention_span){i * OWN, OWN, i * OWN, OWN, 0, PREFIX};
     struct device *d = open_cuda(F32);
-    limit_chunks(d, allowed);
+    limit_chunks(d, t.allowed);
     float *q = draw_array(ROWS * HEADS * DIM), *k = draw_array(ROWS * DIM);
     float *prefix = draw_array(PREFIX * DIM);
     struct attention a = {.q = copied(d, q, ROWS * HEADS * DIM),
@@ -705,12 +713,24 @@ static int attend_within(size_t free_bytes, size_t allowed)
                           .kv_heads = 1,
                           .head_dim = DIM,
                           .scale = 0.25f,
-                          .out = copied(d, q, ROWS * HEADS * DIM)};
-    size_t available, total;
+                          .out = copied(d, q, ROWS * HEADS * DIM),
+                          .lse = copied(d, q, ROWS * HEADS)};
+    struct attention_backward b = {.forward = a,
+                                   .d_out = a.q,
+                                   .dq = copied(d, q, ROWS * HEADS * DIM),
+                                   .dk = copied(d, k, ROWS * DIM),
+                                   .dv = copied(d, k, ROWS * DIM),
+                                   .d_prefix_k = copied(d, prefix, PREFIX * DIM),
+                                   .d_prefix_v = copied(d, prefix, PREFIX * DIM),
+                                   .work = copied(d, q, ROWS * HEADS)};
+    size_t said = t.said ? d->attention_memory(d, &a, t.backward) : 0, available, total;
     d->memory(d, &available, &total);
-    void *taken = d->alloc(d, available - free_bytes);
-    d->attention(d, &a);
-    fetch(d, q, a.out);
+    void *taken = d->alloc(d, available - (size_t)((long)said + t.free_bytes));
+    if (t.backward)
+        d->attention_backward(d, &b);
+    else
+        d->attention(d, &a);
+    fetch(d, q, t.backward ? b.dq : a.out);
     d->release(d, taken);
     release_buffers(d);
     d->close(d);
@@ -721,16 +741,18 @@ static int attend_within(size_t free_bytes, size_t allowed)
 }
 
 /* Its exit status. */
-static int status_within(size_t free_bytes, size_t allowed)
+static int status_within(struct trial t)
 {
-    char numbers[2][32];
-    snprintf(numbers[0], sizeof numbers[0], "%zu", free_bytes);
-    snprintf(numbers[1], sizeof numbers[1], "%zu", allowed);
+    char numbers[4][32];
+    snprintf(numbers[0], sizeof numbers[0], "%ld", t.free_bytes);
+    snprintf(numbers[1], sizeof numbers[1], "%zu", t.allowed);
+    snprintf(numbers[2], sizeof numbers[2], "%d", t.said);
+    snprintf(numbers[3], sizeof numbers[3], "%d", t.backward);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
-        execl("/proc/self/exe", self, numbers[0], numbers[1], (char *)NULL);
+        execl("/proc/self/exe", self, numbers[0], numbers[1], numbers[2], numbers[3], (char *)NULL);
         _exit(127);
     }
     int status;
@@ -744,10 +766,74 @@ static void no_more_is_held_than_allowed(void **state)
     if (!simulated)
         skip();
     /* Packed keys, their numbers, and arrays of pointers take up to 300 kB beside. */
-    assert_int_equal(status_within(1300000, 1000000), EXIT_SUCCESS);
-    assert_int_equal(status_within(450000, 200000), EXIT_SUCCESS); /* a sequence's rows take more */
-    assert_int_equal(status_within(2300000, 2000000), EXIT_SUCCESS);
-    assert_int_equal(status_within(2300000, 100000000), EX_OSERR);
+    assert_int_equal(status_within((struct trial){1300000, 1000000, false, false}), EXIT_SUCCESS);
+    /* A sequence's rows take more. */
+    assert_int_equal(status_within((struct trial){450000, 200000, false, false}), EXIT_SUCCESS);
+    assert_int_equal(status_within((struct trial){2300000, 2000000, false, false}), EXIT_SUCCESS);
+    assert_int_equal(status_within((struct trial){2300000, 100000000, false, false}), EX_OSERR);
+}
+
+static void what_it_says_it_takes_is_enough_and_needed(void **state)
+{
+    (void)state;
+    static const size_t limits[] = {1, 200000, 2000000, 100000000};
+    enum { ROUNDING = 5 * 512 }; /* of its allocations */
+    if (!simulated)
+        skip();
+    for (int i = 0; i < COUNT(limits); i++)
+        for (int backward = 0; backward < 2; backward++) {
+            struct trial t = {ROUNDING, limits[i], true, backward};
+            assert_int_equal(status_within(t), EXIT_SUCCESS);
+            t.free_bytes = -ROUNDING;
+            assert_int_equal(status_within(t), EX_OSERR);
+        }
+}
+
+/* Bytes for spans of `own` tokens each, all queries, after a prefix, in the shape of Mistral-7B;
+ * and of those the packed keys' and values' in bf16. */
+static size_t bytes_of_7b(struct device *d, int n, int own, int prefix, bool backward, size_t *keys)
+{
+    enum { KV_HEADS = 8, DIM = 128, STEP = 32, PREFIX_STEP = 8 };
+    struct attention_span *spans = xcalloc((size_t)n, sizeof *spans);
+    for (int i = 0; i < n; i++)
+        spans[i] = (struct attention_span){i * own, own, i * own, own, 0, prefix};
+    struct attention a = {.spans_at = spans,
+                          .n_spans = n,
+                          .heads = 32,
+                          .kv_heads = KV_HEADS,
+                          .head_dim = DIM,
+                          .scale = 1};
+    size_t rows = (size_t)n * (size_t)((own + STEP - 1) / STEP * STEP);
+    *keys = 2 * (rows + (size_t)prefix + PREFIX_STEP) * KV_HEADS * DIM * sizeof(uint16_t);
+    size_t bytes = d->attention_memory(d, &a, backward);
+    free(spans);
+    return bytes;
+}
+
+/* Nothing is computed: numbers that 32 bits do not hold would show. */
+static void what_a_7b_model_takes_grows_with_its_tokens_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, own, prefix;
+    } passes[] = {{585, 28, 433},    {16384, 1, 16384}, {1, 16384, 0},   {1, 131072, 0},
+                  {4, 32768, 32768}, {100000, 1, 2000}, {1, 1 << 20, 0}, {30000, 35, 0}};
+    struct device *d = open_cuda(BF16);
+    for (int i = 0; i < COUNT(passes); i++) {
+        int n = passes[i].n, own = passes[i].own;
+        /* Longer records have shorter strips, in the end of one token. */
+        int strip = own > 200000 ? 1 : own > 10000 ? 4 : 64;
+        size_t keys, strips = (size_t)n * (size_t)((own + strip - 1) / strip);
+        for (int backward = 0; backward < 2; backward++) {
+            size_t bytes = bytes_of_7b(d, n, own, passes[i].prefix, backward, &keys);
+            size_t kept = backward ? 3 * keys : keys; /* gradients are f32 */
+            /* The most scores and the most results are of different chunks. */
+            size_t allowed = 2 * (size_t)(1 + backward) * ATTENTION_BYTES;
+            size_t lists = keys / 1000 + 4 * (size_t)n * (size_t)own + 700 * strips;
+            assert_true(bytes > kept && bytes < kept + allowed + lists);
+        }
+    }
+    d->close(d);
 }
 
 static void equal_calls_give_equal_bits(void **state)
@@ -856,8 +942,9 @@ int main(int argc, char **argv)
 {
     self = argv[0];
     simulated = choose_cuda_plugin();
-    if (argc > 2)
-        return attend_within(strtoul(argv[1], NULL, 10), strtoul(argv[2], NULL, 10));
+    if (argc > 4)
+        return attend_within((struct trial){atol(argv[1]), strtoul(argv[2], NULL, 10),
+                                            atol(argv[3]) != 0, atol(argv[4]) != 0});
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_references_gradients_agree_with_differences),
         cmocka_unit_test(every_head_size_and_group_is_right),
@@ -868,6 +955,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_asked_sets_keys_gradients_to_zero),
         cmocka_unit_test(small_chunks_give_the_same),
         cmocka_unit_test(no_more_is_held_than_allowed),
+        cmocka_unit_test(what_it_says_it_takes_is_enough_and_needed),
+        cmocka_unit_test(what_a_7b_model_takes_grows_with_its_tokens_alone),
         cmocka_unit_test(equal_calls_give_equal_bits),
         cmocka_unit_test(large_scores_are_right),
         cmocka_unit_test(enormous_scores_stay_finite),

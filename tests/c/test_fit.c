@@ -24,6 +24,18 @@ static const double span = 4.0 * (2 * 6 + 2 + 32 + CLASSES);
 static const double prefix_token = 4.0 * 2 * 2 * 16;
 static const double positions = 4.0 * 2 * POSITIONS * 4;
 
+/* What attention takes in the tests: 100 bytes for each query, and one for each key it is compared
+ * with. */
+static size_t attention_memory(struct device *d, const struct attention *a, bool backward)
+{
+    (void)d;
+    (void)backward;
+    size_t bytes = 0;
+    for (int i = 0; i < a->n_spans; i++)
+        bytes += (size_t)(a->spans_at[i].queries * (100 + a->spans_at[i].keys));
+    return bytes;
+}
+
 /* The model on a counting device of so much memory. */
 static struct model *open_model(double memory)
 {
@@ -76,17 +88,28 @@ static void an_adapter_takes_its_matrices_and_their_products(void **state)
     close_model(m);
 }
 
+static void a_pass_takes_what_attention_takes_for_itself(void **state)
+{
+    (void)state;
+    struct model *m = open_model(1e12);
+    m->device->attention_memory = attention_memory;
+    struct score_memory need =
+        score_memory(m, NULL, (struct score_options){.batch_tokens = 50, .share = true});
+    /* The buffers of 50 records, the scores of one of 50 tokens. */
+    assert_true(need.pass == (token + span + 100 + 50) * 50 + positions);
+    close_model(m);
+}
+
 static void the_batch_is_the_largest_that_fits(void **state)
 {
     (void)state;
     for (int share = 0; share < 2; share++)
         for (int tokens = LEAST_BATCH_TOKENS; tokens <= MOST_BATCH_TOKENS; tokens *= 2) {
-            double work = (token + span + share * prefix_token) * tokens + positions;
-            enum { WORKSPACE = 12345 };
+            double work = (token + span + 100 + tokens + share * prefix_token) * tokens + positions;
             for (int less = 0; less < 2; less++) {
-                double available = (work + WORKSPACE) / 0.9 * (less ? 0.999 : 1.001);
+                double available = work / 0.9 * (less ? 0.999 : 1.001);
                 struct model *m = open_model(weights + available);
-                m->device->workspace = WORKSPACE;
+                m->device->attention_memory = attention_memory;
                 int expected = less && tokens > LEAST_BATCH_TOKENS ? tokens / 2 : tokens;
                 assert_int_equal(fitting_batch_tokens(m, NULL, share), expected);
                 close_model(m);
@@ -190,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pass_takes_what_its_buffers_add_up_to),
         cmocka_unit_test(an_adapter_takes_its_matrices_and_their_products),
+        cmocka_unit_test(a_pass_takes_what_attention_takes_for_itself),
         cmocka_unit_test(the_batch_is_the_largest_that_fits),
         cmocka_unit_test(scoring_holds_no_more_than_was_planned),
         cmocka_unit_test(training_holds_no_more_than_was_planned),
