@@ -75,7 +75,7 @@ host_start() { # I
         sh -c "$host_init" host "$folder" "host$1" "$root" "$BATS_RUN_TMPDIR" \
         >"$folder/sshd.log" 2>&1 </dev/null 3>&- 4>&- &
     echo $! >"$folder/unshare"
-    until_true 10 host_first_process "$1"
+    until_true 10 host_first_process "$1" || { cat "$folder/sshd.log"; return 1; }
     local pid
     pid=$(cat "$folder/pid")
     # Always the same hardware address, for the others remember it.

@@ -63,7 +63,7 @@ END
     unshare --net --mount --pid --uts --fork --kill-child --mount-proc \
         sh -c "$cluster_init" cluster "$CLUSTER" >"$CLUSTER/log" 2>&1 </dev/null 3>&- 4>&- &
     echo $! >"$CLUSTER/unshare"
-    until_true 10 cluster_first_process
+    until_true 10 cluster_first_process || { cat "$CLUSTER/log"; return 1; }
     until_true 30 cluster_idle || { tail -n 20 "$CLUSTER"/*log; return 1; }
 }
 
