@@ -39,14 +39,13 @@ static char *plugin_open(struct plugin *p, const char *path)
     return NULL;
 }
 
-/* Opening the plugin takes a tenth of a second and 200 MB for cuBLAS, in vain without a driver. A
- * plugin that was named may do without (tests/cudasim). */
-static bool worth_opening(void)
+/* Opening the plugin takes a tenth of a second and 200 MB for cuBLAS, in vain without a driver. */
+static bool driver_is_installed(void)
 {
-    void *driver = getenv("DUQ_CUDA_PLUGIN") ? NULL : dlopen("libcuda.so.1", RTLD_LAZY);
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY);
     if (driver)
         dlclose(driver);
-    return driver || getenv("DUQ_CUDA_PLUGIN");
+    return driver;
 }
 
 /* ---- the request ---- */
@@ -74,6 +73,17 @@ static enum dtype compute_type(const char *name, enum dtype automatic)
     return BF16;
 }
 
+/* Ranks take GPU after GPU of those they see. */
+static void require_gpu_for_rank(const struct plugin *p, const struct device_request *r, int index)
+{
+    int count = p->count();
+    if (index > 0 && index == r->gpu && count > 0 && count <= index)
+        die(EX_UNAVAILABLE,
+            "process %d of this host sees %d GPU%s: start no more processes than there are GPUs, "
+            "or, if each of them sees one of its own, give --device cuda:0",
+            index + 1, count, count == 1 ? "" : "s");
+}
+
 struct device *device_open(const struct device_request *r)
 {
     int index = gpu_index(r->name, r->gpu);
@@ -83,8 +93,10 @@ struct device *device_open(const struct device_request *r)
         return cpu_device_open(cpu, r->threads);
     bool automatic = !strcmp(r->name, "auto");
     struct plugin plugin = {0};
+    /* A plugin that was named may do without a driver (tests/cudasim). */
+    bool named = getenv("DUQ_CUDA_PLUGIN"), driver = !named && driver_is_installed();
     char *path = plugin_path("DUQ_CUDA_PLUGIN", "duq-cuda.so");
-    char *obstacle = automatic && !worth_opening()
+    char *obstacle = automatic && !named && !driver
                          ? xstrdup("no NVIDIA driver (libcuda.so.1) is installed")
                          : plugin_open(&plugin, path);
     free(path);
@@ -93,11 +105,14 @@ struct device *device_open(const struct device_request *r)
     if (!obstacle && automatic && plugin.count() == 0)
         obstacle = xstrdup("the CUDA plugin finds no GPU that it can use (--device cuda says why)");
     if (obstacle) {
-        inform("computing on the processor: %s", obstacle);
+        /* Where there is a GPU, that may take days that nobody meant to spend. */
+        (driver ? warn : inform)("computing on the processor: %s", obstacle);
         free(obstacle);
         return cpu_device_open(cpu, r->threads);
     }
     if (r->threads)
         omp_set_num_threads(r->threads);
+    if (strchr(r->name, ':') == NULL)
+        require_gpu_for_rank(&plugin, r, index);
     return plugin.open(gpu, index);
 }

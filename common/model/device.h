@@ -13,8 +13,9 @@ struct device_request {
     int gpu;                /* which one "auto" and "cuda" are */
 };
 
-/* "auto" is a GPU where the CUDA plugin is there and finds one, else the processor; under
- * -v it says why. The compute type "auto" is on a GPU bf16 for a model stored in 16 bits, else f32.
+/* "auto" is a GPU where the CUDA plugin is there and finds one, else the processor; where NVIDIA's
+ * driver is installed it then says why, elsewhere under -v. The compute type "auto" is on a GPU
+ * bf16 for a model stored in 16 bits, else f32.
  *
  * The plugin is the file that $DUQ_CUDA_PLUGIN names, else ../lib/duq/duq-cuda.so beside the folder
  * of the program. Dies: as a usage error at other values, with EX_UNAVAILABLE at a device that is

@@ -32,6 +32,7 @@ void cublas_check(cublasStatus_t status, const char *call, const char *file)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return;
+    cuda_check(cudaDeviceSynchronize(), call, file); /* it may be earlier work that failed */
     die(EX_OSERR, "cuBLAS: %s (%s) from %.*s in %s", cublasGetStatusString(status),
         cublasGetStatusName(status), name_length(call), call, file);
 }
@@ -207,8 +208,10 @@ int cuda_device_count(void)
         return 0;
     for (; usable < n; usable++) {
         struct cudaDeviceProp p;
-        if (cudaGetDeviceProperties(&p, usable) != cudaSuccess)
+        if (cudaGetDeviceProperties(&p, usable) != cudaSuccess) {
+            cudaGetLastError(); /* else the first launch on another GPU would find it */
             break;
+        }
         char *obstacle = obstacle_of(usable, &p);
         free(obstacle);
         if (obstacle)

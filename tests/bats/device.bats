@@ -65,6 +65,23 @@ plugin() { # CODE
     refuses 0 "computing on the processor: no NVIDIA driver (libcuda.so.1) is installed" score -v
 }
 
+@test "where a driver is installed, auto says unasked that it computes on the processor" {
+    unset DUQ_CUDA_PLUGIN
+    mkdir bin drivers
+    cp "$(command -v lm-score)" bin
+    echo 'int cuInit(unsigned flags) { return (int)flags; }' >driver.c
+    "${CC:-cc}" -shared -fPIC -o drivers/libcuda.so.1 driver.c
+    export LD_LIBRARY_PATH=$PWD/drivers${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    refuses 0 "computing on the processor: there is no CUDA plugin" \
+        bin/lm-score --model "$model" -o scores.mp "$data/engine/good.mp"
+    for quiet in "-q --device auto" "--device cpu"; do
+        # shellcheck disable=SC2086 # options are words
+        run bin/lm-score --model "$model" -o scores.mp $quiet "$data/engine/good.mp"
+        [ "$status" -eq 0 ]
+        [[ $output != *"computing on the processor"* ]]
+    done
+}
+
 @test "a plugin that is none, or of another program, is refused" {
     export DUQ_CUDA_PLUGIN=$PWD/text.so
     printf 'not a shared object' >text.so

@@ -46,6 +46,19 @@ static void work(void)
     free(x);
 }
 
+/* A kernel on what "auto" opens. */
+static void work_on_auto(int gpu)
+{
+    struct device *d = device_open(
+        &(struct device_request){.name = "auto", .compute = "f32", .threads = 1, .gpu = gpu});
+    fprintf(stderr, "%s\n", d->name);
+    float one = 1, *x = d->alloc(d, sizeof *x);
+    d->upload(d, x, &one, sizeof one);
+    d->scale(d, 2, x, 1);
+    d->release(d, x);
+    d->close(d);
+}
+
 static void fill_memory(const char *advice)
 {
     struct device *d = open_cuda(F32);
@@ -63,12 +76,10 @@ static int run_case(const char *name)
         fill_memory(NULL);
     if (!strcmp(name, "open 1023"))
         device_open(&(struct device_request){.name = "cuda:1023", .compute = "f32"});
-    if (!strcmp(name, "open auto")) {
-        struct device *d =
-            device_open(&(struct device_request){.name = "auto", .compute = "f32", .threads = 1});
-        fprintf(stderr, "%s\n", d->name);
-        d->close(d);
-    }
+    if (!strcmp(name, "open auto"))
+        work_on_auto(0);
+    if (!strcmp(name, "open auto as rank 1023"))
+        work_on_auto(1023);
     return EXIT_SUCCESS;
 }
 
@@ -146,6 +157,20 @@ static void a_gpu_that_is_not_there_is_unavailable(void **state)
     assert_int_equal(status_of("open 1023", NULL, NULL, said), EX_UNAVAILABLE);
     assert_one_line(said);
     assert_says(said, "there is no GPU 1023: this machine has ");
+    assert_int_equal(status_of("open auto as rank 1023", NULL, NULL, said), EX_UNAVAILABLE);
+    assert_one_line(said);
+    assert_says(said, "process 1024 of this host sees ");
+    assert_says(said, "give --device cuda:0");
+}
+
+static void a_gpu_that_does_not_answer_leaves_the_others(void **state)
+{
+    (void)state;
+    char said[4096];
+    if (!simulated)
+        skip();
+    assert_int_equal(status_of("open auto", "DUQ_CUDASIM_DRIVER", "lost-gpu", said), 0);
+    assert_string_equal(said, "cuda\n");
 }
 
 /* And "auto" is the processor then. */
@@ -211,6 +236,24 @@ static void every_failing_call_ends_in_a_message(void **state)
     }
 }
 
+/* A GPU is found to have failed some time later, by whatever asks it then. */
+static void a_fault_that_is_found_late_is_named_all_the_same(void **state)
+{
+    (void)state;
+    if (!simulated)
+        skip();
+    for (int seed = 0; seed < 30; seed++) {
+        char said[4096], streams[64];
+        snprintf(streams, sizeof streams, "deferred:%d", seed);
+        setenv("DUQ_CUDASIM_STREAMS", streams, 1);
+        assert_int_equal(status_of("work", "DUQ_CUDASIM_FAIL", "kernel:2", said), EX_OSERR);
+        unsetenv("DUQ_CUDASIM_STREAMS");
+        assert_one_line(said);
+        assert_says(said, "an illegal memory access was encountered");
+        assert_says(said, "or from work queued before it");
+    }
+}
+
 int main(int argc, char **argv)
 {
     self = argv[0];
@@ -221,8 +264,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(full_memory_names_what_was_asked_for_and_what_to_lower),
         cmocka_unit_test(a_device_too_small_for_itself_says_so),
         cmocka_unit_test(a_gpu_that_is_not_there_is_unavailable),
+        cmocka_unit_test(a_gpu_that_does_not_answer_leaves_the_others),
         cmocka_unit_test(a_driver_or_gpu_that_will_not_do_is_named),
         cmocka_unit_test(every_failing_call_ends_in_a_message),
+        cmocka_unit_test(a_fault_that_is_found_late_is_named_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,6 +168,7 @@ static cublasStatus_t describe(struct problem *p, cublasHandle_t handle,
         require_device(handle->workspace, handle->workspace_bytes, "cuBLAS's workspace");
     p->alpha = *(const float *)alpha;
     p->beta = *(const float *)beta;
+    let_device_go_on(); /* and fail: cuBLAS asks it */
     return fails(FAIL_CUBLAS) || device_status() != cudaSuccess ? CUBLAS_STATUS_EXECUTION_FAILED
                                                                 : CUBLAS_STATUS_SUCCESS;
 }

@@ -176,7 +176,9 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t cudaGetDeviceCount(int *count)
 {
     enum driver_state driver = settings().driver;
-    *count = driver == driver_state::GOOD || driver == driver_state::OLD_GPU;
+    *count = driver == driver_state::LOST_GPU
+                 ? 2
+                 : driver == driver_state::GOOD || driver == driver_state::OLD_GPU;
     if (*count)
         return cudaSuccess;
     return set_error(driver == driver_state::NO_GPU ? cudaErrorNoDevice

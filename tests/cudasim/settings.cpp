@@ -95,6 +95,8 @@ static void read_driver(struct settings *s)
         s->driver = driver_state::NO_GPU;
     else if (strcmp(value, "old-gpu") == 0)
         s->driver = driver_state::OLD_GPU;
+    else if (strcmp(value, "lost-gpu") == 0)
+        s->driver = driver_state::LOST_GPU;
     else
         refuse(name, value);
 }

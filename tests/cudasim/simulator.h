@@ -37,7 +37,7 @@ constexpr bool sees_accesses = true;
 enum class start_order { FORWARD, REVERSE, SHUFFLE };
 
 /* DUQ_CUDASIM_DRIVER: what a machine has that cannot be computed on. */
-enum class driver_state { GOOD, NONE, OLD, NO_GPU, OLD_GPU };
+enum class driver_state { GOOD, NONE, OLD, NO_GPU, OLD_GPU, LOST_GPU };
 
 /* Calls of which the N-th fails, and kernels that a fault ends (DUQ_CUDASIM_FAIL). */
 enum failing_call {
@@ -178,6 +178,8 @@ void catch_faults();
 /* Runs now, or when its turn comes, unless the device has broken down by then. */
 void enqueue(cudaStream_t, std::function<void()>);
 void wait_for_stream(cudaStream_t);
+/* Runs some of what is queued, or nothing, by lot: so much of it may be done by now. */
+void let_device_go_on();
 void wait_for_device();
 size_t live_streams_and_events();
 

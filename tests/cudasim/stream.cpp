@@ -122,6 +122,12 @@ void enqueue(cudaStream_t s, std::function<void()> run)
     push(stream_of(s), unless_broken, nullptr, 0);
 }
 
+void let_device_go_on()
+{
+    while (settings().deferred && dice.below(4) && run_some())
+        ;
+}
+
 void wait_for_stream(cudaStream_t s)
 {
     struct cudasim_stream *stream = stream_of(s);
