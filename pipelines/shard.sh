@@ -4,8 +4,9 @@
 set -uo pipefail
 # A function that ends in exit was read as a whole: a script that is replaced while it runs does no harm.
 main() {
-    local folder=$1 shard=$2 slot=$3 status=0 killed='' s
-    local -a gpus statuses=()
+    local folder=$1 shard=$2 slot=$3 command log status=0 killed='' s
+    # Of a command that could not begin.
+    local -a gpus statuses=(74)
     local out=$folder/out.$shard.mp part=$folder/part.$shard.mp failed=$folder/failed.$shard said=$folder/said.$shard
 
     # What bad input, a missing file or a wrong option brings about comes again at every try.
@@ -14,12 +15,15 @@ main() {
     IFS=, read -ra gpus <<<"${GPUS:-}"
     [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[(slot - 1) % ${#gpus[@]}]}
 
-    # A terminal shows the programs' own progress where there is one shard at a time.
-    [ "${JOBS:-1}" = 1 ] && [ -t 2 ] && said=/dev/stderr
-    eval "$(cat "$folder/command")"$'\nstatuses=("${PIPESTATUS[@]}")' <"$folder/in.$shard.mp" >"$part" 2>"$said"
+    # A terminal shows the programs' own progress where there is one shard at a time. Not by its name, which a user who
+    # came by su may not open.
+    if [ "${JOBS:-1}" = 1 ] && [ -t 2 ]; then exec {log}>&2; else exec {log}>"$said" || exit 74; fi
+    command=$(cat "$folder/command") || exit 74
+    eval "$command"$'\nstatuses=("${PIPESTATUS[@]}")' <"$folder/in.$shard.mp" >"$part" 2>&"$log"
     for s in "${statuses[@]}"; do
         [ "$s" = 0 ] || status=$s
-        [ "$s" -le 128 ] || killed=1
+        # What writes to a program that has ended by itself is killed by that (141), too.
+        [ "$s" -le 128 ] || [ "$s" = 141 ] || killed=1
     done
     if [ "$status" = 0 ]; then
         mv -f "$part" "$out"
