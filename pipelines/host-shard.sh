@@ -36,6 +36,7 @@ rm -f "$part"
 sed "s/^/shard $shard on $login: /" "$said" >&2
 case $status in
 64 | 65 | 70) echo $status >"$failed" ;;
+124) echo "shard $shard on $login: ended after $TIMEOUT seconds (TIMEOUT)" >&2 ;;
 255)
     # ssh failed, or lost the host. A host that answers again gets other shards.
     if (remote "$login" true) </dev/null 2>/dev/null; then

@@ -17,11 +17,14 @@ quote() { # WORD...: for the shell on the other side, whichever it is
 }
 
 # Becomes the command on the host. A host that says nothing for SILENCE seconds is lost, also where nobody tells us
-# that the connection broke.
+# that the connection broke. After TIMEOUT seconds the command is ended, with status 124.
 remote() { # LOGIN COMMAND
-    [ "$1" != : ] || exec bash -c "$2"
+    local -a limit=()
+    # In our process group, where whoever ends a shard ends this too.
+    [ -z "$TIMEOUT" ] || limit=(timeout --foreground --kill-after=5 "$TIMEOUT")
+    [ "$1" != : ] || exec "${limit[@]}" bash -c "$2"
     # shellcheck disable=SC2086 # SSH may have options
-    exec $SSH -T -o BatchMode=yes -o ConnectTimeout="$SILENCE" -o ServerAliveCountMax=3 \
+    exec "${limit[@]}" $SSH -T -o BatchMode=yes -o ConnectTimeout="$SILENCE" -o ServerAliveCountMax=3 \
         -o ServerAliveInterval=$(((SILENCE + 2) / 3)) "ssh://$1" "$2"
 }
 
@@ -108,6 +111,11 @@ judge() {
         0) ;;
         255)
             say "$login does not answer and is left out: $(tail -n 1 "$host/said")"
+            continue
+            ;;
+        124)
+            say "$login does not score one text within $TIMEOUT seconds (TIMEOUT) and is left out"
+            (on_host "$login" remove) </dev/null >&2 || true
             continue
             ;;
         other)

@@ -49,6 +49,7 @@ shard() { # BYTES SLOT SLOTS GPUS
         )
     ) &
     job=$!
+    trap : TERM INT HUP # whoever ends this ends the job, too
     wait $job
     status=$?
     kill -KILL -- -$job 2>/dev/null
@@ -56,9 +57,10 @@ shard() { # BYTES SLOT SLOTS GPUS
 }
 
 run_command() {
-    local status=0 s
-    local -a statuses=()
-    eval "$(cat command)"$'\nstatuses=("${PIPESTATUS[@]}")'
+    local command status=0 s
+    local -a statuses=(74)
+    command=$(cat command) || return 74
+    eval "$command"$'\nstatuses=("${PIPESTATUS[@]}")'
     for s in "${statuses[@]}"; do
         [ "$s" = 0 ] || status=$s
     done

@@ -73,7 +73,7 @@ set_value() { # KEY VALUE WHERE NEW FOLDER
     MODEL | DATA | OUT | HOSTS)
         [ -z "$text" ] || [[ $text == /* ]] || text=$(realpath -m "$5/$text")
         ;;
-    N_TRAIN | N_TEST | SHOTS | VALIDATION | TEST | JOBS | SILENCE | SHARD | TRIES | BATCH | EPOCHS | RANK)
+    N_TRAIN | N_TEST | SHOTS | VALIDATION | TEST | JOBS | SILENCE | SHARD | TRIES | TIMEOUT | BATCH | EPOCHS | RANK)
         [[ -z $text || $text =~ ^[1-9][0-9]*$ ]] || die 64 "$3: $key is a number of 1 or more, not '$text'"
         ;;
     OOD) text=$(tr -s ', ' '  ' <<<"$text" | sed 's/^ *//; s/ *$//') ;;
@@ -90,7 +90,7 @@ stage_number() { # STAGE
 }
 
 # What does not change results, but where things are and how many hands there are.
-unshaping='MODEL OUT DATA JOBS GPUS HOSTS SSH SILENCE SHARD TRIES LAUNCH CHECKPOINT_EVERY'
+unshaping='MODEL OUT DATA JOBS GPUS HOSTS SSH SILENCE SHARD TRIES TIMEOUT LAUNCH CHECKPOINT_EVERY'
 shaping=()
 command_line=()
 dataset='' first=0 last=$((${#stages[@]} - 1)) dry_run='' show='' manifest='' cut=''

@@ -33,7 +33,7 @@ spread() {
     fi
     rm -f "$folder"/failed.*
     shards=$(for in in "$folder"/in.*.mp; do
-        [ -e "${in/\/in./\/out.}" ] || basename "$in" .mp
+        [ -s "${in/\/in./\/out.}" ] || basename "$in" .mp
     done | sed 's/^in\.//')
     if [ -n "$shards" ] && [ "$CUT" = "$stage" ]; then
         exit "$cut_only"
@@ -45,7 +45,7 @@ spread() {
     # Whoever had the shards says that they are done: nothing is merged on a word alone.
     for shard in "$folder"/in.*.mp; do
         shard=${shard##*/in.}
-        [ -e "$folder/out.$shard" ] || fail 70 "$folder: shard ${shard%.mp} came to nothing, without a word"
+        [ -s "$folder/out.$shard" ] || fail 70 "$folder: shard ${shard%.mp} came to nothing, without a word"
     done
     cat "$folder"/out.*.mp | rec cat
 }
@@ -73,5 +73,6 @@ spread_here() { # FOLDER SHARDS
         export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
         export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
     fi
-    parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" "$(printf %q "$PIPELINES")/shard.sh" "$folder" '{}' '{%}' <<<"$2"
+    parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" ${TIMEOUT:+--timeout "$TIMEOUT"} \
+        "$(printf %q "$PIPELINES")/shard.sh" "$folder" '{}' '{%}' <<<"$2"
 }

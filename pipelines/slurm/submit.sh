@@ -63,7 +63,7 @@ settings=$("$PIPELINES/run.sh" "${arguments[@]}" --settings)
 setting() { # KEY
     sed -n "s/^$1 = //p" <<<"$settings"
 }
-out=$(setting OUT) tries=$(setting TRIES)
+out=$(setting OUT) tries=$(setting TRIES) timeout=$(setting TIMEOUT)
 programs=${PROGRAMS:-${BUILD:-$PIPELINES/../build}/bin}
 [ ! -d "$programs" ] || PATH=$(cd "$programs" && pwd):$PATH
 mkdir -p "$out/log/slurm" || die 73 "$out: cannot be made (OUT=)"
@@ -85,7 +85,7 @@ stages() { # NAME OPTION...
 }
 
 shards() { # STAGE
-    job "$1" --array="0-$((tasks - 1))" "$slurm/shards.sbatch" "$out" "$1" "$tasks" "$tries"
+    job "$1" --array="0-$((tasks - 1))" "$slurm/shards.sbatch" "$out" "$1" "$tasks" "$tries" "$timeout"
 }
 
 order=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)

@@ -191,6 +191,24 @@ idle() { # I: no scoring there
     [ "$(jobs | awk '$2 == 0 { print $1 }' | sort -u)" = host2 ]
 }
 
+@test "a program that hangs on a host is ended there, and its shard done by another" {
+    mode 1 stall
+    spread TIMEOUT=5 2>said || { cat said; false; }
+    same
+    grep -q '^shard [0-5] on host1: ended after 5 seconds (TIMEOUT)$' said
+    [ "$(jobs | awk '$2 == 0 { print $1 }' | sort -u)" = host2 ]
+    until_true 20 idle 1
+    clean
+    # With the first text, too.
+    rm -rf run/.made/scores/test.mp run/scores/test.mp
+    mode 1 stall 0
+    spread TIMEOUT=5 2>said || { cat said; false; }
+    same
+    grep -q 'host1 does not score one text within 5 seconds (TIMEOUT) and is left out' said
+    until_true 20 idle 1
+    clean
+}
+
 @test "a host that does not answer at first is left out" {
     host_cut 1
     spread SILENCE=3 2>said

@@ -75,6 +75,72 @@ goes_on() { # COMMAND...
     cmp other/scores/validation.mp "$base/scores/validation.mp"
 }
 
+@test "a shard whose program hangs is ended after TIMEOUT and tried again, also as a host's" {
+    echo : >hosts
+    local where
+    for where in JOBS=2 HOSTS=hosts; do
+        # The second text or shard that is scored; it does not heed SIGTERM.
+        wrap lm-score 'case "$*" in
+        *--digest* | *--version*) ;;
+        *)
+            if ! mkdir "$folder/scored.1" 2>/dev/null && mkdir "$folder/scored.2" 2>/dev/null; then
+                trap "" TERM
+                sleep 1000 &
+                echo $$ $! >"$folder/hung"
+                wait
+            fi
+            ;;
+        esac'
+        rm -rf run scored.* hung
+        PROGRAMS=$PWD/bin few run "$where" SHARD=6 TIMEOUT=3 --stop-stage validation 2>said
+        cmp run/scores/validation.mp "$base/scores/validation.mp"
+        [ -s hung ]
+        for pid in $(cat hung); do
+            soon ended "$pid"
+        done
+        grep -q 'timed out\|ended after 3 seconds (TIMEOUT)' said
+        # That was its last try.
+        rm -rf run scored.* hung
+        run env PROGRAMS="$PWD/bin" bash -c "$(declare -f few); top=$top; few run $where SHARD=6 TIMEOUT=3 TRIES=1 --stop-stage validation"
+        [ "$status" = 2 ]
+        [ -n "$(cd run/shards/scores.validation.mp && echo out.*)" ]
+    done
+}
+
+@test "a shard whose command cannot begin has failed" {
+    mkdir -p shards/said.0
+    echo text >shards/in.0.mp
+    echo cat >shards/command
+    run "$top/pipelines/shard.sh" shards 0 1
+    [ "$status" = 74 ]
+    rm -r shards/said.0 shards/command
+    run "$top/pipelines/shard.sh" shards 0 1
+    [ "$status" = 74 ]
+    [ ! -e shards/out.0.mp ]
+}
+
+@test "a program that refuses its input ends a shard for good, whoever still writes to it" {
+    mkdir shards
+    echo text >shards/in.0.mp
+    echo 'yes | (read -r; exit 65)' >shards/command
+    run "$top/pipelines/shard.sh" shards 0 1
+    [ "$status" = 65 ]
+    [ "$(cat shards/failed.0)" = 65 ]
+}
+
+@test "a user who came by su may not open the terminal, and needs not" {
+    [ "$(id -u)" = 0 ] || skip "only root can give a terminal away"
+    # Root that keeps to permissions.
+    script -qec "chown 65534 \$(tty); exec setpriv --bounding-set=-dac_override,-dac_read_search $(command -v bash) -c '
+        (: >/dev/stderr) && exit 9
+        $(declare -f few); top=$top; few run --stop-stage weights'" /dev/null </dev/null >said || { cat said; false; }
+    cmp run/weights.mp "$base/weights.mp"
+}
+
+ended() { # PID: whether or not its parent has asked
+    ! grep -q '^State:.[^ZX]' "/proc/$1/status" 2>/dev/null
+}
+
 @test "a shard that came to nothing, and nobody said so" {
     wrap lm-score ''
     printf '#!/bin/sh\nexit 0\n' >bin/parallel

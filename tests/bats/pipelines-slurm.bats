@@ -104,6 +104,15 @@ tasks() {
     tasks | grep ^shards | sort | cmp - <(printf 'shards/scores.%s.mp\n' test.mp/out.{0..5} train.mp/out.{0,1})
 }
 
+@test "a program that hangs is ended after TIMEOUT, and its task done again alone" {
+    begun
+    id=$(rec to-json "$base/texts/test.mp" | jq -r .id | sed -n 5p)
+    programs "rm $PWD/bad; exec sleep 1000" "$id"
+    teacher TIMEOUT=5
+    same teacher/{train,test}.mp
+    [ "$(tasks | grep -c 'is tried again')" = 1 ]
+}
+
 @test "a task that keeps failing ends the jobs after it; the same command goes on when it can be done" {
     begun
     id=$(rec to-json "$base/texts/test.mp" | jq -r .id | sed -n 5p)
