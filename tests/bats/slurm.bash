@@ -13,6 +13,7 @@ slurm_reason() {
     for program in munged slurmctld slurmd sbatch ip nsenter unshare; do
         PATH=$PATH:/usr/sbin command -v $program >/dev/null || { echo "no $program (tests/deps test)"; return; }
     done
+    mountpoint -q /sys/fs/cgroup || { echo 'slurmd wants something mounted on /sys/fs/cgroup'; return; }
     namespaces_reason
 }
 
