@@ -25,8 +25,11 @@ setup() {
     echo "status $status: $output"
     [ "$status" -eq 0 ]
     grep -q "device cpu, not a GPU" "$REPORT"
-    grep -q "^ok: logits differ by" "$REPORT"
-    grep -q "^ok: training losses differ by" "$REPORT"
+    for compute in f32 bf16; do
+        grep -q "^ok: logits in $compute differ by" "$REPORT"
+        grep -q "^ok: training losses in $compute differ by" "$REPORT"
+    done
+    [ "$(grep -c "^ok: run again" "$REPORT")" -eq 2 ]
     grep -Eq "^lm-score: [0-9.]+ s: " "$REPORT"
     grep -Eq "^lora-train: 8 steps in " "$REPORT"
     grep -Eq "^bound, score: [0-9.e-]+ s for 576 records" "$REPORT"
