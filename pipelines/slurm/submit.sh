@@ -33,8 +33,11 @@ die() { # STATUS MESSAGE
 }
 
 tasks=8 wait='' stop=report
-sbatch=(sbatch --parsable --kill-on-invalid-dep=yes) arguments=()
+sbatch=(sbatch --parsable --export=ALL --kill-on-invalid-dep=yes) arguments=()
 while [ $# -gt 0 ]; do
+    case $1 in
+    --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+    esac
     case $1 in
     --tasks | --sbatch | --stop-stage) [ $# -ge 2 ] || die 64 "$1 needs a value" ;;
     esac
@@ -52,7 +55,7 @@ while [ $# -gt 0 ]; do
         ;;
     --wait) wait=1 ;;
     --stop-stage) stop=$2; shift ;;
-    --stage | --only | --cut | --hosts | HOSTS=* | JOBS=* | --jobs) die 64 "$1 has no place here: see --help" ;;
+    --stage | --only | --cut | --dry-run | --settings | --hosts | HOSTS=* | JOBS=* | --jobs) die 64 "$1 has no place here: see --help" ;;
     *) arguments+=("$1") ;;
     esac
     shift
