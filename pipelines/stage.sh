@@ -78,7 +78,7 @@ download() {
     case $archive in
     *.zip) unzip -q "$archive" -d data/archive >&2 ;;
     *) tar -xf "$archive" -C data/archive ;;
-    esac
+    esac || fail 65 "$SOURCE cannot be unpacked: if it did not come whole, remove $OUT/$archive"
 }
 
 curl_to() { # FILE
@@ -106,7 +106,7 @@ table_files() { # FOLDER...
 fetch() {
     local set path last='' number
     local -a folders=("$DATA" "$DATA/$NAME")
-    rm -f data/train.* data/test.*
+    rm -f data/train.[0-9]* data/test.[0-9]*
     if [ -z "$DATA" ]; then
         download
         folders=(data/archive data/archive/*/)
@@ -159,7 +159,8 @@ has_test_file() {
 }
 
 rows() { # train or test
-    local -a files=("data/$1".*)
+    local -a files
+    mapfile -t files < <(printf '%s\n' "data/$1".[0-9]* | sort -V) # 2 before 10
     if [ "$1" = test ] && ! has_test_file; then
         return # an empty file: the test texts are in the other
     elif [ "$1" = test ]; then
@@ -335,7 +336,7 @@ end() { # STATUS
 
 make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
     stage=$1 target=$2
-    local prerequisites=$3 began status=0 job
+    local prerequisites=$3 began tenths status=0 job
     shift 3
     mkdir -p "$(dirname "$target")" "$(dirname ".made/$target")" log
     # shellcheck disable=SC2086 # names are words
@@ -346,13 +347,13 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
     fi
     rm -f ".made/$target"
     say "$stage: $target"
-    began=$(date +%s.%N)
+    began=$EPOCHREALTIME
     # In a process group of its own, so that everything in it can be ended at once.
     set -m
     (
         set +m
         make_target "$@"
-    ) &
+    ) </dev/null & # which this shell does not see to itself under -m: who reads from a terminal there stops
     job=$!
     set +m
     trap 'end 143' TERM HUP
@@ -370,8 +371,9 @@ make_() { # STAGE TARGET PREREQUISITES FUNCTION [ARGUMENT]...
     fi
     echo "$signature" >".made/$target"
     rm -rf "shards/${target//\//.}"
-    printf '%s\t%s\t%s\t%.1f\n' "$stage" "$target" "$(date -u -d "@${began%.*}" +%FT%TZ)" \
-        "$(bc <<<"$(date +%s.%N) - $began")" >>log/times.tsv
+    tenths=$(((${EPOCHREALTIME/./} - ${began/./} + 50000) / 100000))
+    printf '%s\t%s\t%s\t%s\n' "$stage" "$target" "$(date -u -d "@${began%.*}" +%FT%TZ)" \
+        "$((tenths / 10)).$((tenths % 10))" >>log/times.tsv
 }
 
 # A function that ends in exit was read as a whole: a script that is replaced while it runs does no harm.

@@ -141,6 +141,13 @@ ended() { # PID: whether or not its parent has asked
     ! grep -q '^State:.[^ZX]' "/proc/$1/status" 2>/dev/null
 }
 
+@test "a program that asks a terminal has no answer, and does not wait for one" {
+    wrap lora-train 'head -n 1'
+    PROGRAMS=$PWD/bin timeout 60 script -qec "bash -c '$(declare -f few); top=$top; few run --stop-stage softmax'" \
+        /dev/null </dev/null >said || { cat said; false; }
+    cmp run/predictions/softmax.test.mp "$base/predictions/softmax.test.mp"
+}
+
 @test "a shard that came to nothing, and nobody said so" {
     wrap lm-score ''
     printf '#!/bin/sh\nexit 0\n' >bin/parallel
