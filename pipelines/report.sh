@@ -24,9 +24,13 @@ published='{}'
 
 # Everything that the page and the tables show, as one JSON object.
 settings() { # KEY = value lines of what shapes results
-    local key
+    local key value
     for key in $SHAPING; do
-        printf '%s\t%s\n' "$key" "${!key}"
+        value=${!key}
+        # The names of sets, wherever they are.
+        # shellcheck disable=SC2001
+        [ "$key" != OOD ] || value=$(sed 's|[^ ]*/||g' <<<"$value")
+        printf '%s\t%s\n' "$key" "$value"
     done
 }
 split() {

@@ -64,7 +64,8 @@ read_settings() {
 
 # Names of folders are made absolute, from the folder of the file or of the user.
 set_value() { # KEY VALUE WHERE NEW FOLDER
-    local key=$1 text=$2
+    local key=$1 text=$2 i
+    local -a words
     if [ -z "${value[$key]+known}" ]; then
         [ "$4" = new ] || die 64 "$3: there is no setting $key (see $pipelines/settings)"
         keys+=("$key")
@@ -76,7 +77,17 @@ set_value() { # KEY VALUE WHERE NEW FOLDER
     N_TRAIN | N_TEST | SHOTS | VALIDATION | TEST | JOBS | SILENCE | SHARD | TRIES | TIMEOUT | BATCH | EPOCHS | RANK)
         [[ -z $text || $text =~ ^[1-9][0-9]*$ ]] || die 64 "$3: $key is a number of 1 or more, not '$text'"
         ;;
-    OOD) text=$(tr -s ', ' '  ' <<<"$text" | sed 's/^ *//; s/ *$//') ;;
+    TRAIN)
+        [[ -z $text || $text =~ ^[1-9][0-9]*([[:space:]]+[1-9][0-9]*)*$ ]] ||
+            die 64 "$3: TRAIN is a number of 1 or more, or several, not '$text'"
+        ;;
+    OOD)
+        read -ra words <<<"${text//,/ }"
+        for i in "${!words[@]}"; do
+            [[ ${words[i]} != */* ]] || words[i]=$(cd "$5" && realpath -m -- "${words[i]}")
+        done
+        text=${words[*]}
+        ;;
     esac
     value[$key]=$text
 }
@@ -186,8 +197,9 @@ if [ -n "${value[HOSTS]}" ]; then
     [ -z "${value[JOBS]}${value[GPUS]}" ] ||
         die 64 'JOBS= and GPUS= are for this machine alone; a file of hosts has places and gpus= of its own'
 fi
-[ -n "${value[TRAIN_FILES]}" ] || die 65 "$folder/settings: TRAIN_FILES says which files hold the texts"
-[ -n "${value[TRAIN]}" ] || die 65 "$folder/settings: TRAIN says how many rows to train on"
+for key in TRAIN_FILES TEXT LABEL TRAIN SHOTS VALIDATION TEST; do
+    [ -n "${value[$key]}" ] || die 65 "there is no $key, neither here nor in $folder/settings (see $pipelines/settings)"
+done
 needs_model=
 [ "$last" -lt "$(stage_number validation)" ] || [ "$first" -ge "$(stage_number report)" ] || needs_model=1
 digest=
@@ -209,19 +221,25 @@ put() {
     if cmp -s "$new" "$out/$1"; then rm -f "$new"; else mv -f "$new" "$out/$1"; fi
 }
 
+# Another version may have had other settings.
+for file in "$out"/.settings/[A-Z]*; do
+    [ -n "${value[${file##*/}]+known}" ] || rm -f "$file"
+done
 for key in "${keys[@]}"; do
     case $key in MODEL | OUT) continue ;; esac
     printf '%s\n' "${value[$key]}" | put ".settings/$key"
     export "$key=${value[$key]}"
 done
 put task.json <"$folder/task.json"
+{ [ ! -e "$folder/published.json" ] || cat "$folder/published.json"; } | put .settings/published
 rec --version | sed 's/.* //' | put .settings/version
 if [ -n "$digest" ]; then
-    [ "$(readlink "$out/model" || true)" = "${value[MODEL]}" ] || ln -sfn "${value[MODEL]}" "$out/model"
+    [ "$(readlink "$out/model" || true)" = "${value[MODEL]}" ] || ln -sfT "${value[MODEL]}" "$out/model" ||
+        die 73 "$out/model: is not a link that an earlier run made: choose another folder (OUT=)"
     {
         echo "$digest"
         cd "${value[MODEL]}"
-        find . -maxdepth 1 -name 'tokenizer*' -type f -exec sha256sum {} + | sort -k 2
+        find -L . -maxdepth 1 -name 'tokenizer*' -type f -exec sha256sum {} + | sort -k 2
     } | put .settings/model
 fi
 
@@ -233,20 +251,28 @@ else
 fi | put .settings/data
 
 # Other sets' test texts are split as their own runs would; where they cannot be had the report says so.
-others=
+others='' names=''
 if [ "$last" -ge "$(stage_number detection)" ]; then
     for other in ${value[OOD]}; do
-        case $other in */*) other_name=$(basename "$other") ;; *) other_name=$other ;; esac
+        other_name=${other##*/}
+        [[ $other_name =~ ^[A-Za-z0-9._+-]+$ ]] ||
+            die 64 "OOD: a folder's name has letters, digits and . _ + - alone, not as $other_name"
         [ "$other_name" != "$name" ] || die 64 "OOD: $name cannot be told from itself"
+        [[ " $names " != *" $other_name "* ]] || die 64 "OOD: there are two sets called $other_name"
+        names+="$other_name "
         if [ "$first" -le "$(stage_number detection)" ]; then
-            arguments=("$other" "OUT=$out/others/$other_name" --stop-stage split "DATA=${value[DATA]}")
+            arguments=("$other" "OUT=$out/others/$other_name" --stop-stage split)
+            # Of its own, if its settings say where its texts are.
+            "$pipelines/run.sh" "$other" --settings 2>/dev/null | grep -q '^DATA = .' || arguments+=("DATA=${value[DATA]}")
             [ -z "${value[N_TEST]}" ] || arguments+=("N_TEST=${value[N_TEST]}")
             [ -z "$dry_run" ] || arguments+=(--dry-run)
-            if "$pipelines/run.sh" "${arguments[@]}" 9>&-; then
-                others+="$other_name "
-            else
-                printf 'run.sh: detection against %s is left out: its texts are not at hand\n' "$other_name" >&2
-            fi
+            status=0
+            "$pipelines/run.sh" "${arguments[@]}" 9>&- || status=$?
+            case $status in
+            0) others+="$other_name " ;;
+            2 | 66) printf 'run.sh: detection against %s is left out: its texts are not at hand\n' "$other_name" >&2 ;;
+            *) exit $status ;;
+            esac
         elif [ -e "$out/others/$other_name/texts/test.mp" ]; then
             others+="$other_name "
         fi

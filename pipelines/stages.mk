@@ -3,7 +3,8 @@
 # Times alone would remake too much: a file written again with the same bytes, a setting changed and changed
 # back. So no target depends on files themselves, but on stamps, which change when contents do:
 #   .settings/KEY   the value of a setting, written by run.sh when it is another one (also: version, model,
-#                   others, data: the programs, the model's digest, other sets, the given files' digests)
+#                   others, data, published: the programs, the model's digest, other sets, the given files' digests,
+#                   the set's published figures)
 #   .sums/FILE      the digest of a file of the run, written when it is another one
 # and stage.sh leaves a target as it is (but for its time) whose stamps hold what they held when it was made.
 #
@@ -147,7 +148,7 @@ ifeq ($(filter report,$(SKIP)),)
 report: report/index.html
 report/index.html: $(call sum,$(tests) $(ood) weights.mp $(parts:%=texts/%.plan) data/files task.json) \
 	$(call sum,$(students:%=students/%.lora/adapter_config.json)) \
-	$(call set,$(SHAPING) others model)
+	$(call set,$(SHAPING) others model published)
 	$(call run,report,report)
 endif
 

@@ -242,6 +242,8 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
 @test "settings say what they take" {
     fails 64 "there is no setting LEARNING_RATE" few run LEARNING_RATE=1
     fails 64 "N_TRAIN is a number of 1 or more, not 'many'" few run N_TRAIN=many
+    fails 64 "TRAIN is a number of 1 or more, or several, not 'most'" few run TRAIN=most
+    fails 65 "there is no TEST, neither here nor in " few run TEST=
     fails 64 "which data set?" "$top/pipelines/run.sh"
     fails 66 "there is no data set 'imdb'" "$top/pipelines/run.sh" imdb
     mkdir set
@@ -281,6 +283,114 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     rm -r "./-run #1"
     eval "$(cat repeat) --out=-again --stop-stage weights"
     cmp ./-again/weights.mp "$base/weights.mp"
+}
+
+# A data set of one's own with a copy of an example's texts: own NAME EXAMPLE
+own() {
+    mkdir -p "$1"
+    cp "$top/examples/$2/task.json" "$1"
+    cp "$top/examples/data/$2.csv" "$1"
+    sed "s|^DATA = .*|DATA = .|; s|\.\./|$(realpath "$top")/examples/|" "$top/examples/$2/settings" >"$1/settings"
+}
+
+@test "another set's texts are where its own settings say, and it is where the settings that name it say" {
+    own set sst2
+    own more/youtube youtube
+    echo 'OOD = ../more/youtube' >>set/settings
+    ( # elsewhere
+        mkdir there && cd there
+        "$top/pipelines/run.sh" ../set OUT=../run N_TRAIN=24 N_TEST=20 VALIDATION=16 DEVICE=cpu --stage detection \
+            --dry-run >../said 2>&1 || { cat ../said; false; }
+    )
+    ! grep 'left out' said
+    [ "$(cat run/.settings/others)" = "youtube " ]
+    # One that gives none has those of this set.
+    sed -i '/^DATA/d' more/youtube/settings
+    mv more/youtube/youtube.csv set
+    "$top/pipelines/run.sh" ./set OUT=run DEVICE=cpu --stage detection --dry-run >said 2>&1
+    [ "$(cat run/.settings/others)" = "youtube " ]
+}
+
+@test "published figures that are another now are shown" {
+    own sst2 sst2
+    mine() { "$top/pipelines/run.sh" ./sst2 OUT=run N_TRAIN=8 N_TEST=8 VALIDATION=6 EPOCHS=1 BOOTSTRAP=20 DEVICE=cpu; }
+    mine
+    echo '{"sets": {"softmax": {"macro_f1": 0.959, "ece": 0.019}}}' >sst2/published.json
+    remakes report/index.html mine
+    grep -q 'class=published' run/report/index.html
+    grep -Eq '^softmax +0\.959   0\.019 *$' run/report/tables.txt
+    rm sst2/published.json
+    remakes report/index.html mine
+    ! grep 'class=published' run/report/index.html
+    remakes '' mine
+}
+
+@test "sets of one name, or with a name for no file, are refused; one that another run is at work on ends the run" {
+    own set/youtube youtube
+    fails 64 "OOD: there are two sets called youtube" few run OOD="./set/youtube $top/examples/youtube"
+    fails 64 "OOD: a folder's name has letters" few run OOD='./set/you:tube'
+    mkdir -p run/others/youtube
+    (
+        exec 9>run/others/youtube/.lock
+        flock 9
+        fails 75 "is at work there" whole run 9>&-
+    )
+}
+
+@test "what an older version left in a run's folder, and a long history, do no harm" {
+    copy
+    echo 3 >run/.settings/FORMER
+    for i in $(seq 4000); do
+        printf 'report\treport/index.html\t2026-01-01T00:00:00Z\t%s.5\n' "$i"
+    done | cat - run/log/times.tsv >times
+    mv times run/log/times.tsv
+    remakes '' whole run
+    cmp <(jq .settings "$base/manifest.json") <(jq '.settings | .OUT = null | del(.OUT)' run/manifest.json)
+    cmp <(jq .seconds.report "$base/manifest.json") <(jq .seconds.report run/manifest.json)
+}
+
+@test "a model of links, as Hugging Face keeps them, is known by its tokenizer, too" {
+    copy
+    mkdir blobs snapshot
+    cp "$top/examples/model"/* blobs
+    ln -s "$PWD"/blobs/* snapshot
+    whole run MODEL=snapshot --dry-run >/dev/null
+    cmp run/.settings/model "$base/.settings/model"
+    jq . blobs/tokenizer.json >t && mv t blobs/tokenizer.json
+    whole run MODEL=snapshot --dry-run >/dev/null
+    ! cmp -s run/.settings/model "$base/.settings/model"
+}
+
+@test "a folder that is another's is not taken for a run's" {
+    mkdir -p run/model
+    fails 73 "run/model: is not a link that an earlier run made" few run
+    [ -z "$(ls run/model)" ]
+}
+
+@test "many files are read in their order, and an archive may be called as they are" {
+    own set sst2
+    mkdir train
+    local i files=
+    for i in $(seq 12); do
+        { head -n 1 set/sst2.csv; sed -n $((i + 1))p set/sst2.csv; } >"train/part$i.csv"
+        files+=" part$i.csv"
+    done
+    tar -czf train.tar.gz train
+    rm set/sst2.csv
+    sed -i "/^DATA/d; s|^TRAIN_FILES.*|TRAIN_FILES =$files|" set/settings
+    own() {
+        "$top/pipelines/run.sh" ./set OUT=run SOURCE="file://$PWD/train.tar.gz" TRAIN=8 SHOTS=1 VALIDATION=1 TEST=2 \
+            --stop-stage split
+    }
+    own
+    rec to-json run/texts/rows.mp | jq -r .id | cmp - <(seq 0 11)
+    # Found there, and not removed with the tables.
+    mv train.tar.gz gone.tar.gz
+    rm run/data/files
+    own
+    head -c 100 gone.tar.gz >run/data/train.tar.gz
+    rm run/data/files
+    fails 2 "cannot be unpacked: if it did not come whole, remove $PWD/run/data/train.tar.gz" own
 }
 
 @test "make hands settings on, and nothing else" {
