@@ -404,6 +404,20 @@ static void layer_forward(struct backward *b, int layer, float *out)
     model_project(b->model, layer, DOWN_PROJ, b->act_c, out, rows, true);
 }
 
+/* The n elements of dy_c in f32, in `wide`, for the adapter's gradients by this part; NULL where it
+ * has none: the largest activations there are would be converted in vain. */
+static const float *widened(struct backward *b, int layer, enum projection p, const void *dy_c,
+                            size_t n)
+{
+    struct device *d = b->device;
+    if (d->compute == F32)
+        return dy_c;
+    if (!lora_has(b->lora, layer, p))
+        return NULL;
+    d->convert(d, dy_c, d->compute, b->wide, F32, n);
+    return b->wide;
+}
+
 /* dx: the gradient by the layer's result on entry, by `middle` on return. */
 static void mlp_backward(struct backward *b, int layer, int rows)
 {
@@ -412,17 +426,10 @@ static void mlp_backward(struct backward *b, int layer, int rows)
     size_t width = (size_t)c->width, mlp = (size_t)c->intermediate, n = (size_t)rows * mlp;
     project_backward(b, layer, DOWN_PROJ, b->act_c, b->dx, NULL, width, b->d_act, rows, false);
     d->swiglu_backward(d, b->gate, b->up, b->d_act, n, b->d_gate_c, b->d_up_c);
-    const float *d_gate = b->d_gate_c, *d_up = b->d_up_c;
-    if (d->compute != F32) {
-        d->convert(d, b->d_gate_c, d->compute, b->wide, F32, n);
-        d_gate = b->wide;
-    }
+    const float *d_gate = widened(b, layer, GATE_PROJ, b->d_gate_c, n);
     project_backward(b, layer, GATE_PROJ, b->norm2_c, d_gate, b->d_gate_c, mlp, b->d_norm, rows,
                      false);
-    if (d->compute != F32) {
-        d->convert(d, b->d_up_c, d->compute, b->wide, F32, n);
-        d_up = b->wide;
-    }
+    const float *d_up = widened(b, layer, UP_PROJ, b->d_up_c, n);
     project_backward(b, layer, UP_PROJ, b->norm2_c, d_up, b->d_up_c, mlp, b->d_norm, rows, true);
     d->rmsnorm_backward(d, b->middle, b->model->layers[layer].mlp_norm, c->norm_eps, rows, c->width,
                         b->d_norm, b->dx);

@@ -227,6 +227,12 @@ struct lora_place lora_place(const struct lora_set *s, size_t part)
     return s->parts[part].place;
 }
 
+bool lora_has(const struct lora_set *s, int layer, enum projection projection)
+{
+    struct dropout dropout;
+    return find(s, layer, projection, &dropout);
+}
+
 void lora_backward(struct lora_set *s, int layer, enum projection projection, const void *x,
                    enum dtype type, int rows, const float *dy, float *dx)
 {

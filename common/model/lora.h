@@ -50,8 +50,12 @@ struct lora_place {
 };
 struct lora_place lora_place(const struct lora_set *s, size_t part);
 
+/* Whether the adapter has this part. */
+bool lora_has(const struct lora_set *s, int layer, enum projection p);
+
 /* From dy, the gradient by y of lora_forward() with the same x: adds to the gradients by A and B,
- * and that by x to dx [rows, in] unless dx is NULL. lora_arrays() has been called. */
+ * and that by x to dx [rows, in] unless dx is NULL. lora_arrays() has been called. dy is not read
+ * where the adapter does not have the part. */
 void lora_backward(struct lora_set *s, int layer, enum projection p, const void *x, enum dtype type,
                    int rows, const float *dy, float *dx);
 

@@ -345,6 +345,36 @@ static void an_epoch_has_its_passes_and_its_adapter(void **state)
     free_sequences(s, N);
 }
 
+/* Of one pass over a sequence with an adapter of q, or of q and the MLP's first two. */
+static void what_no_adapter_reads_is_not_converted(void **state)
+{
+    (void)state;
+    static const int own[] = {12};
+    struct sequence *s = make_sequences(1, 10, own);
+    struct plan_settings settings = {.stage = PLAN_TRAIN,
+                                     .compute = BF16,
+                                     .adapter = {.rank = 4, .alpha = 8},
+                                     .batch = 1,
+                                     .accumulate = 1,
+                                     .epochs = 1};
+    for (int mlp = 0; mlp < 2; mlp++) {
+        adapter_targets(mlp ? "q,gate,up" : "q", settings.adapter.targets);
+        struct plan *p = plan_make(config, &unit, &settings, s, 1, classes, 2);
+        /* Forward in each layer: what q's A multiplies, and two copies of the residual stream.
+         * Backward: what q's A multiplies, again, and the gradients by what down and o gave; in the
+         * upper layer also those by q, k and v; in the lower one its forward pass, again, without
+         * its last copy. */
+        unsigned long calls = 2 * 3 + 2 * 3 + 3 + 2;
+        /* Of gate and up: what A multiplies, forward, in the lower layer again, and backward; and
+         * the gradients by what they gave. */
+        if (mlp)
+            calls += 2 * 2 + 2 + 2 * 2 + 2 * 2;
+        assert_int_equal(operation(p->operations, p->n_operations, "convert")->calls, calls);
+        plan_free(p);
+    }
+    free_sequences(s, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +386,7 @@ int main(void)
         cmocka_unit_test(time_is_the_slowest_resource_of_each_call),
         cmocka_unit_test(memory_is_what_is_held),
         cmocka_unit_test(an_epoch_has_its_passes_and_its_adapter),
+        cmocka_unit_test(what_no_adapter_reads_is_not_converted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
