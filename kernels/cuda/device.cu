@@ -11,6 +11,11 @@
 
 #include <stdlib.h>
 
+static double mib(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
 /* ---- errors ---- */
 
 /* A call without its arguments; "kernel NAME" as it is. */
@@ -20,12 +25,25 @@ static int name_length(const char *call)
     return (int)(n > 0 && call[n - 1] != ' ' ? n : strlen(call));
 }
 
+/* What a failed call may have lacked: kernels are loaded when they first run, cuBLAS's as well, and
+ * do not fit where the work has taken all. A new string. */
+static char *shortage()
+{
+    enum : size_t { ENOUGH = 256 << 20 };
+    size_t free = 0, total = 0;
+    if (cudaMemGetInfo(&free, &total) != cudaSuccess || free >= ENOUGH)
+        return xstrdup("");
+    return xasprintf("; %.0f of the GPU's %.0f MiB are free: lower --batch-tokens or --batch",
+                     mib(free), mib(total));
+}
+
 void cuda_check(cudaError_t status, const char *call, const char *file)
 {
     if (status == cudaSuccess)
         return;
-    die(EX_OSERR, "CUDA: %s (%s) from %.*s in %s, or from work queued before it",
-        cudaGetErrorString(status), cudaGetErrorName(status), name_length(call), call, file);
+    die(EX_OSERR, "CUDA: %s (%s) from %.*s in %s, or from work queued before it%s",
+        cudaGetErrorString(status), cudaGetErrorName(status), name_length(call), call, file,
+        shortage());
 }
 
 void cublas_check(cublasStatus_t status, const char *call, const char *file)
@@ -33,16 +51,11 @@ void cublas_check(cublasStatus_t status, const char *call, const char *file)
     if (status == CUBLAS_STATUS_SUCCESS)
         return;
     cuda_check(cudaDeviceSynchronize(), call, file); /* it may be earlier work that failed */
-    die(EX_OSERR, "cuBLAS: %s (%s) from %.*s in %s", cublasGetStatusString(status),
-        cublasGetStatusName(status), name_length(call), call, file);
+    die(EX_OSERR, "cuBLAS: %s (%s) from %.*s in %s%s", cublasGetStatusString(status),
+        cublasGetStatusName(status), name_length(call), call, file, shortage());
 }
 
 /* ---- memory ---- */
-
-static double mib(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
 
 /* What could still be allocated: what no process holds, and what the pool has of its own. */
 static size_t room(const struct cuda *c, size_t *total)

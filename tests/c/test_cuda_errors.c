@@ -236,6 +236,24 @@ static void every_failing_call_ends_in_a_message(void **state)
     }
 }
 
+static void a_call_that_fails_where_memory_is_full_says_so(void **state)
+{
+    (void)state;
+    static const char *const faults[] = {"launch:1", "cublas:1"};
+    if (!simulated)
+        skip();
+    for (int full = 0; full < 2; full++)
+        for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+            char said[4096];
+            setenv("DUQ_CUDASIM_MEMORY", full ? "200000000" : "2000000000", 1);
+            assert_int_equal(status_of("work", "DUQ_CUDASIM_FAIL", faults[i], said), EX_OSERR);
+            unsetenv("DUQ_CUDASIM_MEMORY");
+            assert_one_line(said);
+            assert_int_equal(strstr(said, "MiB are free: lower --batch-tokens or --batch") != NULL,
+                             full);
+        }
+}
+
 /* A GPU is found to have failed some time later, by whatever asks it then. */
 static void a_fault_that_is_found_late_is_named_all_the_same(void **state)
 {
@@ -267,6 +285,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_gpu_that_does_not_answer_leaves_the_others),
         cmocka_unit_test(a_driver_or_gpu_that_will_not_do_is_named),
         cmocka_unit_test(every_failing_call_ends_in_a_message),
+        cmocka_unit_test(a_call_that_fails_where_memory_is_full_says_so),
         cmocka_unit_test(a_fault_that_is_found_late_is_named_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
