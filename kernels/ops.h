@@ -179,9 +179,10 @@ struct device {
     /* Between F32 and BF16, or a copy. */
     void (*convert)(struct device *, const void *from, enum dtype from_type, void *to,
                     enum dtype to_type, size_t n);
-    /* out = x / (1 - rate) where kept, 0 elsewhere; added to out when accumulate. */
-    void (*dropout)(struct device *, const struct dropout *, const float *x, int rows, int width,
-                    float *out, bool accumulate);
+    /* out = x / (1 - rate) where kept, 0 elsewhere; added to out when accumulate. x: F32 or BF16.
+     */
+    void (*dropout)(struct device *, const struct dropout *, const void *x, enum dtype type,
+                    int rows, int width, float *out, bool accumulate);
     /* to[rows[i]] += from[i] */
     void (*scatter_add)(struct device *, const float *from, const int32_t *rows, int n, int width,
                         float *to);

@@ -506,8 +506,8 @@ static void count_convert(struct device *d, const void *from, enum dtype from_ty
                          .written = (double)(n * dtype_size(to_type))});
 }
 
-static void count_dropout(struct device *d, const struct dropout *o, const float *x, int rows,
-                          int width, float *out, bool accumulate)
+static void count_dropout(struct device *d, const struct dropout *o, const void *x, enum dtype type,
+                          int rows, int width, float *out, bool accumulate)
 {
     (void)x;
     (void)out;
@@ -515,7 +515,8 @@ static void count_dropout(struct device *d, const struct dropout *o, const float
     charge(d, "dropout",
            (struct cost){.launches = 1,
                          .f32_flops = DROPOUT_WORK * elements,
-                         .read = f((accumulate ? 2 : 1) * elements + (o->numbers ? rows : 0)),
+                         .read = elements * (double)dtype_size(type) +
+                                 f((accumulate ? elements : 0) + (o->numbers ? rows : 0)),
                          .written = f(elements)});
 }
 

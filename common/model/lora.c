@@ -25,7 +25,7 @@ struct lora_set {
     int32_t *class_tokens;
     int n_classes;
     struct lora_dropout dropout;
-    struct room wide, dropped, low, d_low, d_wide;
+    struct room wide, low, d_low, d_wide;
 };
 
 static float *reserve(struct lora_set *s, struct room *r, size_t count)
@@ -125,7 +125,7 @@ void lora_free(struct lora_set *s)
     struct device *d = s->device;
     d->release(d, s->values);
     d->release(d, s->gradients);
-    struct room *rooms[] = {&s->wide, &s->dropped, &s->low, &s->d_low, &s->d_wide};
+    struct room *rooms[] = {&s->wide, &s->low, &s->d_low, &s->d_wide};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         d->release(d, rooms[i]->p);
     free(s->parts);
@@ -155,17 +155,14 @@ static const float *input(struct lora_set *s, const struct part *p, const struct
 {
     struct device *d = s->device;
     size_t n = (size_t)rows * (size_t)p->host->in;
-    if (type != F32) {
-        float *wide = reserve(s, &s->wide, n);
+    if (type == F32 && dropout->rate == 0)
+        return x;
+    float *wide = reserve(s, &s->wide, n);
+    if (dropout->rate > 0)
+        d->dropout(d, dropout, x, type, rows, p->host->in, wide, false);
+    else
         d->convert(d, x, type, wide, F32, n);
-        x = wide;
-    }
-    if (dropout->rate > 0) {
-        float *dropped = reserve(s, &s->dropped, n);
-        d->dropout(d, dropout, x, rows, p->host->in, dropped, false);
-        x = dropped;
-    }
-    return x;
+    return wide;
 }
 
 /* low[rows, rank] = x A^T */
@@ -298,5 +295,5 @@ void lora_backward(struct lora_set *s, int layer, enum projection projection, co
                                         .c_step = (size_t)in,
                                         .accumulate = !drops});
     if (drops)
-        d->dropout(d, &dropout, d_wide, rows, in, dx, true);
+        d->dropout(d, &dropout, d_wide, F32, rows, in, dx, true);
 }

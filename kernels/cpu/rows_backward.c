@@ -122,8 +122,8 @@ void cpu_convert(struct device *d, const void *from, enum dtype from_type, void 
 
 /* Sixteen counters at once, so that the rounds become vector code; keep[4 j + i] is number i of
  * counter j. */
-CPU_CLONES static void dropout_row(const struct dropout *o, int row, const float *x, int width,
-                                   float *out, bool accumulate)
+CPU_CLONES static void dropout_row(const struct dropout *o, int row, const void *x, enum dtype type,
+                                   int width, float *out, bool accumulate)
 {
     uint32_t threshold = dropout_threshold(o->rate);
     float scale = (float)(1.0 / (1.0 - o->rate));
@@ -137,19 +137,23 @@ CPU_CLONES static void dropout_row(const struct dropout *o, int row, const float
                 random[4 * j + i] = counter.v[i];
         }
         int n = width - first < 4 * LANES ? width - first : 4 * LANES;
+        float wide[4 * LANES];
+        const float *from = type == F32 ? (const float *)x + first : wide;
+        if (type == BF16)
+            widen_chunk((const uint16_t *)x + first, (size_t)n, wide);
         for (int i = 0; i < n; i++) {
-            float kept = random[i] >= threshold ? x[first + i] * scale : 0.0f;
+            float kept = random[i] >= threshold ? from[i] * scale : 0.0f;
             out[first + i] = accumulate ? out[first + i] + kept : kept;
         }
     }
 }
 
-void cpu_dropout(struct device *d, const struct dropout *o, const float *x, int rows, int width,
-                 float *out, bool accumulate)
+void cpu_dropout(struct device *d, const struct dropout *o, const void *x, enum dtype type,
+                 int rows, int width, float *out, bool accumulate)
 {
     (void)d;
 #pragma omp parallel for if ((size_t)rows * (size_t)width > PARALLEL_FROM)
     for (int r = 0; r < rows; r++)
-        dropout_row(o, r, x + (size_t)r * (size_t)width, width, out + (size_t)r * (size_t)width,
-                    accumulate);
+        dropout_row(o, r, (const char *)x + (size_t)r * (size_t)width * dtype_size(type), type,
+                    width, out + (size_t)r * (size_t)width, accumulate);
 }

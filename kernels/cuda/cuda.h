@@ -139,8 +139,8 @@ void cuda_attention_backward(struct device *, const struct attention_backward *)
 /* Reads F16, too. */
 void cuda_convert(struct device *, const void *from, enum dtype from_type, void *to,
                   enum dtype to_type, size_t n);
-void cuda_dropout(struct device *, const struct dropout *, const float *x, int rows, int width,
-                  float *out, bool accumulate);
+void cuda_dropout(struct device *, const struct dropout *, const void *x, enum dtype type, int rows,
+                  int width, float *out, bool accumulate);
 void cuda_rmsnorm_backward(struct device *, const float *x, const float *gain, float eps, int rows,
                            int width, const float *dy, float *dx);
 void cuda_scatter_add(struct device *, const float *from, const int32_t *rows, int n, int width,

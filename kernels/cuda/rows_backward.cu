@@ -170,9 +170,9 @@ void cuda_convert(struct device *d, const void *from, enum dtype from_type, void
 
 enum { DROPOUT_THREADS = 128 };
 
-template <int V>
-static __global__ void dropout_rows(struct dropout o, uint32_t threshold, float scale,
-                                    const float *x, int width, float *out, bool accumulate)
+template <int V, typename T>
+static __global__ void dropout_rows(struct dropout o, uint32_t threshold, float scale, const T *x,
+                                    int width, float *out, bool accumulate)
 {
     uint32_t group = blockIdx.y * blockDim.x + threadIdx.x;
     int first = (int)group * 4;
@@ -200,13 +200,24 @@ static __global__ void dropout_rows(struct dropout o, uint32_t threshold, float 
     }
 }
 
-void cuda_dropout(struct device *d, const struct dropout *o, const float *x, int rows, int width,
-                  float *out, bool accumulate)
+template <typename T>
+static void dropout_of(struct device *d, const struct dropout *o, const T *x, int rows, int width,
+                       float *out, bool accumulate)
 {
-    if (rows == 0)
-        return;
-    auto dropout = width % 4 == 0 && fours(x, out) ? dropout_rows<4> : dropout_rows<1>;
+    bool four = width % 4 == 0 && fours(x, out);
+    auto dropout = four ? dropout_rows<4, T> : dropout_rows<1, T>;
     LAUNCH(d, dropout, dim3((unsigned)rows, (unsigned)div_up((size_t)width, 4 * DROPOUT_THREADS)),
            DROPOUT_THREADS, 0, *o, dropout_threshold(o->rate), (float)(1.0 / (1.0 - o->rate)), x,
            width, out, accumulate);
+}
+
+void cuda_dropout(struct device *d, const struct dropout *o, const void *x, enum dtype type,
+                  int rows, int width, float *out, bool accumulate)
+{
+    if (rows == 0)
+        return;
+    if (type == F32)
+        dropout_of(d, o, static_cast<const float *>(x), rows, width, out, accumulate);
+    else
+        dropout_of(d, o, static_cast<const bf16 *>(x), rows, width, out, accumulate);
 }

@@ -579,8 +579,9 @@ static void dropout_has_the_processors_bits(void **state)
     struct device *d = open_cuda(F32), *cpu = cpu_device_open(F32, 0);
     for (size_t w = 0; w < COUNT(widths); w++)
         for (int rows = 0; rows <= 7; rows = rows ? rows * 7 : 1)
-            for (int form = 0; form < 4; form++) {
+            for (int form = 0; form < 8; form++) {
                 size_t n = (size_t)(rows * widths[w]), skew = form & 1 ? 4 : 0;
+                enum dtype type = form & 4 ? BF16 : F32;
                 struct dropout o = {.rate = rates[(w + (size_t)rows) % COUNT(rates)],
                                     .seed = 0x123456789abcdef0u + w,
                                     .stream = 3 + (uint32_t)w,
@@ -588,13 +589,15 @@ static void dropout_has_the_processors_bits(void **state)
                 static const int32_t numbers[] = {5, 0, 1 << 30, 5, 9, 2, 1};
                 float *x = draw_array(n), *out = draw_array(n), *got = draw_array(n);
                 float *kept = draw_array(n);
-                o.numbers = form == 3 ? copy_of(d, numbers, sizeof numbers) : NULL;
+                void *narrow = rounded(type, x, n);
+                size_t x_skew = skew * dtype_size(type) / 4, bytes = n * dtype_size(type);
+                o.numbers = form % 4 == 3 ? copy_of(d, numbers, sizeof numbers) : NULL;
                 float *out_d = skewed_copy(d, out, n * sizeof *out, skew);
-                d->dropout(d, &o, skewed_copy(d, x, n * sizeof *x, skew), rows, widths[w], out_d,
-                           form & 2);
+                d->dropout(d, &o, skewed_copy(d, narrow, bytes, x_skew), type, rows, widths[w],
+                           out_d, form & 2);
                 fetch(d, got, out_d);
                 o.numbers = o.numbers ? numbers : NULL;
-                cpu->dropout(cpu, &o, x, rows, widths[w], kept, false);
+                cpu->dropout(cpu, &o, x, F32, rows, widths[w], kept, false);
                 for (size_t i = 0; i < n; i++) {
                     double sum = (double)out[i] + (double)kept[i];
                     if (!(form & 2) || kept[i] == 0)
@@ -608,6 +611,7 @@ static void dropout_has_the_processors_bits(void **state)
                 free(out);
                 free(got);
                 free(kept);
+                free(narrow);
             }
     cpu->close(cpu);
     d->close(d);

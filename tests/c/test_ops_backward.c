@@ -396,13 +396,19 @@ static void a_weights_backward_product_agrees_with_double_precision(void **state
 
 /* numbers: of the rows, or NULL; of 300 rows of 70, 21,000 draws, five standard deviations are 158.
  */
-static void check_dropout(const int32_t *numbers)
+static void check_dropout(enum dtype type, const int32_t *numbers)
 {
     enum { ROWS = 300, WIDTH = 70 };
     struct dropout o = {
         .rate = 0.05, .seed = 0x123456789abcdefu, .stream = 3, .step = 17, .numbers = numbers};
     float *x = random_floats(ROWS * WIDTH, 17), out[ROWS * WIDTH];
-    f32_device->dropout(f32_device, &o, x, ROWS, WIDTH, out, false);
+    uint16_t half[ROWS * WIDTH];
+    for (size_t i = 0; type == BF16 && i < ROWS * WIDTH; i++) {
+        dtype_store(BF16, half, i, x[i]);
+        x[i] = dtype_load(BF16, half, i);
+    }
+    f32_device->dropout(f32_device, &o, type == BF16 ? (void *)half : x, type, ROWS, WIDTH, out,
+                        false);
     int dropped = 0;
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < WIDTH; c++) {
@@ -421,11 +427,13 @@ static void check_dropout(const int32_t *numbers)
 static void dropout_keeps_what_philox_says(void **state)
 {
     (void)state;
-    check_dropout(NULL);
     int32_t numbers[300];
     for (int r = 0; r < 300; r++)
         numbers[r] = 7 * r + 1000000;
-    check_dropout(numbers);
+    for (enum dtype type = F32; type <= BF16; type++) {
+        check_dropout(type, NULL);
+        check_dropout(type, numbers);
+    }
 }
 
 static void rows_are_added_and_types_converted(void **state)

@@ -371,6 +371,13 @@ static void what_no_adapter_reads_is_not_converted(void **state)
             calls += 2 * 2 + 2 + 2 * 2 + 2 * 2;
         assert_int_equal(operation(p->operations, p->n_operations, "convert")->calls, calls);
         plan_free(p);
+        /* Dropout reads what A multiplies as it is. */
+        settings.adapter.dropout = 0.05;
+        p = plan_make(config, &unit, &settings, s, 1, classes, 2);
+        calls -= 5 + (mlp ? 10 : 0);
+        assert_int_equal(operation(p->operations, p->n_operations, "convert")->calls, calls);
+        plan_free(p);
+        settings.adapter.dropout = 0;
     }
     free_sequences(s, 1);
 }
