@@ -5,7 +5,7 @@ selftest() {
 }
 
 CORRECT="elements shared_memory warp_operations atomics_and_votes three_dimensions launch_errors
-    products batched_products interleaved_products streams halves_of_words syncwarp_orders
+    products product_types batched_products interleaved_products streams halves_of_words syncwarp_orders
     launches_follow_each_other large_shared_memory copies_within_the_device conversions"
 
 correct() {

@@ -122,11 +122,13 @@ static bool is_known(cublasComputeType_t compute)
            compute == CUBLAS_COMPUTE_32F_FAST_TF32;
 }
 
-/* Pairs of types that cuBLAS has for f32 sums: A and B alike; C like them, or f32. */
-static bool is_supported(const struct problem &p)
+/* Pairs of types that cuBLAS has for f32 sums: A and B alike; C like them, or f32. TF32 is a way to
+ * take f32 alone. */
+static bool is_supported(const struct problem &p, cublasComputeType_t compute)
 {
     return is_type(p.a.type) && p.a.type == p.b.type &&
-           (p.c.type == p.a.type || p.c.type == CUDA_R_32F);
+           (p.c.type == p.a.type || p.c.type == CUDA_R_32F) &&
+           (compute != CUBLAS_COMPUTE_32F_FAST_TF32 || p.a.type == CUDA_R_32F);
 }
 
 static int at_least_1(int n)
@@ -153,7 +155,7 @@ static cublasStatus_t describe(struct problem *p, cublasHandle_t handle,
     if (m < 0 || n < 0 || k < 0 || lda < at_least_1(p->a.rows) || ldb < at_least_1(p->b.rows) ||
         ldc < at_least_1(m) || !alpha || !beta)
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (!is_known(compute) || !is_supported(*p))
+    if (!is_known(compute) || !is_supported(*p, compute))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST) {
         require_host(alpha, "cuBLAS's alpha");

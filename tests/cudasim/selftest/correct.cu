@@ -258,6 +258,34 @@ CASE(products)
     product(CUDA_R_16F, CUDA_R_16F, 5, 8, 19);
 }
 
+/* What cuBLAS multiplies with sums in f32 (its documentation's table of cublasGemmEx), and what it
+ * refuses. */
+CASE(product_types)
+{
+    static const struct {
+        cudaDataType_t in, out;
+        cublasComputeType_t compute;
+        bool supported;
+    } types[] = {{CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F, true},
+                 {CUDA_R_16BF, CUDA_R_32F, CUBLAS_COMPUTE_32F, true},
+                 {CUDA_R_16BF, CUDA_R_16BF, CUBLAS_COMPUTE_32F, true},
+                 {CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32, true},
+                 {CUDA_R_32F, CUDA_R_16BF, CUBLAS_COMPUTE_32F, false},
+                 {CUDA_R_16F, CUDA_R_16BF, CUBLAS_COMPUTE_32F, false},
+                 {CUDA_R_16BF, CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32, false}};
+    const float zeros[4] = {};
+    float *p = on_device(zeros, 4), *c = on_device(zeros, 4), one = 1;
+    cublasHandle_t handle;
+    CUBLAS(cublasCreate(&handle));
+    for (const auto &t : types)
+        REQUIRE(cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, p, t.in, 2, p, t.in,
+                             2, &one, c, t.out, 2, t.compute, CUBLAS_GEMM_DEFAULT) ==
+                (t.supported ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED));
+    CUBLAS(cublasDestroy(handle));
+    CUDA(cudaFree(p));
+    CUDA(cudaFree(c));
+}
+
 /* Two products with strides, and the same by pointers, row-major through transposition. */
 CASE(batched_products)
 {
