@@ -31,7 +31,8 @@ planned() { # OPTION...
         # shellcheck disable=SC2086
         ours=$(planned $options) theirs=$(scored $options)
         echo "[$options] planned $ours, scored $theirs"
-        [ -n "$theirs" ] && [ "$ours" = "$theirs" ]
+        [ -n "$theirs" ]
+        [ "$ours" = "$theirs" ]
     done
 }
 

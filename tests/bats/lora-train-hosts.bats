@@ -82,7 +82,8 @@ no_ranks() { # HOST
     begin
     host_kill 2
     ended
-    [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+    [ "$status" -ne 0 ]
+    [ "$status" -ne 124 ]
     until_true 10 no_ranks 1
     host_start 2
     on_hosts "${long[@]}" --log cut.tsv --resume -o cut.lora
@@ -96,6 +97,7 @@ no_ranks() { # HOST
     begin
     host_cut 2
     ended
-    [ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+    [ "$status" -ne 0 ]
+    [ "$status" -ne 124 ]
     until_true 10 no_ranks 1
 }

@@ -250,7 +250,8 @@ END
         rm -f gpu.*
         run train_together 2 --device $device -o refused.lora
         [ "$status" -eq 69 ]
-        [ -e gpu.0 ] && [ -e gpu.1 ]
+        [ -e gpu.0 ]
+        [ -e gpu.1 ]
     done
 }
 

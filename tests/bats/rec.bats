@@ -303,7 +303,8 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
         [ "$status" -eq 65 ] || { echo "$command: $status"; false; }
         [[ $output == *"after record "*": the stream was cut off in the middle"* ]] ||
             { echo "$command: $output"; false; }
-        [ ! -e out ] && [ ! -e out.0.mp ]
+        [ ! -e out ]
+        [ ! -e out.0.mp ]
     done
 }
 
