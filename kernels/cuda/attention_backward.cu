@@ -128,9 +128,9 @@ static void unpack(struct device *d, const struct attention_plan *p, const float
     size_t width = (size_t)p->kv_heads * (size_t)p->dim, rows = n * (size_t)p->kv_heads;
     struct key_gradients g = {dk + first * width, dv + first * width, k, v};
     bool four = p->head_dim % 4 == 0 && fours(k, v);
-    auto kernel = four ? unpack_keys<4> : unpack_keys<1>;
+    auto unpack = four ? unpack_keys<4> : unpack_keys<1>;
     if (n)
-        LAUNCH(d, kernel, dim3(blocks_of_rows(rows), 2), ROWS_PER_BLOCK * WARP, 0, g,
+        LAUNCH(d, unpack, dim3(blocks_of_rows(rows), 2), ROWS_PER_BLOCK * WARP, 0, g,
                p->device_key_rows + first, (int)rows, p->kv_heads, p->head_dim, p->dim, prefixes);
 }
 

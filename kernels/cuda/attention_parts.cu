@@ -52,8 +52,8 @@ static void pack_all_keys(struct device *d, const struct attention_plan *p,
     };
     size_t n = p->key_rows.size() * (size_t)p->kv_heads;
     bool four = p->head_dim % 4 == 0 && fours(a->k, a->v, a->prefix_k, a->prefix_v);
-    auto kernel = four ? pack_keys<T, 4> : pack_keys<T, 1>;
-    LAUNCH(d, kernel, dim3(blocks_of_rows(n), 2), ROWS_PER_BLOCK * WARP, 0, packing,
+    auto pack = four ? pack_keys<T, 4> : pack_keys<T, 1>;
+    LAUNCH(d, pack, dim3(blocks_of_rows(n), 2), ROWS_PER_BLOCK * WARP, 0, packing,
            p->device_key_rows, (int)n, p->kv_heads, p->head_dim, p->dim);
 }
 
@@ -88,8 +88,8 @@ void attention_pack(struct device *d, const struct attention_plan *p, const stru
 {
     size_t n = packed_query_rows(p, (size_t)c->tokens);
     bool four = p->head_dim % 4 == 0 && fours(from);
-    auto kernel = four ? pack_queries<T, 4> : pack_queries<T, 1>;
-    LAUNCH(d, kernel, blocks_of_rows(n), ROWS_PER_BLOCK * WARP, 0, from,
+    auto pack = four ? pack_queries<T, 4> : pack_queries<T, 1>;
+    LAUNCH(d, pack, blocks_of_rows(n), ROWS_PER_BLOCK * WARP, 0, from,
            p->device_query_rows + c->first_token, c->tokens, (int)n, p->heads,
            p->heads / p->kv_heads, p->head_dim, p->dim, to);
 }
@@ -422,8 +422,8 @@ void attention_merge(struct device *d, const struct attention_plan *p, const str
                      To *to)
 {
     bool four = p->head_dim % 4 == 0 && fours(to);
-    auto kernel = four ? merge<To, 4> : merge<To, 1>;
-    LAUNCH(d, kernel,
+    auto merge_rows = four ? merge<To, 4> : merge<To, 1>;
+    LAUNCH(d, merge_rows,
            dim3((unsigned)c->strips, blocks_of_rows((size_t)(c->most_queries * p->heads))),
            ROWS_PER_BLOCK * WARP, 0, p->device_strips + c->first_strip, prefix_results, own_results,
            sums, p->heads, p->heads / p->kv_heads, p->head_dim, p->dim, to);
