@@ -49,6 +49,9 @@ download() {
     local archive=data/${SOURCE##*/} status=0
     local wanted="DATA=FOLDER with ${TRAIN_FILES//|/or}${TEST_FILES:+, ${TEST_FILES//|/or}}"
     [ -n "$SOURCE" ] || fail 66 "no SOURCE is known for the texts: give $wanted"
+    # Another source may call it the same.
+    [ ! -e data/source ] || [ "$(cat data/source)" = "$SOURCE" ] || rm -f "$archive" "$archive.part"
+    echo "$SOURCE" >data/source
     if [ ! -e "$archive" ]; then
         command -v curl >/dev/null || fail 69 "curl is not installed: install it, or fetch $SOURCE and give $wanted"
         say "fetch: $SOURCE"
@@ -104,7 +107,7 @@ table_files() { # FOLDER...
 
 # data/train.N.ENDING and data/test.N.ENDING, links to the files; the target lists their digests.
 fetch() {
-    local set path last='' number
+    local set path link last='' number
     local -a folders=("$DATA" "$DATA/$NAME")
     rm -f data/train.[0-9]* data/test.[0-9]*
     if [ -z "$DATA" ]; then
@@ -115,7 +118,9 @@ fetch() {
     while read -r set path; do
         [ "$set" = "$last" ] || number=0
         number=$((number + 1)) last=$set
-        ln -s "$(realpath "$path")" "data/$set.$number.${path##*.}"
+        # What is in the run's folder moves with it.
+        case $path in data/*) link=${path#data/} ;; *) link=$(realpath "$path") ;; esac
+        ln -s "$link" "data/$set.$number.${path##*.}"
         printf '%s  %s %s\n' "$(digest "$path")" "$set" "$(basename "$path")"
     done <data/found
     rm data/found

@@ -232,6 +232,14 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ "$(cut -d' ' -f1 run/data/files | paste -sd' ')" = \
         "$(cat source/SST-2/train.tsv | sha256sum | cut -d' ' -f1) $(sha256sum <source/SST-2/dev.tsv | cut -d' ' -f1) $sum" ]
     [ "$(rec count -q run/texts/test.mp)" = 30 ]
+    # The folder may be moved, and another source is another archive, by whatever name.
+    mv run moved
+    fetched OUT=moved CHECKSUM="sha256:$sum" TRAIN=190
+    mkdir other
+    { echo $'sentence\tlabel'; tail -n 280 source/rows; } >source/SST-2/train.tsv
+    tar -C source -czf other/archive.tgz SST-2
+    fetched OUT=moved CHECKSUM= TRAIN=190 SOURCE="file://$PWD/other/archive.tgz"
+    grep -q "^$(sha256sum <other/archive.tgz | cut -d' ' -f1)  archive file://$PWD/other/" moved/data/files
     rm -rf run
     fails 2 "does not have its checksum" fetched CHECKSUM="sha256:${sum//[0-4]/7}"
     [ ! -e run/data/files ]
