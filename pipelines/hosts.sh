@@ -17,7 +17,8 @@ quote() { # WORD...: for the shell on the other side, whichever it is
 }
 
 # Becomes the command on the host. A host that says nothing for SILENCE seconds is lost, also where nobody tells us
-# that the connection broke. After TIMEOUT seconds the command is ended, with status 124.
+# that the connection broke: so the connection is our own, not one that a user's ssh keeps for all, which has its own
+# patience. After TIMEOUT seconds the command is ended, with status 124.
 remote() { # LOGIN COMMAND
     local -a limit=()
     # In our process group, where whoever ends a shard ends this too.
@@ -25,11 +26,11 @@ remote() { # LOGIN COMMAND
     [ "$1" != : ] || exec "${limit[@]}" bash -c "$2"
     # shellcheck disable=SC2086 # SSH may have options
     exec "${limit[@]}" $SSH -T -o BatchMode=yes -o ConnectTimeout="$SILENCE" -o ServerAliveCountMax=3 \
-        -o ServerAliveInterval=$(((SILENCE + 2) / 3)) "ssh://$1" "$2"
+        -o ServerAliveInterval=$(((SILENCE + 2) / 3)) -o ControlPath=none -o ClearAllForwardings=yes "ssh://$1" "$2"
 }
 
 on_host() { # LOGIN ARGUMENT...: becomes on-host.sh, in the folder that was made there
-    remote "$1" "exec bash $(quote "$(cat "$folder/hosts/$1/folder")/on-host.sh" "${@:2}")"
+    remote "$1" "exec bash --norc $(quote "$(cat "$folder/hosts/$1/folder")/on-host.sh" "${@:2}")"
 }
 
 # One shard there and its result back, to standard output. What is sent to stays open for as long as the result is
@@ -54,6 +55,7 @@ read_hosts() {
     mkdir -p "$folder/hosts"
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))
+        line=${line%$'\r'}
         read -ra words <<<"${line%%#*}"
         [ ${#words[@]} -gt 0 ] || continue
         [[ ${words[0]} =~ ^(([1-9][0-9]*)/)?(:|([A-Za-z0-9._-]+@)?[A-Za-z0-9._-]+(:[0-9]+)?)$ ]] ||
@@ -81,10 +83,15 @@ read_hosts() {
 # or "other" for one whose identity is not this machine's.
 make_ready() { # LOGIN
     local host=$folder/hosts/$1
+    local quiet="a shell there (~/.bashrc and the like) must not write to standard output by itself, as it does"
     {
+        # On one line, for csh has no words of several.
         # shellcheck disable=SC2016 # for the other side
-        (remote "$1" "exec bash -c $(quote 'umask 077; d=$(mktemp -d "${TMPDIR:-/tmp}/duq.XXXXXX") && tar -x -C "$d" &&
-            echo "$d"')") <"$folder/sent.tar" >"$host/folder" &&
+        (remote "$1" "exec bash --norc -c $(quote \
+            'umask 077; d=$(mktemp -d "${TMPDIR:-/tmp}/duq.XXXXXX") && tar -x -C "$d" && echo "$d"')") \
+            <"$folder/sent.tar" >"$host/answer" &&
+            tail -n 1 "$host/answer" >"$host/folder" &&
+            { [ "$(wc -l <"$host/answer")" = 1 ] || { echo "$quiet: $(head -n 1 "$host/answer")" >&2 && false; }; } &&
             (on_host "$1" identity "$(cat "$host/bin")" "$(cat "$host/model")") </dev/null >"$host/identity" &&
             { cmp -s "$folder/hosts/here" "$host/identity" || { echo other >"$host/status" && return; }; } &&
             exchange "$1" "$folder/probe.mp" 1 1 "$(cut -f 2 "$host/places")" >"$host/probe.mp"
@@ -147,12 +154,12 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" command -C "$PIPELINES" on-host.sh || return
     mkdir "$folder/hosts/here.d" && tar -x -C "$folder/hosts/here.d" -f "$folder/sent.tar" || return
     bash "$folder/hosts/here.d/on-host.sh" identity '' "$(realpath model)" >"$folder/hosts/here" || return
+    trap 'exit 143' TERM
+    trap leave_hosts EXIT
     while IFS= read -r login; do
         make_ready "$login" &
     done <"$folder/hosts/list"
     wait
-    trap 'exit 143' TERM
-    trap leave_hosts EXIT
     judge
     while IFS= read -r login; do
         logins+=(--sshlogin "$(cut -f 1 "$folder/hosts/$login/places")/$login")
@@ -173,7 +180,7 @@ leave_hosts() {
     local login
     trap '' TERM INT HUP # whoever ends the run may say so more than once
     while IFS= read -r login; do
-        [ -e "$folder/hosts/$login/lost" ] || (on_host "$login" remove) </dev/null >&2 &
+        [ ! -s "$folder/hosts/$login/folder" ] || [ -e "$folder/hosts/$login/lost" ] || (on_host "$login" remove) </dev/null >&2 &
     done <"$folder/hosts/list"
     wait
 }

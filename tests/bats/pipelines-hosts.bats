@@ -12,7 +12,8 @@ setup_file() {
     TOP=$(realpath "$BATS_TEST_DIRNAME/../..")
     alone base >said 2>&1 || { cat said; false; }
     hosts_up 2 || return
-    printf '1/host%s bin=/root/bin model=/root/model\n' 1 2 >hosts
+    # With a carriage return, as some editors leave it.
+    printf '1/host1 bin=/root/bin model=/root/model\r\n1/host2 bin=/root/bin model=/root/model\n' >hosts
 }
 
 teardown_file() {
@@ -57,9 +58,9 @@ spread() { # [SETTING]...: run, on the hosts
 }
 
 # With little patience, for what is to be lost.
-spread_in_background() {
+spread_in_background() { # [SETTING]...
     set -m
-    spread SILENCE=3 >said 2>&1 3>&- &
+    spread SILENCE=3 "$@" >said 2>&1 3>&- 4>&- &
     running=$!
     set +m
 }
@@ -157,7 +158,7 @@ END
 }
 
 idle() { # I: no scoring there
-    [ -z "$(pgrep --ns "$(cat "$LAN/host$1/pid")" --nslist pid -f lm-score)" ]
+    [ -z "$(pgrep --ns "$(cat "$LAN/host$1/pid")" --nslist pid -f 'lm-score|sleep')" ]
 }
 
 @test "when every host is lost the run says so, keeps what was done, and goes on from there" {
@@ -209,6 +210,37 @@ idle() { # I: no scoring there
     clean
 }
 
+@test "a host is found lost by its own connection, whatever connection the user's ssh keeps to it" {
+    printf '%s\n' 'Host *' 'ControlMaster auto' "ControlPath $LAN/kept-%h" 'ControlPersist 60' |
+        cat - "$LAN/hosts.conf" >kept.conf
+    on_lan ssh -F kept.conf host1 true 3>&- 4>&-
+    mode 1 stall
+    spread_in_background SSH="ssh -F $PWD/kept.conf"
+    until_true 30 midway 1
+    host_cut 1
+    until_true 60 grep -q '^host1 is lost, at shard [0-5]; ' said
+    ends 0
+    on_lan ssh -F kept.conf -O exit host1
+    same
+}
+
+@test "a host whose shell says something by itself is refused with what it says" {
+    echo 'echo Welcome to host1' >bashrc
+    sed 's|/bin/sh$|/bin/bash|' "$LAN/host1/etc/passwd" >passwd
+    cp "$LAN/host1/etc/passwd" passwd.before
+    cat passwd >"$LAN/host1/etc/passwd" # the same file: it is mounted there
+    cp bashrc "$LAN/host1/home/.bashrc"
+    run -2 spread
+    cat passwd.before >"$LAN/host1/etc/passwd"
+    [[ $output == *"host1 cannot be used (HOSTS): a shell there (~/.bashrc and the like) must not write to standard output"* ]]
+    [[ $output == *"as it does: Welcome to host1"* ]]
+    clean
+    # With another shell its bash says nothing.
+    spread
+    rm "$LAN/host1/home/.bashrc"
+    same
+}
+
 @test "a host that does not answer at first is left out" {
     host_cut 1
     spread SILENCE=3 2>said
@@ -251,28 +283,49 @@ idle() { # I: no scoring there
     clean
 }
 
-@test "when the run is killed, nothing goes on on the hosts" {
-    mode 1 stall
-    mode 2 stall
-    spread_in_background
-    until_true 30 midway 1
-    until_true 30 midway 2
-    pkill -KILL -g "$running" || true
-    kill -KILL -- "-$running" 2>/dev/null || true
-    until_true 30 idle 1
-    until_true 30 idle 2
+# Processes of the run: those that hold its lock.
+holders() { # [NAME]: with this name
+    local process
+    for process in /proc/[0-9]*; do
+        [ "$(readlink "$process/fd/9")" = "$(realpath run/.lock)" ] || continue
+        [ -n "${1:-}" ] && [ "$(cat "$process/comm")" != "$1" ] || echo "${process#/proc/}"
+    done 2>/dev/null
+}
+
+@test "when GNU parallel or all of the run is killed, nothing goes on on the hosts" {
+    local name
+    for name in parallel ''; do
+        rm -f "$LAN"/host?/home/{midway,calls}
+        mode 1 stall
+        mode 2 stall
+        spread_in_background
+        until_true 30 midway 1
+        until_true 30 midway 2
+        # shellcheck disable=SC2046 # numbers
+        kill -KILL $(holders $name)
+        until_true 30 idle 1
+        until_true 30 idle 2
+        until_true 30 flock -n run/.lock true
+        wait "$running" || true
+        rm -rf run/shards
+    done
 }
 
 @test "when the run is told to stop, nothing is left on the hosts" {
-    mode 1 stall
-    mode 2 stall
-    spread_in_background
-    until_true 30 midway 1
-    until_true 30 midway 2
-    kill -INT -- "-$running"
-    until_true 30 idle 1
-    until_true 30 idle 2
-    until_true 30 clean
+    local after
+    for after in 0 1; do # while hosts are tried, and with shards
+        rm -f "$LAN"/host?/home/{midway,calls}
+        mode 1 stall $after
+        mode 2 stall $after
+        spread_in_background
+        until_true 30 midway 1
+        until_true 30 midway 2
+        kill -INT -- "-$running"
+        until_true 30 idle 1
+        until_true 30 idle 2
+        until_true 30 clean
+        until_true 30 flock -n run/.lock true
+    done
 }
 
 clean() { # nothing that was sent is left on a host
