@@ -263,7 +263,8 @@ if [ "$last" -ge "$(stage_number detection)" ]; then
         if [ "$first" -le "$(stage_number detection)" ]; then
             arguments=("$other" "OUT=$out/others/$other_name" --stop-stage split)
             # Of its own, if its settings say where its texts are.
-            "$pipelines/run.sh" "$other" --settings 2>/dev/null | grep -q '^DATA = .' || arguments+=("DATA=${value[DATA]}")
+            own=$("$pipelines/run.sh" "$other" --settings 2>/dev/null | sed -n 's/^DATA = //p') || own=
+            [ -n "$own" ] || arguments+=("DATA=${value[DATA]}")
             [ -z "${value[N_TEST]}" ] || arguments+=("N_TEST=${value[N_TEST]}")
             [ -z "$dry_run" ] || arguments+=(--dry-run)
             status=0
