@@ -198,6 +198,15 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
         '.data["train sst2.csv"] == $sum' "$base/manifest.json"
     jq -e '.commands["teacher/test.mp"] | any(startswith("lm-score --model model")) and any(startswith("bpe-fit --apply"))' \
         "$base/manifest.json"
+    # Of streams that are longer than a pipe as well.
+    copy
+    for i in $(seq 60); do cat "$base/teacher/test.mp"; done >run/teacher/test.mp
+    (cd run && NAME=sst2 DATASET=sst2 OUT=run OTHERS='' PIPELINES=$top/pipelines "$top/pipelines/manifest.sh") >manifest
+    (cd run && ls weights.mp teacher/*.mp predictions/*.mp detection/*.mp) | grep -v 'texts\|metrics' >files
+    jq -r '.commands | keys[]' manifest | diff <(sort files) -
+    rm -rf run
+    jq -e '.commands["predictions/dirichlet.test.mp"] | any(startswith("lm-score ") and contains("--head dirichlet"))' \
+        "$base/manifest.json"
     jq -e '.seconds.softmax.seconds > 0 and .seconds.report.targets["report/index.html"].seconds > 0' "$base/manifest.json"
     (cd "$base" && jq -r '.outputs | to_entries[] | "\(.value | ltrimstr("sha256:"))  \(.key)"' manifest.json | sha256sum -c --quiet)
     "$top/pipelines/run.sh" --from-manifest "$base/manifest.json" OUT=run 2>said
