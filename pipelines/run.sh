@@ -212,7 +212,8 @@ fi
 export PIPELINES=$pipelines DATASET=$dataset NAME=$name FOLDER=$folder PATH OUT=$out
 mkdir -p "$out/.settings" || die 73 "$out: cannot be made (OUT=)"
 exec 9>"$out/.lock"
-flock -n 9 || die 75 "$out: another run, or what is left of one, is at work there: wait for it, or end it"
+# What is left of a run that was ended goes within seconds.
+flock -w 10 9 || die 75 "$out: another run, or what is left of one, is at work there: wait for it, or end it"
 
 # put NAME: standard input becomes $out/NAME, unless it is that already.
 put() {

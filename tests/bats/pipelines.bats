@@ -354,6 +354,14 @@ own() {
     )
 }
 
+@test "what is left of another run is waited for" {
+    mkdir run
+    (flock 9 && touch held && sleep 1) 9>run/.lock &
+    until [ -e held ]; do sleep 0.05; done
+    few run --stop-stage split
+    wait
+}
+
 @test "what an older version left in a run's folder, and a long history, do no harm" {
     copy
     echo 3 >run/.settings/FORMER
