@@ -151,7 +151,7 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     shift 2
     read_hosts
     rec head -q -n 1 -o "$folder/probe.mp" "$(printf '%s\n' "$folder"/in.*.mp | head -n 1)" || return
-    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" command -C "$PIPELINES" on-host.sh || return
+    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" command -C "$PIPELINES" on-host.sh run-command.sh || return
     mkdir "$folder/hosts/here.d" && tar -x -C "$folder/hosts/here.d" -f "$folder/sent.tar" || return
     bash "$folder/hosts/here.d/on-host.sh" identity '' "$(realpath model)" >"$folder/hosts/here" || return
     trap 'exit 143' TERM

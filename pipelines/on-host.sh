@@ -6,6 +6,8 @@
 #        on-host.sh remove
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+# shellcheck source=pipelines/run-command.sh
+source ./run-command.sh
 [ ! -e path ] || PATH=$(cat path)
 
 identity() { # BIN MODEL
@@ -41,7 +43,7 @@ shard() { # BYTES SLOT SLOTS GPUS
     set -m # a process group for the job
     (
         set +m
-        run_command < <(
+        run_command command < <(
             head -c "$bytes" <&3
             exec >&-
             cat <&3 >/dev/null
@@ -53,17 +55,6 @@ shard() { # BYTES SLOT SLOTS GPUS
     wait $job
     status=$?
     kill -KILL -- -$job 2>/dev/null
-    return "$status"
-}
-
-run_command() {
-    local command status=0 s
-    local -a statuses=(74)
-    command=$(cat command) || return 74
-    eval "$command"$'\nstatuses=("${PIPESTATUS[@]}")'
-    for s in "${statuses[@]}"; do
-        [ "$s" = 0 ] || status=$s
-    done
     return "$status"
 }
 

@@ -2,11 +2,12 @@
 # One shard, on this machine, in the run's folder; slot is which of the JOBS this is, from 1.
 # usage: shard.sh FOLDER SHARD SLOT
 set -uo pipefail
+# shellcheck source=pipelines/run-command.sh
+source "$(dirname "${BASH_SOURCE[0]}")/run-command.sh"
 # A function that ends in exit was read as a whole: a script that is replaced while it runs does no harm.
 main() {
-    local folder=$1 shard=$2 slot=$3 command log status=0 killed='' s
-    # Of a command that could not begin.
-    local -a gpus statuses=(74)
+    local folder=$1 shard=$2 slot=$3 log status=74
+    local -a gpus
     local out=$folder/out.$shard.mp part=$folder/part.$shard.mp failed=$folder/failed.$shard said=$folder/said.$shard
 
     # What bad input, a missing file or a wrong option brings about comes again at every try.
@@ -18,13 +19,7 @@ main() {
     # A terminal shows the programs' own progress where there is one shard at a time. Not by its name, which a user who
     # came by su may not open.
     if [ "${JOBS:-1}" = 1 ] && [ -t 2 ]; then exec {log}>&2; else exec {log}>"$said" || exit 74; fi
-    command=$(cat "$folder/command") || exit 74
-    eval "$command"$'\nstatuses=("${PIPESTATUS[@]}")' <"$folder/in.$shard.mp" >"$part" 2>&"$log"
-    for s in "${statuses[@]}"; do
-        [ "$s" = 0 ] || status=$s
-        # What writes to a program that has ended by itself is killed by that (141), too.
-        [ "$s" -le 128 ] || [ "$s" = 141 ] || killed=1
-    done
+    { run_command "$folder/command"; status=$?; } <"$folder/in.$shard.mp" >"$part" 2>&"$log"
     if [ "$status" = 0 ]; then
         mv -f "$part" "$out"
         exit
@@ -32,7 +27,7 @@ main() {
     rm -f "$part"
     [ ! -f "$said" ] || sed "s/^/shard $shard: /" "$said" >&2
     case $status in
-    64 | 65 | 66 | 69 | 70 | 73 | 77) [ -n "$killed" ] || echo "$status" >"$failed" ;;
+    64 | 65 | 66 | 69 | 70 | 73 | 77) echo "$status" >"$failed" ;;
     esac
     exit "$status"
 }

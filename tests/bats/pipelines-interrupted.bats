@@ -158,6 +158,16 @@ ended() { # PID: whether or not its parent has asked
     [ ! -e run/scores/validation.mp ]
 }
 
+@test "a program that was killed counts for more than what others say of its output" {
+    # Here, and on a host: both have this function.
+    for case in '(kill -KILL $BASHPID) | (cat >/dev/null && exit 65):137' 'exit 66 | (exit 65) | true:65' \
+        'yes | (exit 65):65' 'true | true:0' 'true >/missing/folder:1' 'for:74'; do
+        echo "${case%:*}" >command
+        run bash -c 'set -uo pipefail; source "$1/pipelines/run-command.sh"; run_command command' - "$top"
+        [ "$status" = "${case##*:}" ] || { echo "$case: $status"; false; }
+    done
+}
+
 @test "training goes on after its last checkpoint" {
     options=(EPOCHS=6 CHECKPOINT_EVERY=2)
     few whole "${options[@]}" --stop-stage softmax
