@@ -74,14 +74,14 @@ static enum dtype compute_type(const char *name, enum dtype automatic)
 }
 
 /* Ranks take GPU after GPU of those they see. */
-static void require_gpu_for_rank(const struct plugin *p, const struct device_request *r, int index)
+static void require_gpu_for_rank(const struct plugin *p, int rank)
 {
     int count = p->count();
-    if (index > 0 && index == r->gpu && count > 0 && count <= index)
+    if (count > 0 && count <= rank)
         die(EX_UNAVAILABLE,
             "process %d of this host sees %d GPU%s: start no more processes than there are GPUs, "
             "or, if each of them sees one of its own, give --device cuda:0",
-            index + 1, count, count == 1 ? "" : "s");
+            rank + 1, count, count == 1 ? "" : "s");
 }
 
 struct device *device_open(const struct device_request *r)
@@ -112,7 +112,7 @@ struct device *device_open(const struct device_request *r)
     }
     if (r->threads)
         omp_set_num_threads(r->threads);
-    if (strchr(r->name, ':') == NULL)
-        require_gpu_for_rank(&plugin, r, index);
+    if (r->gpu > 0 && !strchr(r->name, ':'))
+        require_gpu_for_rank(&plugin, r->gpu);
     return plugin.open(gpu, index);
 }
