@@ -1,13 +1,9 @@
 # The report's page, of report.json.
+include "numbers";
 
 def esc: tostring | @html;
 def thousands: tostring | [while(length > 0; .[:-3]) | .[-3:]] | reverse | join(",");
-def fixed(n): # n digits after the point
-    if . == null then "&ndash;"
-    else (if . < 0 then "-" else "" end) as $sign
-        | (fabs * pow(10; n) | round | tostring | "0" * ([n + 1 - length, 0] | max) + .) as $digits
-        | $sign + $digits[:-n] + "." + $digits[-n:]
-    end;
+def fixed(n): if . == null then "&ndash;" else digits(n) end;
 def cell($best): # a metric
     if . == null or .value == null then "<td class=none>&ndash;</td>"
     else "<td\(if $best then " class=best" else "" end)>\(.value | fixed(3))"

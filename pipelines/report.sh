@@ -70,6 +70,6 @@ jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "
 
 {
     evaluate "$@"
-    jq -r -f "$PIPELINES/published.jq" "$folder/report.json"
+    jq -r -L "$PIPELINES" -f "$PIPELINES/published.jq" "$folder/report.json"
 } >"$folder/tables.txt"
-jq -r -f "$PIPELINES/report.jq" "$folder/report.json" >"$folder/index.html"
+jq -r -L "$PIPELINES" -f "$PIPELINES/report.jq" "$folder/report.json" >"$folder/index.html"
