@@ -21,6 +21,9 @@ int threads_count(void);
  * group's quota (cpu.max, rounded up), no more than DUQ_THREADS where that is set; at least 1.
  * Ends the program (EX_USAGE) where DUQ_THREADS is no number from 1 to 4096. */
 int threads_available(void);
+/* The same for one of so many processes of one job on this host. They share the quota; they share
+ * the processors unless whoever started them has bound each to some. DUQ_THREADS is of each. */
+int threads_share(int processes);
 
 /* Calls body(context, piece) for every piece from 0 to pieces - 1, on the calling thread and the
  * pool's, in no order, and returns when all are done. Within a piece, or while another thread's
@@ -28,7 +31,7 @@ int threads_available(void);
 void threads_run(size_t pieces, void (*body)(void *context, size_t piece), void *context);
 
 /* Within a piece: which of the pool's threads this is, from 0 (the caller) to threads_count() - 1;
- * 0 elsewhere. Two pieces under way at once have different numbers. */
+ * 0 elsewhere. Two pieces of one threads_run() under way at once have different numbers. */
 int thread_number(void);
 
 DUQ_C_END
