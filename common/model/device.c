@@ -4,10 +4,10 @@
 #include "common/util/mem.h"
 #include "common/util/options.h"
 #include "common/util/plugin.h"
+#include "common/util/threads.h"
 #include "kernels/cuda/plugin.h"
 
 #include <dlfcn.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -111,7 +111,7 @@ struct device *device_open(const struct device_request *r)
         return cpu_device_open(cpu, r->threads);
     }
     if (r->threads)
-        omp_set_num_threads(r->threads);
+        threads_set(r->threads);
     if (r->gpu > 0 && !strchr(r->name, ':'))
         require_gpu_for_rank(&plugin, r->gpu);
     return plugin.open(gpu, index);

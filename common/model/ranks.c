@@ -3,9 +3,9 @@
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/plugin.h"
+#include "common/util/threads.h"
 
 #include <dlfcn.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -121,9 +121,5 @@ struct ranks *ranks_open(enum ranks_mode mode)
 
 int ranks_threads(const struct ranks *r)
 {
-    int all = omp_get_num_procs();
-    /* A launcher that binds its processes has divided the processors already. */
-    bool bound = all < (int)sysconf(_SC_NPROCESSORS_ONLN);
-    int each = bound ? all : all / r->local_size;
-    return each > 0 ? each : 1;
+    return threads_share(r->local_size);
 }

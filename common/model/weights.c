@@ -3,6 +3,7 @@
 #include "common/model/lora.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,19 +179,29 @@ void model_merge(struct model *m, const struct adapter *a)
     m->merged = a;
 }
 
+struct merge {
+    const struct lora *part;
+    const struct tensor *tensor;
+    char *copy;
+};
+
+static void merge_row(void *context, size_t row)
+{
+    const struct merge *m = context;
+    enum dtype type = m->tensor->dtype;
+    lora_merge_row(m->part, (int)row, type, m->tensor->data,
+                   m->copy + row * (size_t)m->part->in * dtype_size(type));
+}
+
 /* A merged copy of the matrix, or NULL where nothing is merged into it. */
 static void *merged_matrix(const struct model *m, const struct tensor *t)
 {
     const struct lora *part = m->merged ? adapter_find(m->merged, t->name) : NULL;
     if (!part)
         return NULL;
-    size_t width = (size_t)part->in;
-    char *copy = xaligned(t->bytes);
-#pragma omp parallel for
-    for (int row = 0; row < part->out; row++)
-        lora_merge_row(part, row, t->dtype, t->data,
-                       copy + (size_t)row * width * dtype_size(t->dtype));
-    return copy;
+    struct merge merge = {part, t, xaligned(t->bytes)};
+    threads_run((size_t)part->out, merge_row, &merge);
+    return merge.copy;
 }
 
 /* Of what the device copies no second copy stays on the host. */

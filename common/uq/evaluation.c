@@ -6,9 +6,10 @@
 #include "common/uq/risk.h"
 #include "common/util/mem.h"
 #include "common/util/progress.h"
+#include "common/util/threads.h"
 
 #include <math.h>
-#include <omp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -275,21 +276,28 @@ static void replicate(const struct evaluation_settings *e, const struct statisti
     free(rows);
 }
 
+struct replicates {
+    const struct evaluation_settings *settings;
+    const struct statistics *statistics;
+    double *values; /* [replicates][statistics] */
+    atomic_ulong done;
+};
+
+static void one_replicate(void *context, size_t i)
+{
+    struct replicates *r = context;
+    replicate(r->settings, r->statistics, i, r->values + i * r->statistics->count);
+    unsigned long done = atomic_fetch_add(&r->done, 1) + 1;
+    if (thread_number() == 0) /* the line on the terminal is one thread's */
+        progress_update(done);
+}
+
 static void find_intervals(const struct evaluation_settings *e, struct statistics *s)
 {
     size_t r = e->replicates;
     double *values = xreallocarray(NULL, r * s->count, sizeof *values);
-    unsigned long done = 0;
     progress_start("replicates", r);
-#pragma omp parallel for schedule(dynamic)
-    for (size_t i = 0; i < r; i++) {
-        replicate(e, s, i, values + i * s->count);
-        unsigned long now;
-#pragma omp atomic capture
-        now = ++done;
-        if (omp_get_thread_num() == 0) /* the line on the terminal is one thread's */
-            progress_update(now);
-    }
+    threads_run(r, one_replicate, &(struct replicates){e, s, values, 0});
     progress_end();
     double *of_one = xreallocarray(NULL, r, sizeof *of_one);
     for (size_t j = 0; j < s->count; j++) {

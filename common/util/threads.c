@@ -34,6 +34,7 @@ static int allowed_by_user(void)
 int threads_share(int processes)
 {
     int most = allowed_by_user(), n = processors_allowed(), quota = processors_quota("");
+    /* A launcher that binds its processes has divided the processors already. */
     bool bound = n < (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (!bound)
         n /= processes;

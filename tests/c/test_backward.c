@@ -7,7 +7,6 @@
 #include "common/util/mem.h"
 
 #include <math.h>
-#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

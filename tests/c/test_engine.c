@@ -4,9 +4,9 @@
 #include "common/model/score.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
+#include "common/util/threads.h"
 
 #include <math.h>
-#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -179,12 +179,12 @@ static void neighbours_batches_sharing_and_threads_do_not_show(void **state)
         check_same("alone", alone, whole, NULL);
         free(alone);
 
-        int threads = omp_get_max_threads();
-        omp_set_num_threads(threads == 1 ? 3 : 1);
+        int threads = threads_count();
+        threads_set(threads == 1 ? 3 : 1);
         float *threaded = score(the.sequences, the.n, 2048, true);
         check_same("threads", threaded, whole, NULL);
         free(threaded);
-        omp_set_num_threads(threads);
+        threads_set(threads);
         free(whole);
         close_case();
     }

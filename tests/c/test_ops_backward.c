@@ -2,10 +2,10 @@
  * plainly in double precision; the adapters' products and dropout against their definitions. */
 #include "common/util/mem.h"
 #include "common/util/philox.h"
+#include "common/util/threads.h"
 #include "kernels/ops.h"
 
 #include <math.h>
-#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -465,9 +465,9 @@ static void results_do_not_depend_on_the_number_of_threads(void **state)
     float lse[ROWS * HEADS] = {0}, work[ROWS * HEADS] = {0};
     float *first = NULL;
     size_t total = N + 2 * ROWS * IN + OUT * 16;
-    int threads = omp_get_max_threads();
+    int threads = threads_count();
     for (int t = 1; t <= 4; t++) {
-        omp_set_num_threads(t);
+        threads_set(t);
         float *result = xcalloc(total, sizeof *result);
         attend_large(x, 0, d_out, out, lse, work, result);
         struct weight *weight = f32_device->weight_create(f32_device, w, F32, OUT, IN);
@@ -497,7 +497,7 @@ static void results_do_not_depend_on_the_number_of_threads(void **state)
             first = result;
         }
     }
-    omp_set_num_threads(threads);
+    threads_set(threads);
     free(first), free(x), free(d_out), free(out), free(w), free(dy), free(w16), free(dy16);
 }
 
