@@ -77,7 +77,7 @@ def peer(folder, records):
 def main():
     program, peak, folder = sys.argv[1:]
     transformers.logging.set_verbosity_error()
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["DUQ_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
     f32, bf16 = map(float, subprocess.run([peak], capture_output=True, text=True,
                                           check=True).stdout.split())
     records = prompts(transformers.AutoConfig.from_pretrained(folder).vocab_size)
