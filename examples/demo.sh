@@ -11,8 +11,6 @@ build=${BUILD:-build}
 programs=${PROGRAMS:-$build/bin}
 test=${1:-500}
 train=${2:-1000}
-# Threads that spin while they wait cost more than they save in a model this small.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 run() {
     printf '+ %s\n' "$1"

@@ -36,8 +36,7 @@ shard() { # BYTES SLOT SLOTS GPUS
     [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[($2 - 1) % ${#gpus[@]}]}
     if [ "$3" -gt 1 ]; then
         threads=$(($(nproc) / $3))
-        export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
-        export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+        export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
     fi
     exec 3<&0
     set -m # a process group for the job

@@ -70,8 +70,7 @@ spread_here() { # FOLDER SHARDS
     [ "$jobs" -gt 0 ] || jobs=1
     threads=$(($(nproc) / jobs))
     if [ "$jobs" -gt 1 ]; then
-        export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
-        export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+        export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
     fi
     parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" ${TIMEOUT:+--timeout "$TIMEOUT"} \
         "$(printf %q "$PIPELINES")/shard.sh" "$folder" '{}' '{%}' <<<"$2"

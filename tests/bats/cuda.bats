@@ -9,7 +9,8 @@ setup() {
     streams=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$engine/llama-tied
     embedded=$BATS_TEST_DIRNAME/../../examples/model
-    export OMP_NUM_THREADS=1
+    # The simulator's cuBLAS has OpenMP's threads (oneDNN's).
+    export DUQ_THREADS=1 OMP_NUM_THREADS=1
     unset DUQ_CUDASIM_FAIL DUQ_CUDASIM_MEMORY DUQ_CUDASIM_DRIVER
     cd "$BATS_TEST_TMPDIR" || exit 1
 }

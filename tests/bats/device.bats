@@ -6,7 +6,7 @@ load refuses
 setup() {
     data=$BATS_TEST_DIRNAME/../data
     model=$data/engine/llama-tied
-    export OMP_NUM_THREADS=1 DUQ_CUDA_PLUGIN=$BATS_TEST_TMPDIR/nowhere.so
+    export DUQ_THREADS=1 DUQ_CUDA_PLUGIN=$BATS_TEST_TMPDIR/nowhere.so
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

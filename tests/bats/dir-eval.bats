@@ -53,8 +53,8 @@ ensemble() {
 }
 
 @test "the bootstrap is the same for the same seed, whatever the number of threads" {
-    OMP_NUM_THREADS=1 dir-eval --bootstrap 50 --json "$data/metrics-four.mp" >a
-    OMP_NUM_THREADS=3 dir-eval --bootstrap 50 --seed 1 --json "$data/metrics-four.mp" >b
+    DUQ_THREADS=1 dir-eval --bootstrap 50 --json "$data/metrics-four.mp" >a
+    DUQ_THREADS=3 dir-eval --bootstrap 50 --seed 1 --json "$data/metrics-four.mp" >b
     cmp a b
     dir-eval --bootstrap 50 --seed 2 --json "$data/metrics-four.mp" >c
     ! cmp -s a c

@@ -54,7 +54,7 @@ host_make() { # I
     printf '%s\n' 'root:*:19000:0:99999:7:::' 'sshd:*:19000:0:99999:7:::' >"$folder/etc/shadow"
     printf '%s\n' 'HostKey /root/etc/key' 'AuthorizedKeysFile /root/etc/authorized' 'StrictModes no' 'UsePAM no' \
         'PasswordAuthentication no' 'PermitRootLogin prohibit-password' 'PidFile none' 'UseDNS no' \
-        'SetEnv OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive' >"$folder/home/etc/sshd_config"
+        'SetEnv DUQ_THREADS=1' >"$folder/home/etc/sshd_config"
     printf 'Host host%s\nHostName 10.0.0.%s\n' "$1" "$1" >>"$LAN/hosts.conf"
     printf '10.0.0.%s %s\n' "$1" "$(cut -d ' ' -f 1,2 "$folder/home/etc/key.pub")" >>"$LAN/known_hosts"
 }

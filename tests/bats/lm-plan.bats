@@ -7,7 +7,7 @@ setup() {
     data=$BATS_TEST_DIRNAME/../data/engine
     model=$data/llama-tied
     mistral=$BATS_TEST_DIRNAME/../data/plan/mistral-7b.json
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

@@ -6,7 +6,7 @@ setup() {
     data=$lora/streams
     models=$BATS_TEST_DIRNAME/../data/engine
     model=$models/mistral-window
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

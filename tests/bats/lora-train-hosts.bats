@@ -24,7 +24,7 @@ setup() {
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     teach=(--rank 4 --alpha 8 --lr 1e-3 --loss labels --batch 5 --dropout 0.3)
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     export OMPI_MCA_plm=rsh OMPI_MCA_plm_rsh_agent="ssh -F $LAN/hosts.conf" OMPI_MCA_btl=self,tcp
     export OMPI_MCA_oob_tcp_if_include=10.0.0.0/24 OMPI_MCA_btl_tcp_if_include=10.0.0.0/24
     cd "$BATS_TEST_TMPDIR" || exit 1

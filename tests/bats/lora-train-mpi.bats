@@ -9,7 +9,7 @@ setup() {
     [ -z "$reason" ] || skip "$reason"
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

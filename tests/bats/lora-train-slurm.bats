@@ -23,7 +23,7 @@ setup() {
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     teach=(lora-train --model "$model" --rank 4 --alpha 8 --lr 1e-3 --loss labels --batch 5)
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

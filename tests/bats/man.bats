@@ -6,7 +6,7 @@
 root=$BATS_TEST_DIRNAME/../..
 
 setup_file() {
-    export OMP_NUM_THREADS=1 # the models are tiny
+    export DUQ_THREADS=1 # the models are tiny
     load man-fixture
     (make_fixture "$BATS_FILE_TMPDIR/fixture") || return 1
 }

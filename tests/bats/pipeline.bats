@@ -4,7 +4,7 @@
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || exit 1
     local top=$BATS_TEST_DIRNAME/../..
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     export M=$top/examples/model T=$top/examples/sst2/task.json
     rec from-csv --id idx --text sentence --label label "$top/examples/data/sst2.csv" >all.mp
     rec head -n 45 all.mp >shots.mp

@@ -3,7 +3,7 @@
 # given call.
 
 top=$BATS_TEST_DIRNAME/../..
-export OMP_NUM_THREADS=1
+export DUQ_THREADS=1
 
 # few OUT [OPTION]...: the SST-2 example's run on few texts.
 few() {

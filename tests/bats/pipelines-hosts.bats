@@ -6,7 +6,7 @@ load hosts
 
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || exit 1
-    export TOP REASON OMP_NUM_THREADS=1
+    export TOP REASON DUQ_THREADS=1
     REASON=$(hosts_reason)
     [ -z "$REASON" ] || return 0
     TOP=$(realpath "$BATS_TEST_DIRNAME/../..")

@@ -6,7 +6,7 @@ setup() {
     reason=$(mpi_reason)
     [ -z "$reason" ] || skip "$reason"
     top=$BATS_TEST_DIRNAME/../..
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

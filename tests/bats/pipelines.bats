@@ -183,12 +183,15 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
 }
 
 @test "each of several jobs has a GPU of its own" {
-    wrap lm-score 'echo "$CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS" >>"$folder/seen"; sleep 0.2'
+    wrap lm-score 'echo "$CUDA_VISIBLE_DEVICES $DUQ_THREADS" >>"$folder/seen"; sleep 0.2'
     (
-        unset OMP_NUM_THREADS
+        unset DUQ_THREADS
         PROGRAMS=$PWD/bin few run GPUS=3,5 SHARD=4 --stop-stage validation
     )
     [ "$(cut -d' ' -f1 seen | sort | uniq -c | tr -s ' ' | paste -sd,)" = " 1 , 2 3, 2 5" ] || { cat seen; false; }
+    # Those side by side divide the processors.
+    half=$(($(nproc) / 2))
+    [ "$(grep '^[35]' seen | cut -d' ' -f2 | sort -u)" = $((half > 0 ? half : 1)) ] || { cat seen; false; }
 }
 
 @test "the manifest says what was run, and runs it again" {
