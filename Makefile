@@ -25,9 +25,9 @@ MODULES = msgpack libzstd libxxhash jansson libpcre2-8 libutf8proc
 # Distributions name msgpack-c's module msgpack or msgpack-c.
 MODULES := $(if $(shell pkg-config --exists msgpack || echo no),$(MODULES:msgpack=msgpack-c),$(MODULES))
 CFLAGS ?= -g
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE) -pthread -fopenmp \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE) -pthread \
 	-Wall -Wextra -Werror $(shell pkg-config --cflags $(MODULES)) $(CFLAGS)
-LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldnnl -ldl -lm
+LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldl -lm
 
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
@@ -78,9 +78,17 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
-# Kernels: vector code from plain loops. -Wno-psabi: vectors never cross a file's border.
-$(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -ffp-contract=fast \
+# Kernels: vector code from plain loops. Files path_NAME.c are for one kind of processor each.
+# -ffp-contract=off: what is rounded when is written in them, not left to the compiler.
+$(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -ffp-contract=off \
 	-fno-math-errno -fno-trapping-math -Wno-psabi
+ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),x86_64)
+AVX512 = -march=x86-64-v4 -mprefer-vector-width=512
+$(BUILD)/obj/kernels/cpu/path_avx2.o: ALL_CFLAGS += -march=x86-64-v3
+$(BUILD)/obj/kernels/cpu/path_avx512.o: ALL_CFLAGS += $(AVX512)
+$(BUILD)/obj/kernels/cpu/path_avx512bf16.o: ALL_CFLAGS += $(AVX512) -mavx512bf16
+$(BUILD)/obj/kernels/cpu/path_amx.o: ALL_CFLAGS += $(AVX512) -mamx-tile -mamx-bf16
+endif
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
@@ -184,4 +192,4 @@ help:
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
 	@echo 'SANITIZE=1      any of these under ASan and UBSan, in build/sanitize'
-	@echo 'SANITIZE=thread  under ThreadSanitizer, in build/tsan (it does not know OpenMP)'
+	@echo 'SANITIZE=thread  under ThreadSanitizer, in build/tsan'

@@ -36,7 +36,8 @@ static const struct program program = {
     "  --adapter DIR       a LoRA adapter of it, as lora-train and PEFT write them\n"
     "  --merge             add the adapter to the weights first: no slower than without\n"
     "  --head NAME         none, softmax or dirichlet (what the adapter was trained with)\n"
-    "  --compute TYPE      auto (default), f32 or bf16: what products take in\n"
+    "  --compute TYPE      auto (default), f32 or bf16: what products take in; DUQ_ISA\n"
+    "                      (amx, avx512bf16, avx512, avx2, plain) forces the processor's path\n"
     "  --batch-tokens N    tokens of one pass (on a processor 2048, on a GPU what fits)\n"
     "  --no-share          compute common prefixes again for every record\n"
     "  --threads N         processor threads (all)\n"
@@ -173,7 +174,7 @@ static json_t *make_header(const struct stream_reader *in, const struct model *m
     json_t *header =
         stream_header_from(stream_header(in), scores ? "scores" : "prediction", argc, argv);
     json_object_set_new(header, "model", json_string(m->digest));
-    json_object_set_new(header, "compute", json_string(m->device->compute == F32 ? "f32" : "bf16"));
+    json_object_set_new(header, "compute", json_string(m->device->computes));
     if (a)
         json_object_set_new(header, "adapter", json_string(a->digest));
     if (!scores)
@@ -291,7 +292,7 @@ int main(int argc, char **argv)
     inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s; loaded "
            "in %.1f s",
            folder, model->config->architecture, 1e-9 * model_products(model),
-           dtype_name(model_stored_type(model)), dtype_name(device->compute), device->description,
+           dtype_name(model_stored_type(model)), device->computes, device->description,
            now() - began);
 
     plan_memory(model, merge ? NULL : adapter, &options);

@@ -13,9 +13,12 @@
  *
  * Promise: a row of any result depends on that row's inputs alone: not on how many rows are
  * processed with it, nor on the number of threads. So a text's score does not depend on its
- * neighbours in a batch. On the CPU this holds to the last bit (it rests on oneDNN's packed
- * products on AVX-512, for which tests/c/test_ops.c shows it); on CUDA within rounding only, for
- * cuBLAS may sum in another order when the number of rows is another. */
+ * neighbours in a batch. On the CPU this holds to the last bit, by construction: an element of a
+ * product is one sum in the order of k, and attention takes keys in fixed blocks. In f32 every
+ * processor does the same operations in the same order, so results are the same bytes on all of
+ * them; in bf16 they are on processors that take the same path (kernels/cpu/path.h). On CUDA the
+ * promise holds within rounding only, for cuBLAS may sum in another order when the number of rows
+ * is another. */
 #ifndef DUQ_OPS_H
 #define DUQ_OPS_H
 
@@ -113,8 +116,10 @@ struct device {
     const char *name;        /* its kind: "cpu", "cuda" */
     const char *description; /* for messages: "cpu (8 threads)", "cuda:0 (NVIDIA A100-SXM4-80GB)" */
     enum dtype compute;      /* F32 or BF16 */
-    bool copies; /* weights and imports are copies, and their host memory may go once they are made;
-                  * otherwise it must outlive the device */
+    bool copies; /* imports are copies, and their host memory may go once they are made; otherwise
+                  * it must outlive the device */
+    /* `compute` for headers: "f32", "bf16", or "bf16/amx" where results depend on a CPU's path. */
+    const char *computes;
     /* What the program's user can do when memory runs out ("lower --batch-tokens"); the program
      * sets it as it goes on, NULL until then. The device's message ends with it. */
     const char *advice;
@@ -134,7 +139,7 @@ struct device {
     const void *(*import)(struct device *, const void *host, size_t bytes);
 
     /* ---- weights ----
-     * data: host memory [out, in] of type `stored` (see `copies`). */
+     * data: host memory [out, in] of type `stored`; the weight is a copy. */
     struct weight *(*weight_create)(struct device *, const void *data, enum dtype stored, int out,
                                     int in);
     void (*weight_free)(struct device *, struct weight *);

@@ -42,7 +42,7 @@ static void free_double(struct double_of *two)
     free(two->class_tokens);
 }
 
-/* Matrices are held in the compute type, or in f32 on the processor as they lie in the files. */
+/* Matrices are held in the compute type, or in f32 on the processor in the type of the files. */
 static double weight_bytes(const struct double_of *two, const struct model *m)
 {
     double counted = count_device_held(two->device);

@@ -204,19 +204,14 @@ static void *merged_matrix(const struct model *m, const struct tensor *t)
     return merge.copy;
 }
 
-/* Of what the device copies no second copy stays on the host. */
+/* The device's weight is a copy: none stays on the host. */
 static void load_matrix(struct model *m, const struct tensor *t, struct weight **to)
 {
     void *merged = merged_matrix(m, t);
     *to = m->device->weight_create(m->device, merged ? merged : t->data, t->dtype, (int)t->shape[0],
                                    (int)t->shape[1]);
     safetensors_forget(t);
-    if (merged && !m->device->copies) {
-        m->copies = xreallocarray(m->copies, m->n_copies + 1, sizeof *m->copies);
-        m->copies[m->n_copies++] = merged;
-    } else {
-        free(merged);
-    }
+    free(merged);
 }
 
 static void load_vector(struct model *m, const struct tensor *t, float **to)
@@ -311,9 +306,6 @@ void model_close(struct model *m)
         d->release(d, m->norm);
         d->release(d, m->class_rows);
     }
-    for (size_t i = 0; i < m->n_copies; i++)
-        free(m->copies[i]);
-    free(m->copies);
     free(m->layers);
     safetensors_close(m->tensors);
     config_free(m->config);

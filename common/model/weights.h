@@ -27,8 +27,6 @@ struct model {
     float *norm;
 
     const struct adapter *merged; /* see model_merge() */
-    void **copies;                /* merged matrices that the device uses where they are */
-    size_t n_copies;
 
     /* From model_set_classes() on: the output matrix's rows of these tokens. */
     int n_classes;

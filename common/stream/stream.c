@@ -46,6 +46,7 @@ struct stream_reader {
     uint64_t count;  /* records of the present part */
     uint64_t number; /* records of the present file */
     int parts;       /* headers seen in the present file */
+    bool mixed;      /* headers of several ways to compute, and it was said */
     bool inside;     /* between a header and its trailer */
 };
 
@@ -438,6 +439,15 @@ static void take_header(struct stream_reader *r, const char *bytes, size_t len, 
         if (a != b && !(a && b && json_equal(a, b)))
             bad_stream(r, "a concatenated stream's header has another '%s' than the first's",
                        essential[i]);
+    }
+    /* Numbers of another precision, or of another order of additions, mean the same. */
+    const char *computed = json_string_value(json_object_get(r->header, "compute"));
+    const char *here = json_string_value(json_object_get(header, "compute"));
+    if (computed && here && strcmp(computed, here) != 0 && !r->mixed) {
+        r->mixed = true;
+        warn("%s: computed in %s, what came before in %s: results may differ in their last digits "
+             "(--compute, and DUQ_ISA on processors of several kinds, make them the same)",
+             r->name, here, computed);
     }
     json_decref(header);
 }

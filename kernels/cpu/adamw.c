@@ -1,8 +1,6 @@
 /* The optimizer's operations on parameters and their gradients. */
 #include "kernels/cpu/cpu.h"
 
-enum { PARALLEL_FROM = 16384 };
-
 /* One after another, so that the sum of several arrays is that of one made of them. */
 void cpu_add_squares(struct device *d, const float *x, size_t n, double *sum)
 {
@@ -20,11 +18,27 @@ void cpu_scale(struct device *d, float factor, float *x, size_t n)
         x[i] *= factor;
 }
 
+struct update {
+    const struct adamw_factors *factors;
+    const float *gradient;
+    float *value, *m, *v;
+    size_t n;
+};
+
+enum { ELEMENTS = 16384 };
+
+static void update_elements(void *context, size_t first)
+{
+    const struct update *u = context;
+    size_t end = u->n - first < ELEMENTS ? u->n : first + ELEMENTS;
+    for (size_t i = first; i < end; i++)
+        adamw_element(u->factors, u->gradient[i], &u->value[i], &u->m[i], &u->v[i]);
+}
+
 void cpu_adamw(struct device *d, const struct adamw_factors *f, const float *gradient, float *value,
                float *m, float *v, size_t n)
 {
     (void)d;
-#pragma omp parallel for simd schedule(static) if (n > PARALLEL_FROM)
-    for (size_t i = 0; i < n; i++)
-        adamw_element(f, gradient[i], &value[i], &m[i], &v[i]);
+    struct update u = {f, gradient, value, m, v, n};
+    cpu_each(n, ELEMENTS, n, update_elements, &u);
 }

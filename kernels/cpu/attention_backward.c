@@ -3,272 +3,341 @@
  * For query i and key j:  p = exp(scale q.k - lse),  dp = do.v,  ds = scale p (dp - sum_j p dp);
  * dq_i = sum_j ds k_j,  dk_j = sum_i ds q_i,  dv_j = sum_i p do_i  (Dao et al. 2022).
  *
- * Two passes, so that no two tasks add to one place and the sums have one order. The first takes a
- * sequence and key head: the gradients of its queries and of its own keys. The second takes a
- * block of a prefix's keys and a key head, and goes through the queries of all sequences that
- * share it. Both form scores for QUERIES x KEYS at a time, as products of small matrices. */
+ * Two passes, so that no two pieces add to one place and the sums have one order. A piece of the
+ * first is a sequence and key head: the gradients of its queries and of its own keys. A piece of
+ * the second is a block of a prefix's keys and a key head, and goes through the queries of all
+ * sequences that share it. */
+#include "kernels/cpu/attention_panels.h"
+
 #include "common/util/mem.h"
-#include "kernels/cpu/cpu.h"
+#include "common/util/threads.h"
 
 #include <stdlib.h>
 
-enum { QUERIES = 64, KEYS = 64 };
+/* ---- what all pieces share ---- */
 
-/* Buffers of one thread. */
-struct scratch {
-    float p[QUERIES * KEYS], dp[QUERIES * KEYS];
+struct gradients {
+    const struct attention_backward *b;
+    struct operands operands;
+    struct key_runs keys;
+    size_t row_size, column_size; /* words of a packed block */
+    uint32_t *k, *v, *turned_k;   /* [keys.blocks]: rows of k and v, columns of k */
+    struct query_panel *queries;
+    size_t *first_panel; /* [spans * kv_heads + 1] in queries */
+    int *prefix_spans;   /* the first span of each prefix there is */
+    int n_prefixes;
 };
 
-/* Queries of one head and a run of keys that lie side by side. */
-struct tile {
-    const float *q, *d_out; /* first query's, step q_width */
-    const float *lse;       /* step heads */
-    float *along;           /* sum_j p dp of a query, step heads */
-    const float *k, *v;     /* first key's, step kv_width */
-    int queries, keys;
-    int query_position, key_position; /* of the first ones */
+static void pack_run(void *context, size_t piece)
+{
+    const struct gradients *g = context;
+    const struct operands *o = &g->operands;
+    const struct attention *a = o->a;
+    const struct key_run *r = &g->keys.runs[piece / (size_t)a->kv_heads];
+    int head = (int)(piece % (size_t)a->kv_heads);
+    float *rows = xaligned(KEY_BLOCK * (size_t)o->row_floats * sizeof *rows);
+    for (int block = r->block; block < r->block + r->blocks; block++) {
+        int n = keys_of_block(r, block);
+        size_t at = packed_block(o, r, block, head);
+        gather_keys(o, r, block, head, a->k, a->prefix_k, rows);
+        pack_key_rows(o, rows, n, g->k + at * g->row_size);
+        pack_key_columns(o, rows, n, g->turned_k + at * g->column_size);
+        gather_keys(o, r, block, head, a->v, a->prefix_v, rows);
+        pack_key_rows(o, rows, n, g->v + at * g->row_size);
+    }
+    free(rows);
+}
+
+/* Where each span's panels of a key head begin: they lie in that order. */
+static void find_panels(struct gradients *g, size_t panels)
+{
+    const struct attention *a = g->operands.a;
+    size_t n = (size_t)a->n_spans * (size_t)a->kv_heads, at = 0;
+    g->first_panel = xreallocarray(NULL, n + 1, sizeof *g->first_panel);
+    for (size_t i = 0; i < n; i++) {
+        g->first_panel[i] = at;
+        while (at < panels && (size_t)g->queries[at].span == i / (size_t)a->kv_heads &&
+               (size_t)g->queries[at].kv_head == i % (size_t)a->kv_heads)
+            at++;
+    }
+    g->first_panel[n] = at;
+}
+
+/* Prefixes that begin at one row are one. */
+static void find_prefixes(struct gradients *g)
+{
+    const struct attention_span *spans = g->operands.a->spans_at;
+    g->prefix_spans = xreallocarray(NULL, (size_t)g->operands.a->n_spans + 1, sizeof(int));
+    for (int i = 0; i < g->operands.a->n_spans; i++) {
+        int k = 0;
+        while (k < g->n_prefixes && spans[g->prefix_spans[k]].prefix_row != spans[i].prefix_row)
+            k++;
+        if (k == g->n_prefixes && spans[i].prefix)
+            g->prefix_spans[g->n_prefixes++] = i;
+    }
+}
+
+/* ---- one panel of queries ---- */
+
+/* Buffers of a piece. */
+struct work {
+    float *rows;               /* [PANEL][row_floats] */
+    uint32_t *q, *d_out;       /* columns, the sum over dimensions */
+    uint32_t *q_rows, *d_rows; /* columns are dimensions, the sum over queries */
+    float *dq;                 /* [row_floats][PANEL], and room for a panel's last rows */
+    float *p, *dp;             /* [KEY_BLOCK][PANEL] of each block of the sweep */
+    uint32_t *narrow, *score_rows;
+    float lse[PANEL], along[PANEL];
 };
 
-/* p and dp of a tile; hidden keys have p = 0. */
-CPU_CLONES static void mask_and_exponentiate(const struct attention *a, const struct tile *t,
-                                             struct scratch *s)
+static struct work *work_open(const struct operands *o, int blocks)
 {
-    int window = a->window ? a->window : INT32_MAX;
-    for (int i = 0; i < t->queries; i++) {
-        int position = t->query_position + i;
-        float lse = t->lse[(size_t)i * (size_t)a->heads];
-        float *row = s->p + i * KEYS;
-        for (int j = 0; j < t->keys; j++) {
-            int back = position - (t->key_position + j);
-            float p = fast_exp(a->scale * row[j] - lse);
-            row[j] = back < 0 || back >= window ? 0.0f : p;
-        }
-    }
+    enum { SPARE = 16 * PANEL, BLOCK = KEY_BLOCK * PANEL };
+    struct work *w = xaligned(sizeof *w);
+    size_t panel = (size_t)o->row_floats * PANEL;
+    size_t score_rows = panels_size(o, KEY_BLOCK, position_words(o, PANEL));
+    w->rows = xaligned((6 * panel + SPARE + (2 * (size_t)blocks + 1) * BLOCK + score_rows) *
+                       sizeof *w->rows);
+    w->q = (uint32_t *)w->rows + panel;
+    w->d_out = w->q + panel;
+    w->q_rows = w->d_out + panel;
+    w->d_rows = w->q_rows + panel;
+    w->dq = (float *)w->d_rows + panel;
+    w->p = w->dq + panel + SPARE;
+    w->dp = w->p + (size_t)blocks * BLOCK;
+    w->narrow = (uint32_t *)w->dp + (size_t)blocks * BLOCK;
+    w->score_rows = w->narrow + BLOCK;
+    return w;
 }
 
-static void probabilities(const struct attention *a, const struct tile *t, struct scratch *s)
+static void work_close(struct work *w)
 {
-    size_t q_width = (size_t)a->heads * (size_t)a->head_dim;
-    size_t kv_width = (size_t)a->kv_heads * (size_t)a->head_dim;
-    matrix_product(&(struct matrix_product){.transpose_b = true,
-                                            .m = t->queries,
-                                            .n = t->keys,
-                                            .k = a->head_dim,
-                                            .a = t->q,
-                                            .a_step = q_width,
-                                            .b = t->k,
-                                            .b_step = kv_width,
-                                            .c = s->p,
-                                            .c_step = KEYS,
-                                            .scale = 1});
-    matrix_product(&(struct matrix_product){.transpose_b = true,
-                                            .m = t->queries,
-                                            .n = t->keys,
-                                            .k = a->head_dim,
-                                            .a = t->d_out,
-                                            .a_step = q_width,
-                                            .b = t->v,
-                                            .b_step = kv_width,
-                                            .c = s->dp,
-                                            .c_step = KEYS,
-                                            .scale = 1});
-    mask_and_exponentiate(a, t, s);
+    free(w->rows);
+    free(w);
 }
 
-/* dp becomes ds. */
-CPU_CLONES static void score_gradients(const struct attention *a, const struct tile *t,
-                                       struct scratch *s)
+static void take_queries(const struct gradients *g, const struct query_panel *p, struct work *w)
 {
-    for (int i = 0; i < t->queries; i++) {
-        float along = t->along[(size_t)i * (size_t)a->heads];
-        for (int j = 0; j < t->keys; j++)
-            s->dp[i * KEYS + j] = a->scale * s->p[i * KEYS + j] * (s->dp[i * KEYS + j] - along);
-    }
+    const struct operands *o = &g->operands;
+    gather_queries(o, p, o->a->q, 1, false, w->rows);
+    pack_query_rows(o, w->rows, w->q_rows);
+    pack_query_columns(o, w->rows, w->q);
+    gather_queries(o, p, g->b->d_out, 1, false, w->rows);
+    pack_query_rows(o, w->rows, w->d_rows);
+    pack_query_columns(o, w->rows, w->d_out);
+    for (int c = 0; c < PANEL; c++)
+        w->lse[c] = o->a->lse[p->row[c]];
 }
 
-/* along += sum_j p dp */
-CPU_CLONES static void add_along(const struct attention *a, const struct tile *t, struct scratch *s)
+/* p and dp of a block's keys. */
+static void block_probabilities(const struct gradients *g, const struct query_panel *q, int block,
+                                struct work *w, float *p, float *dp)
 {
-    for (int i = 0; i < t->queries; i++) {
-        float sum = 0;
-        for (int j = 0; j < t->keys; j++)
-            sum += s->p[i * KEYS + j] * s->dp[i * KEYS + j];
-        t->along[(size_t)i * (size_t)a->heads] += sum;
-    }
+    const struct operands *o = &g->operands;
+    const struct key_run *r = run_of_block(&g->keys, q->span, block);
+    size_t at = packed_block(o, r, block, q->kv_head);
+    int n = keys_of_block(r, block);
+    score_block(o, q, block, n, g->k + at * g->row_size, w->q, p);
+    o->path->probabilities(p, n, o->a->scale, w->lse);
+    panels_multiply(o->multiplier, g->v + at * g->row_size, panel_step(o, o->dim_words), 0,
+                    w->d_out, n, o->dim_words, dp, false);
 }
 
-static void add_key_gradients(const struct attention *a, const struct tile *t, struct scratch *s,
-                              float *dk, float *dv)
+/* Sums over queries for a block's keys: [row_floats / PANEL][KEY_BLOCK][PANEL] each. */
+struct key_sums {
+    float *dk, *dv;
+};
+
+static size_t sums_size(const struct operands *o)
 {
-    size_t q_width = (size_t)a->heads * (size_t)a->head_dim;
-    size_t kv_width = (size_t)a->kv_heads * (size_t)a->head_dim;
-    struct matrix_product p = {.transpose_a = true,
-                               .m = t->keys,
-                               .n = a->head_dim,
-                               .k = t->queries,
-                               .a = s->dp,
-                               .a_step = KEYS,
-                               .b = t->q,
-                               .b_step = q_width,
-                               .c = dk,
-                               .c_step = kv_width,
-                               .scale = 1,
-                               .accumulate = true};
-    matrix_product(&p);
-    p.a = s->p;
-    p.b = t->d_out;
-    p.c = dv;
-    matrix_product(&p);
+    return KEY_BLOCK * (size_t)o->row_floats;
 }
 
-/* The queries first .. of a span, of one head; keys are set by the caller. */
-static struct tile queries_of(const struct attention_backward *b, const struct attention_span *span,
-                              int head, int first)
+/* to += x^T rows, x being [keys][PANEL]. */
+static void add_products(const struct operands *o, const float *x, int keys, const uint32_t *rows,
+                         struct work *w, float *to)
 {
-    const struct attention *a = &b->forward;
-    size_t row = (size_t)(span->query_row + first), left = (size_t)(span->queries - first);
-    size_t at = (row * (size_t)a->heads + (size_t)head) * (size_t)a->head_dim;
-    return (struct tile){.q = a->q + at,
-                         .d_out = b->d_out + at,
-                         .lse = a->lse + row * (size_t)a->heads + (size_t)head,
-                         .along = b->work + row * (size_t)a->heads + (size_t)head,
-                         .queries = left < QUERIES ? (int)left : QUERIES,
-                         .query_position = span->prefix + span->keys - span->queries + first};
+    int words = position_words(o, PANEL);
+    pack_score_rows(o, x, keys, w->score_rows);
+    for (int i = 0; i < o->row_floats; i += PANEL, to += KEY_BLOCK * PANEL, rows += words * PANEL)
+        panels_multiply(o->multiplier, w->score_rows, panel_step(o, words), 0, rows, keys, words,
+                        to, true);
 }
 
-/* Sets a tile's keys to those from `position` on, up to a block's and not across the prefix's end
- * nor past the last query's own; returns their offset in k, v and their gradients' arrays. */
-static size_t keys_at(const struct attention *a, const struct attention_span *span, int kv_head,
-                      int position, struct tile *t)
+static void add_key_gradients(const struct operands *o, const float *p, const float *ds, int keys,
+                              struct work *w, struct key_sums *sums)
 {
-    bool shared = position < span->prefix;
-    int last = t->query_position + t->queries, end = shared ? span->prefix : last;
-    end = end < last ? end : last;
-    t->key_position = position;
-    t->keys = end - position < KEYS ? end - position : KEYS;
-    size_t row = shared ? (size_t)(span->prefix_row + position)
-                        : (size_t)(span->key_row + position - span->prefix);
-    size_t at = (row * (size_t)a->kv_heads + (size_t)kv_head) * (size_t)a->head_dim;
-    t->k = (shared ? a->prefix_k : a->k) + at;
-    t->v = (shared ? a->prefix_v : a->v) + at;
-    return at;
+    add_products(o, p, keys, w->d_rows, w, sums->dv);
+    add_products(o, ds, keys, w->q_rows, w, sums->dk);
 }
 
-/* The first key that any of a tile's queries sees, at a block's beginning counted as keys_at()
- * steps. */
-static int first_seen(const struct attention *a, const struct attention_span *span,
-                      const struct tile *t)
+/* Keys first, ..., end - 1 of a block's sums are set, or added, to rows from `row` on. */
+static void store_key_sums(const struct operands *o, const float *sums, int first, int end,
+                           size_t row, int kv_head, bool add, float *to)
 {
-    if (!a->window || t->query_position - a->window + 1 <= 0)
-        return 0;
-    int first = t->query_position - a->window + 1;
-    if (first < span->prefix)
-        return first / KEYS * KEYS;
-    return span->prefix + (first - span->prefix) / KEYS * KEYS;
-}
-
-static void backward_of_queries(const struct attention_backward *b,
-                                const struct attention_span *span, int kv_head, struct scratch *s)
-{
-    const struct attention *a = &b->forward;
-    int group = a->heads / a->kv_heads;
-    size_t q_width = (size_t)a->heads * (size_t)a->head_dim;
-    size_t kv_width = (size_t)a->kv_heads * (size_t)a->head_dim;
-    for (int j = 0; j < span->keys; j++) {
-        size_t at = (size_t)(span->key_row + j) * kv_width + (size_t)kv_head * (size_t)a->head_dim;
-        memset(b->dk + at, 0, (size_t)a->head_dim * sizeof(float));
-        memset(b->dv + at, 0, (size_t)a->head_dim * sizeof(float));
-    }
-    for (int head = kv_head * group; head < (kv_head + 1) * group; head++)
-        for (int first = 0; first < span->queries; first += QUERIES) {
-            struct tile t = queries_of(b, span, head, first);
-            int begin = first_seen(a, span, &t), end = t.query_position + t.queries;
-            for (int i = 0; i < t.queries; i++)
-                t.along[(size_t)i * (size_t)a->heads] = 0;
-            for (int position = begin; position < end; position += t.keys) {
-                keys_at(a, span, kv_head, position, &t);
-                probabilities(a, &t, s);
-                add_along(a, &t, s);
-            }
-            struct matrix_product dq = {.m = t.queries,
-                                        .n = a->head_dim,
-                                        .a = s->dp,
-                                        .a_step = KEYS,
-                                        .b_step = kv_width,
-                                        .c = b->dq + (t.q - a->q),
-                                        .c_step = q_width,
-                                        .scale = 1};
-            for (int position = begin; position < end; position += t.keys) {
-                size_t at = keys_at(a, span, kv_head, position, &t);
-                probabilities(a, &t, s);
-                score_gradients(a, &t, s);
-                dq.k = t.keys;
-                dq.b = t.k;
-                matrix_product(&dq);
-                dq.accumulate = true;
-                if (position >= span->prefix)
-                    add_key_gradients(a, &t, s, b->dk + at, b->dv + at);
-            }
+    size_t step = (size_t)o->a->kv_heads * (size_t)o->head_dim;
+    to += row * step + (size_t)kv_head * (size_t)o->head_dim;
+    for (int j = first; j < end; j++, to += step)
+        for (int i = 0; i < o->head_dim; i++) {
+            float sum = sums[(i / PANEL * KEY_BLOCK + j) * PANEL + i % PANEL];
+            to[i] = add ? to[i] + sum : sum;
         }
 }
 
-/* Adds to the gradients of the prefix keys first .. of kv_head from every span that shares them. */
-static void backward_of_prefix(const struct attention_backward *b, int prefix_row, int first,
-                               int kv_head, struct scratch *s)
+/* ---- the first pass ---- */
+
+static void store_dq(const struct gradients *g, const struct query_panel *p, struct work *w)
 {
-    const struct attention *a = &b->forward;
-    int group = a->heads / a->kv_heads;
-    for (int i = 0; i < a->n_spans; i++) {
-        const struct attention_span *span = &a->spans_at[i];
-        if (span->prefix_row != prefix_row || span->prefix <= first)
-            continue;
-        for (int head = kv_head * group; head < (kv_head + 1) * group; head++)
-            for (int query = 0; query < span->queries; query += QUERIES) {
-                struct tile t = queries_of(b, span, head, query);
-                if (first_seen(a, span, &t) >= first + KEYS)
-                    continue;
-                size_t at = keys_at(a, span, kv_head, first, &t);
-                probabilities(a, &t, s);
-                score_gradients(a, &t, s);
-                add_key_gradients(a, &t, s, b->d_prefix_k + at, b->d_prefix_v + at);
-            }
-    }
+    const struct operands *o = &g->operands;
+    turn_columns(o, w->dq, w->rows);
+    for (int c = 0; c < p->queries; c++)
+        memcpy(g->b->dq + p->row[c] * (size_t)o->head_dim,
+               w->rows + (size_t)c * (size_t)o->row_floats, (size_t)o->head_dim * sizeof *w->dq);
 }
 
-/* The longest prefix of the spans that begin at one prefix row, for its first span; else 0. */
-static int prefix_begun_by(const struct attention *a, int span)
+/* dq of a panel of queries, and what they add to the sums of the blocks from `own` on. */
+static void backward_of_panel(const struct gradients *g, const struct query_panel *q, int own,
+                              struct work *w, struct key_sums *sums)
 {
-    int longest = a->spans_at[span].prefix;
-    if (!longest)
-        return 0;
-    for (int i = 0; i < a->n_spans; i++) {
-        const struct attention_span *other = &a->spans_at[i];
-        if (!other->prefix || other->prefix_row != a->spans_at[span].prefix_row)
-            continue;
-        if (i < span)
-            return 0;
-        longest = other->prefix > longest ? other->prefix : longest;
+    enum { BLOCK = KEY_BLOCK * PANEL };
+    const struct operands *o = &g->operands;
+    int begin = first_block(o, q), end = last_block(q) + 1;
+    take_queries(g, q, w);
+    memset(w->along, 0, sizeof w->along);
+    memset(w->dq, 0, (size_t)o->row_floats * PANEL * sizeof *w->dq);
+    for (int block = begin; block < end; block++) {
+        float *p = w->p + (block - begin) * BLOCK, *dp = w->dp + (block - begin) * BLOCK;
+        block_probabilities(g, q, block, w, p, dp);
+        o->path->add_along(p, dp, keys_of_block(run_of_block(&g->keys, q->span, block), block),
+                           w->along);
     }
-    return longest;
+    for (int c = 0; c < q->queries; c++)
+        g->b->work[q->row[c]] = w->along[c];
+    for (int block = begin; block < end; block++) {
+        const struct key_run *r = run_of_block(&g->keys, q->span, block);
+        int n = keys_of_block(r, block), words = position_words(o, n);
+        float *p = w->p + (block - begin) * BLOCK, *ds = w->dp + (block - begin) * BLOCK;
+        o->path->score_gradients(p, ds, n, o->a->scale, w->along);
+        panels_multiply(o->multiplier,
+                        g->turned_k + packed_block(o, r, block, q->kv_head) * g->column_size,
+                        panel_step(o, words), 0, pack_scores(o, ds, n, w->narrow), o->head_dim,
+                        words, w->dq, true);
+        if (block >= own)
+            add_key_gradients(o, p, ds, n, w, &sums[block - own]);
+    }
+    store_dq(g, q, w);
+}
+
+/* Sums of `blocks` blocks, zero; the caller frees the first one's dk. */
+static struct key_sums *sums_open(const struct operands *o, int blocks)
+{
+    struct key_sums *sums = xreallocarray(NULL, (size_t)blocks, sizeof *sums);
+    size_t size = sums_size(o);
+    float *all = xaligned(2 * size * (size_t)blocks * sizeof *all);
+    memset(all, 0, 2 * size * (size_t)blocks * sizeof *all);
+    for (int i = 0; i < blocks; i++, all += 2 * size)
+        sums[i] = (struct key_sums){all, all + size};
+    return sums;
+}
+
+static void backward_of_sequence(void *context, size_t piece)
+{
+    const struct gradients *g = context;
+    const struct operands *o = &g->operands;
+    int span = (int)(piece / (size_t)o->a->kv_heads), head = (int)(piece % (size_t)o->a->kv_heads);
+    const struct key_run *r = &g->keys.runs[g->keys.own[span]];
+    struct key_sums *sums = sums_open(o, r->blocks);
+    struct work *w = work_open(o, r->block + r->blocks);
+    for (size_t i = g->first_panel[piece]; i < g->first_panel[piece + 1]; i++)
+        backward_of_panel(g, &g->queries[i], r->block, w, sums);
+    for (int i = 0; i < r->blocks; i++) {
+        int position = (r->block + i) * KEY_BLOCK, end = r->end - position;
+        int first = position < r->prefix ? r->prefix - position : 0;
+        end = end < KEY_BLOCK ? end : KEY_BLOCK;
+        size_t row = (size_t)(r->key_row + position + first - r->prefix);
+        store_key_sums(o, sums[i].dk, first, end, row, head, false, g->b->dk);
+        store_key_sums(o, sums[i].dv, first, end, row, head, false, g->b->dv);
+    }
+    work_close(w);
+    free(sums[0].dk);
+    free(sums);
+}
+
+/* ---- the second pass ---- */
+
+/* What a span's queries add to the gradients of the keys of its prefix's block. */
+static void add_span(const struct gradients *g, int span, int block, int head, struct work *w)
+{
+    const struct operands *o = &g->operands;
+    const struct attention_span *s = &o->a->spans_at[span];
+    size_t pair = (size_t)(span * o->a->kv_heads + head);
+    struct key_sums *sums = sums_open(o, 1);
+    int n = keys_of_block(run_of_block(&g->keys, span, block), block);
+    for (size_t i = g->first_panel[pair]; i < g->first_panel[pair + 1]; i++) {
+        const struct query_panel *q = &g->queries[i];
+        if (first_block(o, q) > block)
+            continue;
+        take_queries(g, q, w);
+        for (int c = 0; c < PANEL; c++)
+            w->along[c] = c < q->queries ? g->b->work[q->row[c]] : 0;
+        block_probabilities(g, q, block, w, w->p, w->dp);
+        o->path->score_gradients(w->p, w->dp, n, o->a->scale, w->along);
+        add_key_gradients(o, w->p, w->dp, n, w, sums);
+    }
+    int position = block * KEY_BLOCK, end = s->prefix - position;
+    end = end < KEY_BLOCK ? end : KEY_BLOCK;
+    size_t row = (size_t)(s->prefix_row + position);
+    store_key_sums(o, sums->dk, 0, end, row, head, true, g->b->d_prefix_k);
+    store_key_sums(o, sums->dv, 0, end, row, head, true, g->b->d_prefix_v);
+    free(sums->dk);
+    free(sums);
+}
+
+/* One block of one prefix, for one key head. */
+struct prefix_pass {
+    const struct gradients *g;
+    int prefix_row;
+};
+
+static void backward_of_prefix(void *context, size_t piece)
+{
+    const struct prefix_pass *t = context;
+    const struct attention *a = t->g->operands.a;
+    int block = (int)(piece / (size_t)a->kv_heads), head = (int)(piece % (size_t)a->kv_heads);
+    struct work *w = work_open(&t->g->operands, 1);
+    for (int i = 0; i < a->n_spans; i++)
+        if (a->spans_at[i].prefix_row == t->prefix_row && a->spans_at[i].prefix > block * KEY_BLOCK)
+            add_span(t->g, i, block, head, w);
+    work_close(w);
 }
 
 void cpu_attention_backward(struct device *d, const struct attention_backward *b)
 {
-    (void)d;
     const struct attention *a = &b->forward;
-#pragma omp parallel
-    {
-        struct scratch *s = xaligned(sizeof *s);
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < a->n_spans * a->kv_heads; i++)
-            backward_of_queries(b, &a->spans_at[i / a->kv_heads], i % a->kv_heads, s);
-        for (int i = 0; i < a->n_spans; i++) {
-            int prefix = prefix_begun_by(a, i), blocks = (prefix + KEYS - 1) / KEYS;
-#pragma omp for schedule(dynamic)
-            for (int j = 0; j < blocks * a->kv_heads; j++)
-                backward_of_prefix(b, a->spans_at[i].prefix_row, j / a->kv_heads * KEYS,
-                                   j % a->kv_heads, s);
-        }
-        free(s);
+    struct gradients g = {.b = b, .operands = operands_of(d, a, F32), .keys = key_runs_of(a)};
+    const struct operands *o = &g.operands;
+    size_t panels, heads = (size_t)a->kv_heads;
+    g.queries = query_panels_of(a, &panels);
+    find_panels(&g, panels);
+    find_prefixes(&g);
+    g.row_size = panels_size(o, KEY_BLOCK, o->dim_words);
+    g.column_size = panels_size(o, o->head_dim, position_words(o, KEY_BLOCK));
+    g.k = room_reserve(cpu_room(d), g.keys.blocks * (2 * g.row_size + g.column_size) * sizeof *g.k);
+    g.v = g.k + g.keys.blocks * g.row_size;
+    g.turned_k = g.v + g.keys.blocks * g.row_size;
+    threads_run(g.keys.n * heads, pack_run, &g);
+    threads_run((size_t)a->n_spans * heads, backward_of_sequence, &g);
+    for (int k = 0; k < g.n_prefixes; k++) {
+        struct prefix_pass t = {&g, a->spans_at[g.prefix_spans[k]].prefix_row};
+        int longest = 0;
+        for (int i = 0; i < a->n_spans; i++)
+            if (a->spans_at[i].prefix_row == t.prefix_row && a->spans_at[i].prefix > longest)
+                longest = a->spans_at[i].prefix;
+        size_t blocks = (size_t)(longest + KEY_BLOCK - 1) / KEY_BLOCK;
+        threads_run(blocks * heads, backward_of_prefix, &t);
     }
+    key_runs_free(&g.keys);
+    free(g.queries);
+    free(g.first_panel);
+    free(g.prefix_spans);
 }

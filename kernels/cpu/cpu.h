@@ -4,46 +4,33 @@
 
 #include "kernels/ops.h"
 
-/* Compiles a function for several x86-64 levels; the loader picks the processor's. Sanitizers
- * cannot run before the loader has done so. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CPU_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CPU_CLONES
-#endif
+#include "kernels/cpu/path.h"
+#include "kernels/cpu/product.h"
 
-#define INLINE static inline __attribute__((always_inline))
+/* The device's state. */
+struct cpu {
+    char *description, computes[32]; /* the device's */
+    const struct path *path;
+    struct room room; /* of the product under way */
+};
 
-/* Sixteen floats: one register with AVX-512, two with AVX. The compiler splits it as needed. */
-enum { LANES = 16 };
-typedef float vec __attribute__((vector_size(64), aligned(4), may_alias));
-
-/* e^x: 2^n e^r with |r| <= ln(2)/2, e^r by its Taylor polynomial of degree 7, written so that a
- * loop over it becomes vector code. Relative error below 2e-7; 0 below the normal numbers (x <
- * -87.33), held at e^88 above. NaN gives NaN. */
-INLINE float fast_exp(float x)
+static inline const struct path *cpu_path(const struct device *d)
 {
-    float y = x > 88.0f ? 88.0f : x;
-    y = y < -88.0f ? -88.0f : y;
-    float shifted = y * 0x1.715476p+0f + 0x1.8p23f; /* its low bits are n */
-    float n = shifted - 0x1.8p23f;
-    float r = y - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f; /* ln 2 in two parts */
-    float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    int32_t bits, power;
-    memcpy(&bits, &p, sizeof bits);
-    memcpy(&power, &shifted, sizeof power);
-    bits += (int32_t)((uint32_t)power << 23);
-    memcpy(&p, &bits, sizeof p);
-    return x < -87.33f ? 0.0f : p;
+    return ((const struct cpu *)d->state)->path;
 }
+
+static inline struct room *cpu_room(struct device *d)
+{
+    return &((struct cpu *)d->state)->room;
+}
+
+/* cpu_device_open() with a path other than the one that would be chosen. */
+struct device *cpu_device_on_path(enum dtype compute, int threads, const struct path *path);
+
+/* Calls body for the indices 0, step, 2 step, ... below n: by all threads where `work` (elements,
+ * say) is worth waking them. */
+void cpu_each(size_t n, size_t step, size_t work, void (*body)(void *context, size_t first),
+              void *context);
 
 void cpu_attention(struct device *, const struct attention *);
 void cpu_class_logits(struct device *, const float *h, int rows, const float *w, int classes,
@@ -58,7 +45,6 @@ void cpu_rope(struct device *, float *x, int rows, int heads, int head_dim,
               const int32_t *positions, const float *cosine, const float *sine);
 void cpu_swiglu(struct device *, const float *gate, const float *up, size_t n, void *out);
 
-void matmul_open(struct device *);
 struct weight *cpu_weight_create(struct device *, const void *data, enum dtype stored, int out,
                                  int in);
 void cpu_weight_free(struct device *, struct weight *);
@@ -69,8 +55,6 @@ void cpu_matmul_backward(struct device *, const struct weight *, const void *dy,
                          int rows, bool accumulate);
 
 void cpu_gemm(struct device *, const struct matrix_product *);
-/* The same by the calling thread alone, for use within parallel regions. */
-void matrix_product(const struct matrix_product *);
 
 void cpu_attention_backward(struct device *, const struct attention_backward *);
 void cpu_convert(struct device *, const void *from, enum dtype from_type, void *to,

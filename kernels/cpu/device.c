@@ -2,9 +2,9 @@
  */
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/threads.h"
 #include "kernels/cpu/cpu.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -66,34 +66,65 @@ static void cpu_clear(struct device *d, void *p, size_t bytes)
 
 static void cpu_close(struct device *d)
 {
-    free(d->state);
+    struct cpu *cpu = d->state;
+    free(cpu->description);
+    free(cpu->room.p);
+    free(cpu);
     free(d);
+}
+
+struct each {
+    void (*body)(void *context, size_t first);
+    void *context;
+    size_t step;
+};
+
+static void each_piece(void *context, size_t piece)
+{
+    const struct each *e = context;
+    e->body(e->context, piece * e->step);
+}
+
+void cpu_each(size_t n, size_t step, size_t work, void (*body)(void *context, size_t first),
+              void *context)
+{
+    enum { PARALLEL_FROM = 16384 };
+    struct each e = {body, context, step};
+    size_t pieces = (n + step - 1) / step;
+    if (work > PARALLEL_FROM)
+        threads_run(pieces, each_piece, &e);
+    else
+        for (size_t i = 0; i < pieces; i++)
+            each_piece(&e, i);
 }
 
 bool cpu_has_bf16(void)
 {
-#ifdef __x86_64__
-    return __builtin_cpu_supports("avx512bf16");
-#else
-    return false;
-#endif
+    return path_choose()->bf16.multiply;
 }
 
 struct device *cpu_device_open(enum dtype compute, int threads)
 {
-#ifdef __x86_64__
-    if (compute == BF16 && !__builtin_cpu_supports("avx512bw"))
-        die(EX_UNAVAILABLE, "this processor has no AVX-512, which bf16 needs; use --compute f32");
-#endif
-    if (threads)
-        omp_set_num_threads(threads);
-    char *description = xasprintf("cpu (%d threads)", omp_get_max_threads());
+    return cpu_device_on_path(compute, threads, path_choose());
+}
+
+struct device *cpu_device_on_path(enum dtype compute, int threads, const struct path *path)
+{
+    threads_set(threads);
+    struct cpu *cpu = xcalloc(1, sizeof *cpu);
+    cpu->path = path;
+    cpu->description = xasprintf("cpu (%d thread%s, %s)", threads_count(),
+                                 threads_count() == 1 ? "" : "s", path->name);
+    /* Paths that widen bf16 agree with one another. */
+    snprintf(cpu->computes, sizeof cpu->computes, "bf16/%s",
+             path->bf16.multiply ? path->name : "widened");
     struct device *d = xcalloc(1, sizeof *d);
     *d = (struct device){
         .name = "cpu",
-        .description = description,
+        .description = cpu->description,
         .compute = compute,
-        .state = description,
+        .computes = compute == F32 ? "f32" : cpu->computes,
+        .state = cpu,
         .close = cpu_close,
         .alloc = cpu_alloc,
         .release = cpu_release,
@@ -125,6 +156,5 @@ struct device *cpu_device_open(enum dtype compute, int threads)
         .scale = cpu_scale,
         .adamw = cpu_adamw,
     };
-    matmul_open(d);
     return d;
 }

@@ -2,26 +2,38 @@
  * positions, SwiGLU, class logits. Each is bound by memory; products are where the time goes. */
 #include "kernels/cpu/cpu.h"
 
-#include <math.h>
+/* Rows, or elements, that one piece takes. */
+enum { ROWS = 8, ELEMENTS = 16384 };
 
-/* Below this many elements starting threads costs more than it gives. */
-enum { PARALLEL_FROM = 16384 };
-
-CPU_CLONES static void embed_row(const void *table, enum dtype stored, int width, int32_t id,
-                                 float *out)
+static size_t end_of(size_t first, size_t step, size_t n)
 {
-    size_t first = (size_t)id * (size_t)width;
-    for (int i = 0; i < width; i++)
-        out[i] = dtype_load(stored, table, first + (size_t)i);
+    return n - first < step ? n : first + step;
+}
+
+struct embedding {
+    const struct path *path;
+    const void *table;
+    enum dtype stored;
+    size_t width, n;
+    const int32_t *ids;
+    float *out;
+};
+
+static void embed_rows(void *context, size_t first)
+{
+    const struct embedding *e = context;
+    for (size_t r = first; r < end_of(first, ROWS, e->n); r++)
+        e->path->widen(e->stored,
+                       (const char *)e->table +
+                           (size_t)e->ids[r] * e->width * dtype_size(e->stored),
+                       e->width, e->out + r * e->width);
 }
 
 void cpu_embed(struct device *d, const void *table, enum dtype stored, int width,
                const int32_t *ids, int n, float *out)
 {
-    (void)d;
-#pragma omp parallel for if ((size_t)n * (size_t)width > PARALLEL_FROM)
-    for (int r = 0; r < n; r++)
-        embed_row(table, stored, width, ids[r], out + (size_t)r * (size_t)width);
+    struct embedding e = {cpu_path(d), table, stored, (size_t)width, (size_t)n, ids, out};
+    cpu_each(e.n, ROWS, e.n * e.width, embed_rows, &e);
 }
 
 void cpu_gather(struct device *d, const float *from, const int32_t *rows, int n, int width,
@@ -33,104 +45,83 @@ void cpu_gather(struct device *d, const float *from, const int32_t *rows, int n,
                (size_t)width * sizeof *to);
 }
 
-/* sum_i a[i] b[i] in a fixed order: lane j takes the elements j, j + 16, ... */
-INLINE float dot(const float *a, const float *b, int n)
-{
-    float lane[LANES] = {0};
-    int i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++)
-            lane[j] += a[i + j] * b[i + j];
-    for (int j = 0; i + j < n; j++)
-        lane[j] += a[i + j] * b[i + j];
-    for (int half = LANES / 2; half; half /= 2)
-        for (int j = 0; j < half; j++)
-            lane[j] += lane[j + half];
-    return lane[0];
-}
+struct norm {
+    const struct path *path;
+    const float *x, *gain;
+    float eps;
+    size_t rows, width;
+    void *out;
+    enum dtype out_type;
+};
 
-CPU_CLONES static void rmsnorm_row(const float *x, const float *gain, float eps, int width,
-                                   void *out, enum dtype out_type)
+static void norm_rows(void *context, size_t first)
 {
-    float scale = 1.0f / sqrtf(dot(x, x, width) / (float)width + eps);
-    if (out_type == F32)
-        for (int i = 0; i < width; i++)
-            ((float *)out)[i] = gain[i] * (x[i] * scale);
-    else
-        for (int i = 0; i < width; i++)
-            ((uint16_t *)out)[i] = bf16_from_f32(gain[i] * (x[i] * scale));
+    const struct norm *n = context;
+    for (size_t r = first; r < end_of(first, ROWS, n->rows); r++)
+        n->path->rmsnorm(n->x + r * n->width, n->gain, n->eps, (int)n->width,
+                         (char *)n->out + r * n->width * dtype_size(n->out_type), n->out_type);
 }
 
 void cpu_rmsnorm(struct device *d, const float *x, const float *gain, float eps, int rows,
                  int width, void *out, enum dtype out_type)
 {
-    (void)d;
-#pragma omp parallel for if ((size_t)rows * (size_t)width > PARALLEL_FROM)
-    for (int r = 0; r < rows; r++) {
-        size_t first = (size_t)r * (size_t)width;
-        rmsnorm_row(x + first, gain, eps, width, (char *)out + first * dtype_size(out_type),
-                    out_type);
-    }
+    struct norm n = {cpu_path(d), x, gain, eps, (size_t)rows, (size_t)width, out, out_type};
+    cpu_each(n.rows, ROWS, n.rows * n.width, norm_rows, &n);
 }
 
-CPU_CLONES static void rope_row(float *x, int heads, int head_dim, const float *cosine,
-                                const float *sine)
+struct rotation {
+    const struct path *path;
+    float *x;
+    size_t rows;
+    int heads, head_dim;
+    const int32_t *positions;
+    const float *cosine, *sine;
+};
+
+static void rotate_rows(void *context, size_t first)
 {
-    int half = head_dim / 2;
-    for (int h = 0; h < heads; h++) {
-        float *a = x + (size_t)h * (size_t)head_dim, *b = a + half;
-        for (int i = 0; i < half; i++) {
-            float ai = a[i], bi = b[i];
-            a[i] = ai * cosine[i] - bi * sine[i];
-            b[i] = bi * cosine[i] + ai * sine[i];
-        }
-    }
+    const struct rotation *t = context;
+    size_t width = (size_t)t->heads * (size_t)t->head_dim, half = (size_t)t->head_dim / 2;
+    for (size_t r = first; r < end_of(first, ROWS, t->rows); r++)
+        t->path->rope(t->x + r * width, t->heads, t->head_dim,
+                      t->cosine + (size_t)t->positions[r] * half,
+                      t->sine + (size_t)t->positions[r] * half);
 }
 
 void cpu_rope(struct device *d, float *x, int rows, int heads, int head_dim,
               const int32_t *positions, const float *cosine, const float *sine)
 {
-    (void)d;
-    size_t width = (size_t)heads * (size_t)head_dim, half = (size_t)head_dim / 2;
-#pragma omp parallel for if ((size_t)rows * width > PARALLEL_FROM)
-    for (int r = 0; r < rows; r++)
-        rope_row(x + (size_t)r * width, heads, head_dim, cosine + (size_t)positions[r] * half,
-                 sine + (size_t)positions[r] * half);
+    struct rotation t = {cpu_path(d), x, (size_t)rows, heads, head_dim, positions, cosine, sine};
+    cpu_each(t.rows, ROWS, t.rows * (size_t)heads * (size_t)head_dim, rotate_rows, &t);
 }
 
-CPU_CLONES static void swiglu_chunk(const float *gate, const float *up, size_t n, void *out,
-                                    enum dtype type)
+struct gating {
+    const struct device *device;
+    const float *gate, *up;
+    size_t n;
+    void *out;
+};
+
+static void gate_elements(void *context, size_t first)
 {
-    if (type == F32)
-        for (size_t i = 0; i < n; i++)
-            ((float *)out)[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
-    else
-        for (size_t i = 0; i < n; i++)
-            ((uint16_t *)out)[i] = bf16_from_f32(gate[i] / (1.0f + fast_exp(-gate[i])) * up[i]);
+    const struct gating *g = context;
+    enum dtype type = g->device->compute;
+    cpu_path(g->device)->swiglu(g->gate + first, g->up + first,
+                                end_of(first, ELEMENTS, g->n) - first,
+                                (char *)g->out + first * dtype_size(type), type);
 }
 
 void cpu_swiglu(struct device *d, const float *gate, const float *up, size_t n, void *out)
 {
-    enum { CHUNK = 4096 };
-#pragma omp parallel for if (n > PARALLEL_FROM)
-    for (size_t first = 0; first < n; first += CHUNK)
-        swiglu_chunk(gate + first, up + first, n - first < CHUNK ? n - first : CHUNK,
-                     (char *)out + first * dtype_size(d->compute), d->compute);
-}
-
-CPU_CLONES static void class_logits_row(const float *h, const float *w, int classes, int width,
-                                        float *logits)
-{
-    for (int c = 0; c < classes; c++)
-        logits[c] = dot(h, w + (size_t)c * (size_t)width, width);
+    struct gating g = {d, gate, up, n, out};
+    cpu_each(n, ELEMENTS, n, gate_elements, &g);
 }
 
 void cpu_class_logits(struct device *d, const float *h, int rows, const float *w, int classes,
                       int width, float *logits)
 {
-    (void)d;
-#pragma omp parallel for if ((size_t)rows * (size_t)classes * (size_t)width > PARALLEL_FROM)
     for (int r = 0; r < rows; r++)
-        class_logits_row(h + (size_t)r * (size_t)width, w, classes, width,
-                         logits + (size_t)r * (size_t)classes);
+        for (int c = 0; c < classes; c++)
+            *logits++ = cpu_path(d)->dot(h + (size_t)r * (size_t)width,
+                                         w + (size_t)c * (size_t)width, width);
 }

@@ -73,7 +73,7 @@ at_most() { # NUMBER LIMIT
 @test "auto takes the GPU, and computes a 16-bit model in bf16" {
     short_prompts 4 >prompts.mp
     lm-score -v --model "$embedded" -o cuda.mp prompts.mp 2>log
-    grep "stored as BF16, computing in BF16 on cuda:0 (CUDA simulator)" log
+    grep "stored as BF16, computing in bf16 on cuda:0 (CUDA simulator)" log
     lm-score --device cpu --compute f32 --model "$embedded" -o cpu.mp prompts.mp
     at_most "$(difference .logits cpu.mp cuda.mp)" 0.05
     [ "$(rec to-json --header cuda.mp | head -n 1 | jq -r .compute)" = bf16 ]

@@ -43,7 +43,7 @@ plugin() { # CODE
     [ ! -e scores.mp ]
     [ ! -e a.lora ]
     refuses 0 "computing on the processor: there is no CUDA plugin" score -v --device auto
-    [[ $output == *"on cpu (1 threads)"* ]]
+    [[ $output == *"on cpu (1 thread, "* ]]
     rec check scores.mp
 }
 

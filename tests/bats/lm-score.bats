@@ -65,14 +65,39 @@ with_header() { # JSON [LENGTH]
     lm-score --model "$model" --compute f32 --threads 2 "$data/good.mp" >d.mp
     logits a.mp >a
     for other in b c d; do
-        # Bit for bit where oneDNN's products are (AVX-512), otherwise to 1e-4.
-        if grep -q avx512bw /proc/cpuinfo; then
-            logits $other.mp | cmp - a
-        else
-            logits $other.mp | paste -d, - a | sed 's/.*/[&]/' |
-                jq -e '[.[0][3], .[1][3]] | transpose | all(.[0] - .[1] | fabs < 1e-4)'
-        fi
+        logits $other.mp | cmp - a
     done
+}
+
+paths() { # that this processor has, the best first
+    DUQ_ISA=none lm-score --compute f32 --model "$model" "$data/good.mp" 2>&1 >/dev/null |
+        sed -n 's/.*this processor has \([^;]*\);.*/\1/p' | tr -d ,
+}
+
+@test "in f32 every path of the processor gives the same bytes" {
+    [ -n "$(paths)" ]
+    for path in $(paths); do
+        DUQ_ISA=$path lm-score --compute f32 --model "$model" "$data/good.mp" >got.mp
+        [ -e first.mp ] || cp got.mp first.mp
+        cmp got.mp first.mp
+    done
+}
+
+@test "DUQ_ISA takes a path that the processor has, and names those it has" {
+    DUQ_ISA=plain lm-score -v --model "$model" -o /dev/null "$data/good.mp" 2>&1 |
+        grep 'on cpu ([0-9]* threads\?, plain)'
+    DUQ_ISA=pdp11 run lm-score --model "$model" -o /dev/null "$data/good.mp"
+    [ "$status" -eq 69 ]
+    [[ $output == *"DUQ_ISA=pdp11: this processor has "*"plain; name one of these"* ]]
+}
+
+@test "a stream put together from shards that were computed in different ways says so once" {
+    lm-score --compute f32 --model "$model" "$data/good.mp" >a.mp
+    DUQ_ISA=plain lm-score --compute bf16 --model "$model" "$data/good.mp" >b.mp
+    rec to-json --header b.mp | head -n 1 | jq -e '.compute == "bf16/widened"'
+    rec to-json a.mp b.mp b.mp a.mp 2>log >/dev/null
+    [ "$(grep -c 'b.mp: computed in bf16/widened, what came before in f32' log)" -eq 1 ]
+    rec to-json a.mp a.mp 2>&1 >/dev/null | cmp - /dev/null
 }
 
 @test "several files are one stream, and -o writes zstd" {
@@ -87,7 +112,7 @@ with_header() { # JSON [LENGTH]
 @test "-v says what was shared, computed, and how fast" {
     run lm-score -v --model "$model" -o /dev/null "$data/good.mp"
     [ "$status" -eq 0 ]
-    [[ $output == *"LlamaForCausalLM"*"stored as F32, computing in F32 on cpu"* ]]
+    [[ $output == *"LlamaForCausalLM"*"stored as F32, computing in f32 on cpu"* ]]
     [[ $output == *"458 computed"*"3 shared prefixes"* ]]
     [[ $output == *"GFLOP/s"*"read 13, written 13, skipped 0"* ]]
 }

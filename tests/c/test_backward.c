@@ -262,8 +262,6 @@ static void gradients_agree_with_peft_for_tied_embeddings(void **state)
 static void gradients_in_bf16_are_near(void **state)
 {
     (void)state;
-    if (!cpu_has_bf16())
-        skip();
     check_case("mistral", BF16, 0.08);
 }
 

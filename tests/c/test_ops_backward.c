@@ -505,8 +505,7 @@ static int open_devices(void **state)
 {
     (void)state;
     f32_device = cpu_device_open(F32, 0);
-    if (cpu_has_bf16())
-        bf16_device = cpu_device_open(BF16, 0);
+    bf16_device = cpu_device_open(BF16, 0);
     return 0;
 }
 
@@ -514,8 +513,7 @@ static int close_devices(void **state)
 {
     (void)state;
     f32_device->close(f32_device);
-    if (bf16_device)
-        bf16_device->close(bf16_device);
+    bf16_device->close(bf16_device);
     return 0;
 }
 

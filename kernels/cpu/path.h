@@ -1,0 +1,87 @@
+/* A path: the inner loops of the CPU device, compiled for one kind of processor. Every path does
+ * the same operations in the same order on single-precision numbers (each multiply-add rounds
+ * once), so results in f32 have the same bits on all of them. bf16 products have those of the
+ * path's own instruction, or, without one, of f32 products of the widened operands.
+ *
+ * Panels. A product C = A B adds up, for each element of C, a[0] b[0], a[1] b[1], ... one after
+ * another. Operands are taken in words of 32 bits: one f32 number, or two neighbouring bf16 numbers
+ * of the sum's index.
+ *   A's panel: up to `rows` rows, in chunks of CHUNK words: [chunk][row][CHUNK]
+ *   B's panel: PANEL columns: [word][PANEL]
+ *   C: [row][PANEL] f32 */
+#ifndef DUQ_CPU_PATH_H
+#define DUQ_CPU_PATH_H
+
+#include "kernels/ops.h"
+
+enum { PANEL = 32, CHUNK = 16, MOST_PANEL_ROWS = 16 };
+
+/* How a path multiplies one type. */
+struct multiplier {
+    int rows;    /* of a full panel of A */
+    bool padded; /* a last panel of fewer rows is filled up with zeros */
+    /* C = A B, or C += A B: the panels of A that hold `rows` rows, a_step words apart, with one
+     * panel of B over `words` words. C has room for whole panels where they are padded. */
+    void (*multiply)(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int words,
+                     float *c, bool add);
+};
+
+struct path {
+    const char *name;            /* as DUQ_ISA spells it */
+    struct multiplier f32, bf16; /* bf16.multiply is NULL where it is f32's of widened operands */
+
+    /* to[j * to_step + i] = from[i * from_step + j] for i, j below 16 */
+    void (*transpose16)(const uint32_t *from, size_t from_step, uint32_t *to, size_t to_step);
+    /* Pairs along one side of a matrix to pairs along the other: from[i][j], i < CHUNK, j < PANEL,
+     * holds the elements (2 i, j) and (2 i + 1, j); to[j / 2][2 i or 2 i + 1] holds (., j) and
+     * (., j + 1). Rows of both are PANEL words. */
+    void (*turn_pairs)(const uint32_t *from, uint32_t *to);
+
+    /* y[row][column] = scale c + bias, or that added to it; c is panel after panel of PANEL
+     * columns, c_step floats apart, and bias may be NULL. */
+    void (*store)(const float *c, size_t c_step, int rows, int columns, float scale,
+                  const float *bias, float *y, size_t y_step, bool accumulate);
+
+    /* ---- rows ---- */
+    void (*widen)(enum dtype type, const void *from, size_t n, float *to);
+    void (*narrow)(const float *from, size_t n, uint16_t *to); /* to bf16 */
+    /* words[i] = the bf16 of low[i], and above it that of high[i] */
+    void (*pair)(const float *low, const float *high, size_t n, uint32_t *words);
+    /* The low and the high halves of words, of type BF16 or F16, as f32. */
+    void (*split)(enum dtype type, const uint32_t *words, size_t n, float *low, float *high);
+    float (*dot)(const float *a, const float *b, int n);
+    void (*rmsnorm)(const float *x, const float *gain, float eps, int width, void *out,
+                    enum dtype out_type);
+    void (*rope)(float *x, int heads, int head_dim, const float *cosine, const float *sine);
+    void (*swiglu)(const float *gate, const float *up, size_t n, void *out, enum dtype type);
+    void (*rmsnorm_backward)(const float *x, const float *gain, float eps, int width,
+                             const float *dy, float *dx);
+    void (*swiglu_backward)(const float *gate, const float *up, const float *d_out, size_t n,
+                            void *d_gate, void *d_up, enum dtype type);
+    void (*dropout)(const struct dropout *, int row, const void *x, enum dtype type, int width,
+                    float *out, bool accumulate);
+
+    /* ---- attention (kernels/cpu/attention.c) ---- */
+    /* One block of keys for PANEL queries: scores [keys][PANEL] become e^(score - maximum), with
+     * maximum and sum brought up to date; shrink is what that does to earlier sums. */
+    void (*softmax_block)(float *scores, int keys, float *maximum, float *sum, float *shrink);
+    /* Hides from each query, whose own position is last[c], the keys after it and those before its
+     * window: scores [keys][PANEL] of keys from `position` on become minus infinity. */
+    void (*hide)(float *scores, int keys, int position, const int32_t *last, int window);
+    /* x[i][PANEL] *= factor[PANEL] for i < rows */
+    void (*scale_columns)(float *x, int rows, const float *factor);
+    /* scores [keys][PANEL] become e^(scale score - lse). */
+    void (*probabilities)(float *scores, int keys, float scale, const float *lse);
+    /* along[c] += the sum over keys of p dp, in order. */
+    void (*add_along)(const float *p, const float *dp, int keys, float *along);
+    /* dp = scale p (dp - along) */
+    void (*score_gradients)(const float *p, float *dp, int keys, float scale, const float *along);
+};
+
+/* The paths that this processor has, the best first; NULL ends them. */
+const struct path *const *paths_here(void);
+/* The one named by DUQ_ISA, else the best. Ends the program (EX_UNAVAILABLE) where DUQ_ISA names
+ * none of those here. */
+const struct path *path_choose(void);
+
+#endif

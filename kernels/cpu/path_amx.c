@@ -1,0 +1,94 @@
+/* AMX: bf16 products by tiles of 16 rows, 16 columns and 32 steps of the sum; the rest is
+ * AVX-512's. Each step of a tile adds the sum of its even and the sum of its odd products to C, 32
+ * at a time. The instruction takes subnormal numbers for zero. */
+#if defined(__x86_64__) || defined(tile_load) /* tests bring tiles of their own */
+#include "kernels/cpu/path_amx.h"
+#include "kernels/cpu/paths.h"
+
+enum { ROWS = 16, TILE_BYTES = 64 };
+
+/* Eight tiles of 16 rows of 64 bytes. */
+struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+static void configure(void)
+{
+    struct tile_config config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = TILE_BYTES;
+        config.rows[i] = ROWS;
+    }
+    tile_configure(&config);
+}
+
+/* Two panels of A, tiles 4 and 5, by B's 32 columns, tiles 6 and 7; sums in tiles 0 to 3. */
+static void multiply_two(const uint32_t *a, size_t a_step, const uint32_t *b, int n, float *c,
+                         bool add)
+{
+    enum { C_STEP = PANEL * sizeof(float) };
+    float *low = c + ROWS * PANEL;
+    if (add) {
+        tile_load(0, c, C_STEP);
+        tile_load(1, c + CHUNK, C_STEP);
+        tile_load(2, low, C_STEP);
+        tile_load(3, low + CHUNK, C_STEP);
+    } else {
+        tile_zero(0);
+        tile_zero(1);
+        tile_zero(2);
+        tile_zero(3);
+    }
+    for (; n > 0; n -= CHUNK, a += ROWS * CHUNK, b += CHUNK * PANEL) {
+        tile_load(4, a, TILE_BYTES);
+        tile_load(6, b, C_STEP);
+        tile_multiply(0, 4, 6);
+        tile_load(7, b + CHUNK, C_STEP);
+        tile_multiply(1, 4, 7);
+        tile_load(5, a + a_step, TILE_BYTES);
+        tile_multiply(2, 5, 6);
+        tile_multiply(3, 5, 7);
+    }
+    tile_store(0, c, C_STEP);
+    tile_store(1, c + CHUNK, C_STEP);
+    tile_store(2, low, C_STEP);
+    tile_store(3, low + CHUNK, C_STEP);
+}
+
+static void multiply_one(const uint32_t *a, const uint32_t *b, int n, float *c, bool add)
+{
+    enum { C_STEP = PANEL * sizeof(float) };
+    if (add) {
+        tile_load(0, c, C_STEP);
+        tile_load(1, c + CHUNK, C_STEP);
+    } else {
+        tile_zero(0);
+        tile_zero(1);
+    }
+    for (; n > 0; n -= CHUNK, a += ROWS * CHUNK, b += CHUNK * PANEL) {
+        tile_load(4, a, TILE_BYTES);
+        tile_load(6, b, C_STEP);
+        tile_multiply(0, 4, 6);
+        tile_load(7, b + CHUNK, C_STEP);
+        tile_multiply(1, 4, 7);
+    }
+    tile_store(0, c, C_STEP);
+    tile_store(1, c + CHUNK, C_STEP);
+}
+
+/* The words of bf16 operands fill whole chunks, with zeros at the end. */
+static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int n, float *c,
+                     bool add)
+{
+    configure();
+    for (; rows > ROWS; rows -= 2 * ROWS, a += 2 * a_step, c += 2 * ROWS * PANEL)
+        multiply_two(a, a_step, b, n, c, add);
+    if (rows > 0)
+        multiply_one(a, b, n, c, add);
+    tile_release();
+}
+
+const struct multiplier multiplier_amx = {.rows = ROWS, .padded = true, .multiply = multiply};
+#endif

@@ -1,0 +1,18 @@
+/* AVX-512 (x86-64-v4), in f32. */
+#ifdef __x86_64__
+#include "kernels/cpu/path_rows.h"
+#include "kernels/cpu/path_tiles.h"
+#include "kernels/cpu/paths.h"
+
+/* 28 accumulators. */
+enum { ROWS = 14, VECTORS = 2 };
+
+static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int n, float *c,
+                     bool add)
+{
+    multiply_panels(a, a_step, b, rows, n, c, add, ROWS, VECTORS, multiply_f32);
+}
+
+const struct path path_avx512 = {
+    .name = "avx512", .f32 = {.rows = ROWS, .multiply = multiply}, PATH_ROWS};
+#endif

@@ -1,0 +1,338 @@
+/* Inner loops over rows: conversions, norms, rotation, SwiGLU, dropout, and attention's softmax. A
+ * part of every file path_*.c; contracts are in kernels/cpu/path.h. */
+#ifndef DUQ_CPU_PATH_ROWS_H
+#define DUQ_CPU_PATH_ROWS_H
+
+#include "common/util/philox.h"
+#include "kernels/cpu/lanes.h"
+#include "kernels/cpu/path.h"
+
+#include <math.h>
+
+static void transpose16(const uint32_t *from, size_t from_step, uint32_t *to, size_t to_step)
+{
+#ifdef __AVX512F__
+    /* Blocks of 1, 2, 4 and 8 words change places across the diagonal. */
+    __m512i row[CHUNK], next[CHUNK];
+    for (int i = 0; i < CHUNK; i++)
+        row[i] = _mm512_loadu_si512(from + (size_t)i * from_step);
+#pragma GCC unroll 16
+    for (int i = 0; i < CHUNK; i += 2) {
+        next[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+        next[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < CHUNK; i += 4) {
+        row[i] = _mm512_unpacklo_epi64(next[i], next[i + 2]);
+        row[i + 1] = _mm512_unpackhi_epi64(next[i], next[i + 2]);
+        row[i + 2] = _mm512_unpacklo_epi64(next[i + 1], next[i + 3]);
+        row[i + 3] = _mm512_unpackhi_epi64(next[i + 1], next[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        next[i] = _mm512_shuffle_i32x4(row[i], row[i + 4], 0x88);
+        next[i + 4] = _mm512_shuffle_i32x4(row[i], row[i + 4], 0xdd);
+        next[i + 8] = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0x88);
+        next[i + 12] = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0xdd);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        row[i] = _mm512_shuffle_i32x4(next[i], next[i + 8], 0x88);
+        row[i + 8] = _mm512_shuffle_i32x4(next[i], next[i + 8], 0xdd);
+    }
+    for (int i = 0; i < CHUNK; i++)
+        _mm512_storeu_si512(to + (size_t)i * to_step, row[i]);
+#else
+    for (int i = 0; i < CHUNK; i++)
+        for (int j = 0; j < CHUNK; j++)
+            to[(size_t)j * to_step + (size_t)i] = from[(size_t)i * from_step + (size_t)j];
+#endif
+}
+
+/* even[o] = the low halves of row[2 o] and row[2 o + 1], odd[o] = the high ones, o < CHUNK. */
+INLINE void mix_pairs(const uint32_t *row, uint32_t *even, uint32_t *odd)
+{
+#ifdef __AVX512BW__
+    enum { HALVES = 32 };
+    static const uint16_t low[HALVES] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18, 20,
+                                         22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42,
+                                         44, 46, 48, 50, 52, 54, 56, 58, 60, 62};
+    __m512i index = _mm512_loadu_si512(low), one = _mm512_set1_epi16(1);
+    __m512i a = _mm512_loadu_si512(row), b = _mm512_loadu_si512(row + CHUNK);
+    _mm512_storeu_si512(even, _mm512_permutex2var_epi16(a, index, b));
+    _mm512_storeu_si512(odd, _mm512_permutex2var_epi16(a, _mm512_add_epi16(index, one), b));
+#else
+    for (int o = 0; o < CHUNK; o++) {
+        even[o] = (row[2 * o] & 0xffff) | row[2 * o + 1] << 16;
+        odd[o] = row[2 * o] >> 16 | (row[2 * o + 1] & 0xffff0000);
+    }
+#endif
+}
+
+static void turn_pairs(const uint32_t *from, uint32_t *to)
+{
+    uint32_t pairs[PANEL * CHUNK];
+    for (int i = 0; i < CHUNK; i++)
+        mix_pairs(from + i * PANEL, pairs + 2 * i * CHUNK, pairs + (2 * i + 1) * CHUNK);
+    for (int i = 0; i < PANEL; i += CHUNK)
+        transpose16(pairs + i * CHUNK, CHUNK, to + i, PANEL);
+}
+
+static void store(const float *c, size_t c_step, int rows, int columns, float scale,
+                  const float *bias, float *y, size_t y_step, bool accumulate)
+{
+    static const float none[PANEL];
+    for (int r = 0; r < rows; r++, c += PANEL, y += y_step)
+        for (int first = 0; first < columns; first += PANEL) {
+            const float *from = c + (size_t)(first / PANEL) * c_step;
+            const float *add = bias ? bias + first : none;
+            int n = columns - first < PANEL ? columns - first : PANEL;
+            float sum[PANEL];
+            for (int i = 0; i < PANEL; i++)
+                sum[i] = scale * from[i];
+            for (int i = 0; i < n; i++)
+                sum[i] += add[i];
+            for (int i = 0; i < n; i++)
+                y[first + i] = accumulate ? y[first + i] + sum[i] : sum[i];
+        }
+}
+
+static void widen(enum dtype type, const void *from, size_t n, float *to)
+{
+    if (type == F32)
+        memcpy(to, from, n * sizeof *to);
+    else if (type == BF16)
+        for (size_t i = 0; i < n; i++)
+            to[i] = dtype_load(BF16, from, i);
+    else
+        for (size_t i = 0; i < n; i++)
+            to[i] = dtype_load(F16, from, i);
+}
+
+static void narrow(const float *from, size_t n, uint16_t *to)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = bf16_from_f32(from[i]);
+}
+
+static void pair(const float *low, const float *high, size_t n, uint32_t *words)
+{
+    for (size_t i = 0; i < n; i++)
+        words[i] = (uint32_t)bf16_from_f32(low[i]) | (uint32_t)bf16_from_f32(high[i]) << 16;
+}
+
+static void split(enum dtype type, const uint32_t *words, size_t n, float *low, float *high)
+{
+    if (type == BF16)
+        for (size_t i = 0; i < n; i++) {
+            low[i] = f32_from_bf16((uint16_t)words[i]);
+            high[i] = f32_from_bf16((uint16_t)(words[i] >> 16));
+        }
+    else
+        for (size_t i = 0; i < n; i++) {
+            low[i] = f32_from_f16((uint16_t)words[i]);
+            high[i] = f32_from_f16((uint16_t)(words[i] >> 16));
+        }
+}
+
+/* Adds up the lanes, halves onto halves. */
+INLINE float sum_lanes(float lane[LANES])
+{
+    for (int half = LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++)
+            lane[j] += lane[j + half];
+    return lane[0];
+}
+
+static float dot(const float *a, const float *b, int n)
+{
+    float lane[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lane[j] = multiply_add(a[i + j], b[i + j], lane[j]);
+    for (int j = 0; i + j < n; j++)
+        lane[j] = multiply_add(a[i + j], b[i + j], lane[j]);
+    return sum_lanes(lane);
+}
+
+static void rmsnorm(const float *x, const float *gain, float eps, int width, void *out,
+                    enum dtype out_type)
+{
+    float scale = 1.0f / sqrtf(dot(x, x, width) / (float)width + eps);
+    if (out_type == F32)
+        for (int i = 0; i < width; i++)
+            ((float *)out)[i] = gain[i] * (x[i] * scale);
+    else
+        for (int i = 0; i < width; i++)
+            ((uint16_t *)out)[i] = bf16_from_f32(gain[i] * (x[i] * scale));
+}
+
+static void rope(float *x, int heads, int head_dim, const float *cosine, const float *sine)
+{
+    int half = head_dim / 2;
+    for (int h = 0; h < heads; h++) {
+        float *a = x + (size_t)h * (size_t)head_dim, *b = a + half;
+        for (int i = 0; i < half; i++) {
+            float ai = a[i], bi = b[i];
+            a[i] = multiply_add(ai, cosine[i], -(bi * sine[i]));
+            b[i] = multiply_add(bi, cosine[i], ai * sine[i]);
+        }
+    }
+}
+
+static void swiglu(const float *gate, const float *up, size_t n, void *out, enum dtype type)
+{
+    if (type == F32)
+        for (size_t i = 0; i < n; i++)
+            ((float *)out)[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
+    else
+        for (size_t i = 0; i < n; i++)
+            ((uint16_t *)out)[i] = bf16_from_f32(gate[i] / (1.0f + fast_exp(-gate[i])) * up[i]);
+}
+
+/* y = gain x r with r = (mean(x^2) + eps)^-1/2: dx = r (gain dy) - x r^3 mean(x gain dy) */
+static void rmsnorm_backward(const float *x, const float *gain, float eps, int width,
+                             const float *dy, float *dx)
+{
+    float along[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= width; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            along[j] = multiply_add(x[i + j], gain[i + j] * dy[i + j], along[j]);
+    for (int j = 0; i + j < width; j++)
+        along[j] = multiply_add(x[i + j], gain[i + j] * dy[i + j], along[j]);
+    float r = 1.0f / sqrtf(dot(x, x, width) / (float)width + eps);
+    float back = r * r * r * (sum_lanes(along) / (float)width);
+    for (i = 0; i < width; i++)
+        dx[i] += multiply_add(r, gain[i] * dy[i], -(back * x[i]));
+}
+
+INLINE void swiglu_gradients(float gate, float up, float d, float *d_gate, float *d_up)
+{
+    float sigmoid = 1.0f / (1.0f + fast_exp(-gate));
+    *d_up = d * gate * sigmoid;
+    *d_gate = d * up * sigmoid * multiply_add(gate, 1.0f - sigmoid, 1.0f);
+}
+
+static void swiglu_backward(const float *gate, const float *up, const float *d, size_t n,
+                            void *d_gate, void *d_up, enum dtype type)
+{
+    float a, b;
+    if (type == F32)
+        for (size_t i = 0; i < n; i++) {
+            swiglu_gradients(gate[i], up[i], d[i], &a, &b);
+            ((float *)d_gate)[i] = a;
+            ((float *)d_up)[i] = b;
+        }
+    else
+        for (size_t i = 0; i < n; i++) {
+            swiglu_gradients(gate[i], up[i], d[i], &a, &b);
+            ((uint16_t *)d_gate)[i] = bf16_from_f32(a);
+            ((uint16_t *)d_up)[i] = bf16_from_f32(b);
+        }
+}
+
+/* Sixteen counters at once, so that the rounds become vector code; random[4 j + i] is number i of
+ * counter j. */
+static void dropout(const struct dropout *o, int row, const void *x, enum dtype type, int width,
+                    float *out, bool accumulate)
+{
+    uint32_t threshold = dropout_threshold(o->rate);
+    float scale = (float)(1.0 / (1.0 - o->rate));
+    uint32_t number = (uint32_t)(o->numbers ? o->numbers[row] : row);
+    for (int first = 0; first < width; first += 4 * LANES) {
+        uint32_t random[4 * LANES];
+        for (int j = 0; j < LANES; j++) {
+            struct philox counter = {{(uint32_t)(first / 4 + j), number, o->stream, o->step}};
+            counter = philox4x32(counter, (uint32_t)o->seed, (uint32_t)(o->seed >> 32));
+            for (int i = 0; i < 4; i++)
+                random[4 * j + i] = counter.v[i];
+        }
+        int n = width - first < 4 * LANES ? width - first : 4 * LANES;
+        float wide[4 * LANES];
+        widen(type, (const char *)x + (size_t)first * dtype_size(type), (size_t)n, wide);
+        for (int i = 0; i < n; i++) {
+            float kept = random[i] >= threshold ? wide[i] * scale : 0.0f;
+            out[first + i] = accumulate ? out[first + i] + kept : kept;
+        }
+    }
+}
+
+static void softmax_block(float *scores, int keys, float *maximum, float *sum, float *shrink)
+{
+    float top[PANEL], total[PANEL];
+    for (int c = 0; c < PANEL; c++)
+        top[c] = maximum[c];
+    for (int j = 0; j < keys; j++)
+        for (int c = 0; c < PANEL; c++) {
+            float x = scores[j * PANEL + c];
+            top[c] = x > top[c] ? x : top[c];
+        }
+    for (int c = 0; c < PANEL; c++) {
+        shrink[c] = fast_exp(maximum[c] - top[c]);
+        maximum[c] = top[c];
+        total[c] = sum[c] * shrink[c];
+    }
+    for (int j = 0; j < keys; j++)
+        for (int c = 0; c < PANEL; c++) {
+            float p = fast_exp(scores[j * PANEL + c] - top[c]);
+            scores[j * PANEL + c] = p;
+            total[c] += p;
+        }
+    for (int c = 0; c < PANEL; c++)
+        sum[c] = total[c];
+}
+
+static void scale_columns(float *x, int rows, const float *factor)
+{
+    for (int i = 0; i < rows; i++)
+        for (int c = 0; c < PANEL; c++)
+            x[i * PANEL + c] *= factor[c];
+}
+
+static void hide(float *scores, int keys, int position, const int32_t *last, int window)
+{
+    for (int j = 0; j < keys; j++)
+        for (int c = 0; c < PANEL; c++) {
+            int back = last[c] - (position + j);
+            int hidden = back < 0 || back >= window;
+            scores[j * PANEL + c] = hidden ? -INFINITY : scores[j * PANEL + c];
+        }
+}
+
+static void probabilities(float *scores, int keys, float scale, const float *lse)
+{
+    for (int j = 0; j < keys; j++)
+        for (int c = 0; c < PANEL; c++)
+            scores[j * PANEL + c] = fast_exp(multiply_add(scale, scores[j * PANEL + c], -lse[c]));
+}
+
+static void add_along(const float *p, const float *dp, int keys, float *along)
+{
+    float sum[PANEL];
+    memcpy(sum, along, sizeof sum);
+    for (int j = 0; j < keys; j++)
+        for (int c = 0; c < PANEL; c++)
+            sum[c] = multiply_add(p[j * PANEL + c], dp[j * PANEL + c], sum[c]);
+    memcpy(along, sum, sizeof sum);
+}
+
+static void score_gradients(const float *p, float *dp, int keys, float scale, const float *along)
+{
+    for (int j = 0; j < keys; j++)
+        for (int c = 0; c < PANEL; c++) {
+            int i = j * PANEL + c;
+            dp[i] = scale * p[i] * (dp[i] - along[c]);
+        }
+}
+
+#define PATH_ROWS                                                                                  \
+    .transpose16 = transpose16, .turn_pairs = turn_pairs, .store = store, .widen = widen,          \
+    .narrow = narrow, .pair = pair, .split = split, .dot = dot, .rmsnorm = rmsnorm, .rope = rope,  \
+    .swiglu = swiglu, .rmsnorm_backward = rmsnorm_backward, .swiglu_backward = swiglu_backward,    \
+    .dropout = dropout, .softmax_block = softmax_block, .scale_columns = scale_columns,            \
+    .hide = hide, .probabilities = probabilities, .add_along = add_along,                          \
+    .score_gradients = score_gradients
+
+#endif
