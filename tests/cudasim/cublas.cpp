@@ -1,12 +1,9 @@
-/* cuBLAS's products on the CPU: operands are widened to f32, multiplied by oneDNN, and the result
- * is rounded once. Column-major C = A B is row-major C^T = B^T A^T. */
+/* cuBLAS's products on the CPU: operands are widened to f32, multiplied in loops, and the result is
+ * rounded once. */
 #include "access.h"
 #include "include/cublas_v2.h"
 #include "include/cuda_bf16.h"
 #include "include/cuda_fp16.h"
-
-#include <dnnl.h>
-#include <omp.h>
 
 struct cudasim_cublas {
     cudaStream_t stream;
@@ -59,21 +56,17 @@ template <typename F> static void with_elements(const struct matrix &m, F f)
     }
 }
 
-/* As f32: its own elements, or copies in `room`, columns *step apart. */
-static const float *widened(const struct matrix &m, std::vector<float> *room, int *step)
+/* op(m) as f32, column-major, without gaps. */
+static std::vector<float> widened(const struct matrix &m, bool transpose)
 {
-    *step = m.step;
-    if (m.type == CUDA_R_32F)
-        return (const float *)host_view(m.data);
-    *step = m.rows;
-    room->resize((size_t)m.rows * (size_t)m.columns);
-    with_elements(m, [&m, room](const auto *from) {
-        float *to = room->data();
+    std::vector<float> wide((size_t)m.rows * (size_t)m.columns);
+    with_elements(m, [&](const auto *from) {
         for (int column = 0; column < m.columns; column++, from += m.step)
             for (int row = 0; row < m.rows; row++)
-                *to++ = (float)from[row];
+                wide[transpose ? (size_t)row * (size_t)m.columns + (size_t)column
+                               : (size_t)column * (size_t)m.rows + (size_t)row] = (float)from[row];
     });
-    return room->data();
+    return wide;
 }
 
 static void store(const struct matrix &c, const std::vector<float> &product, float alpha,
@@ -89,22 +82,20 @@ static void store(const struct matrix &c, const std::vector<float> &product, flo
     });
 }
 
-/* Waking threads takes longer than a small product. */
-constexpr double SMALL = 1e7;
-
 static void multiply(bool transpose_a, bool transpose_b, int m, int n, int k, float alpha,
                      const struct matrix &a, const struct matrix &b, float beta,
                      const struct matrix &c)
 {
-    std::vector<float> product((size_t)m * (size_t)n), room_a, room_b;
-    if (k > 0) {
-        int a_step, b_step, threads = omp_get_max_threads();
-        const float *wide_a = widened(a, &room_a, &a_step), *wide_b = widened(b, &room_b, &b_step);
-        if ((double)m * n * k < SMALL)
-            omp_set_num_threads(1);
-        dnnl_sgemm(transpose_b ? 'T' : 'N', transpose_a ? 'T' : 'N', n, m, k, 1, wide_b, b_step,
-                   wide_a, a_step, 0, product.data(), m);
-        omp_set_num_threads(threads);
+    std::vector<float> product((size_t)m * (size_t)n);
+    std::vector<float> wide_a = widened(a, transpose_a), wide_b = widened(b, transpose_b);
+    for (int column = 0; column < n; column++) {
+        float *to = product.data() + (size_t)column * (size_t)m;
+        for (int i = 0; i < k; i++) {
+            const float *from = wide_a.data() + (size_t)i * (size_t)m;
+            float factor = wide_b[(size_t)column * (size_t)k + (size_t)i];
+            for (int row = 0; row < m; row++)
+                to[row] += from[row] * factor;
+        }
     }
     store(c, product, alpha, beta);
 }
