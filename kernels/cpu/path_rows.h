@@ -78,22 +78,29 @@ static void turn_pairs(const uint32_t *from, uint32_t *to)
         transpose16(pairs + i * CHUNK, CHUNK, to + i, PANEL);
 }
 
+/* n columns of one row; n and accumulate are constants where this is inlined. */
+INLINE void store_columns(const float *c, int n, float scale, const float *bias, float *y,
+                          bool accumulate)
+{
+    for (int i = 0; i < n; i++) {
+        float sum = bias ? scale * c[i] + bias[i] : scale * c[i];
+        y[i] = accumulate ? y[i] + sum : sum;
+    }
+}
+
 static void store(const float *c, size_t c_step, int rows, int columns, float scale,
                   const float *bias, float *y, size_t y_step, bool accumulate)
 {
-    static const float none[PANEL];
     for (int r = 0; r < rows; r++, c += PANEL, y += y_step)
         for (int first = 0; first < columns; first += PANEL) {
             const float *from = c + (size_t)(first / PANEL) * c_step;
-            const float *add = bias ? bias + first : none;
-            int n = columns - first < PANEL ? columns - first : PANEL;
-            float sum[PANEL];
-            for (int i = 0; i < PANEL; i++)
-                sum[i] = scale * from[i];
-            for (int i = 0; i < n; i++)
-                sum[i] += add[i];
-            for (int i = 0; i < n; i++)
-                y[first + i] = accumulate ? y[first + i] + sum[i] : sum[i];
+            const float *add = bias ? bias + first : NULL;
+            if (columns - first < PANEL)
+                store_columns(from, columns - first, scale, add, y + first, accumulate);
+            else if (accumulate)
+                store_columns(from, PANEL, scale, add, y + first, true);
+            else
+                store_columns(from, PANEL, scale, add, y + first, false);
         }
 }
 
