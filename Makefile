@@ -80,7 +80,8 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 
 # Kernels: vector code from plain loops. Files path_NAME.c are for one kind of processor each.
 # -ffp-contract=off: what is rounded when is written in them, not left to the compiler.
-$(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -ffp-contract=off \
+# -fno-strict-aliasing: a word of a panel is a float, or two of bf16.
+$(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -ffp-contract=off -fno-strict-aliasing \
 	-fno-math-errno -fno-trapping-math -Wno-psabi
 ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),x86_64)
 AVX512 = -march=x86-64-v4 -mprefer-vector-width=512

@@ -85,8 +85,8 @@ static struct {
     _Alignas(CACHE_LINE) _Atomic uint64_t ticket;
     _Alignas(CACHE_LINE) _Atomic uint32_t done; /* of the job's pieces */
 
-    _Alignas(CACHE_LINE) void (*body)(void *context, size_t piece);
-    void *context;
+    _Alignas(CACHE_LINE) void *context;
+    void (*body)(void *context, size_t piece);
     size_t first; /* the number of the job's piece 0 */
     uint32_t n, generation;
     atomic_int helpers; /* the workers 1 to helpers take part */

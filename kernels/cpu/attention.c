@@ -62,7 +62,7 @@ static struct sweep *sweep_open(const struct operands *o)
     struct sweep *s = xaligned(sizeof *s);
     size_t panel = (size_t)o->row_floats * PANEL;
     s->rows = xaligned((3 * panel + SPARE_ROWS * PANEL) * sizeof *s->rows);
-    s->q = (uint32_t *)s->rows + panel;
+    s->q = (void *)(s->rows + panel);
     s->out = s->rows + 2 * panel;
     memset(s->out, 0, panel * sizeof *s->out);
     for (int c = 0; c < PANEL; c++) {
@@ -121,10 +121,11 @@ static void store_queries(const struct attend *t, const struct query_panel *p, s
     for (int c = 0; c < p->queries; c++) {
         const float *row = s->rows + (size_t)c * (size_t)o->row_floats;
         size_t first = p->row[c] * (size_t)o->head_dim, n = (size_t)o->head_dim;
+        char *out = (char *)a->out + first * dtype_size(t->out_type);
         if (t->out_type == F32)
-            memcpy((float *)a->out + first, row, n * sizeof *row);
+            memcpy(out, row, n * sizeof *row);
         else
-            o->path->narrow(row, n, (uint16_t *)a->out + first);
+            o->path->narrow(row, n, out);
         if (a->lse)
             a->lse[p->row[c]] = s->maximum[c] + natural_log(s->sum[c]);
     }

@@ -98,14 +98,14 @@ static struct work *work_open(const struct operands *o, int blocks)
     size_t score_rows = panels_size(o, KEY_BLOCK, position_words(o, PANEL));
     w->rows = xaligned((6 * panel + SPARE + (2 * (size_t)blocks + 1) * BLOCK + score_rows) *
                        sizeof *w->rows);
-    w->q = (uint32_t *)w->rows + panel;
+    w->q = (void *)(w->rows + panel);
     w->d_out = w->q + panel;
     w->q_rows = w->d_out + panel;
     w->d_rows = w->q_rows + panel;
-    w->dq = (float *)w->d_rows + panel;
+    w->dq = (void *)(w->d_rows + panel);
     w->p = w->dq + panel + SPARE;
     w->dp = w->p + (size_t)blocks * BLOCK;
-    w->narrow = (uint32_t *)w->dp + (size_t)blocks * BLOCK;
+    w->narrow = (void *)(w->dp + (size_t)blocks * BLOCK);
     w->score_rows = w->narrow + BLOCK;
     return w;
 }

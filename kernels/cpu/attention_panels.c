@@ -125,10 +125,9 @@ void pack_key_columns(const struct operands *o, const float *rows, int n, uint32
     const struct multiplier *m = o->multiplier;
     size_t step = (size_t)o->row_floats;
     int words = position_words(o, n);
-    const uint32_t *from = (const uint32_t *)rows;
     uint32_t *pairs = NULL;
     if (o->pairs) {
-        from = pairs = xaligned((size_t)words * step * sizeof *pairs);
+        pairs = xaligned((size_t)words * step * sizeof *pairs);
         for (int i = 0; i < words; i++)
             o->path->pair(rows + (size_t)(2 * i) * step, rows + (size_t)(2 * i + 1) * step, step,
                           pairs + (size_t)i * step);
@@ -137,7 +136,8 @@ void pack_key_columns(const struct operands *o, const float *rows, int n, uint32
         int count = o->head_dim - first < m->rows ? o->head_dim - first : m->rows;
         if (m->padded) /* with the zeros that rows are filled up with */
             count = m->rows;
-        panel_of_columns(o->path, (const float *)from + first, step, words, count, to);
+        panel_of_columns(o->path, pairs ? (const void *)(pairs + first) : rows + first, step, words,
+                         count, to);
     }
     free(pairs);
 }
@@ -211,7 +211,7 @@ void pack_query_columns(const struct operands *o, float *rows, uint32_t *to)
     }
     for (int c = 0; c < PANEL; c += CHUNK)
         for (int i = 0; i < words; i += CHUNK)
-            o->path->transpose16((const uint32_t *)rows + (size_t)c * (size_t)o->row_floats + i,
+            o->path->transpose16(rows + (size_t)c * (size_t)o->row_floats + i,
                                  (size_t)o->row_floats, to + (size_t)i * PANEL + c, PANEL);
 }
 
@@ -231,7 +231,7 @@ void pack_query_rows(const struct operands *o, const float *rows, uint32_t *to)
 const uint32_t *pack_scores(const struct operands *o, const float *x, int keys, uint32_t *to)
 {
     if (!o->pairs)
-        return (const uint32_t *)x;
+        return (const void *)x;
     for (int j = 0; j < keys; j += 2)
         o->path->pair(x + j * PANEL, x + (j + 1) * PANEL, PANEL, to + j / 2 * PANEL);
     return to;
@@ -258,7 +258,6 @@ void turn_columns(const struct operands *o, const float *x, float *to)
 {
     for (int c = 0; c < PANEL; c += CHUNK)
         for (int i = 0; i < o->row_floats; i += CHUNK)
-            o->path->transpose16((const uint32_t *)x + i * PANEL + c, PANEL,
-                                 (uint32_t *)to + (size_t)c * (size_t)o->row_floats + i,
-                                 (size_t)o->row_floats);
+            o->path->transpose16(x + i * PANEL + c, PANEL,
+                                 to + (size_t)c * (size_t)o->row_floats + i, (size_t)o->row_floats);
 }

@@ -12,30 +12,30 @@ static void pack_a(const struct product *p, int first, int count, uint32_t *pane
                       (size_t)m->k * sizeof(float), count, panel);
 }
 
-static const uint32_t *pack_b(const struct product *p, int panel, int first, int n,
-                              uint32_t *scratch)
+static const uint32_t *pack_b(const struct product *p, int panel, int first, int n, void *scratch)
 {
     const struct matrix_product *m = p->context;
     int column = panel * PANEL, left = p->columns - column;
     int columns = left < PANEL ? left : PANEL;
     size_t step = m->b_step;
+    float *to = scratch;
     if (!m->transpose_b) {
         const float *from = m->b + (size_t)first * step + (size_t)column;
         for (int k = 0; k < n; k++, from += step)
-            memcpy(scratch + k * PANEL, from, (size_t)columns * sizeof *from);
+            memcpy(to + k * PANEL, from, (size_t)columns * sizeof *from);
         return scratch;
     }
-    const uint32_t *words = (const uint32_t *)(m->b + (size_t)column * step + (size_t)first);
+    const float *rows = m->b + (size_t)column * step + (size_t)first;
     for (int i = 0; i < columns; i += CHUNK)
         for (int k = 0; k < n; k += CHUNK) {
-            const uint32_t *block = words + (size_t)i * step + (size_t)k;
+            const float *block = rows + (size_t)i * step + (size_t)k;
             if (i + CHUNK <= columns && k + CHUNK <= n) {
-                p->path->transpose16(block, step, scratch + k * PANEL + i, PANEL);
+                p->path->transpose16(block, step, to + k * PANEL + i, PANEL);
                 continue;
             }
             for (int r = 0; r < CHUNK && i + r < columns; r++)
                 for (int e = 0; e < CHUNK && k + e < n; e++)
-                    scratch[(k + e) * PANEL + i + r] = block[(size_t)r * step + (size_t)e];
+                    to[(k + e) * PANEL + i + r] = block[(size_t)r * step + (size_t)e];
         }
     return scratch;
 }

@@ -82,7 +82,7 @@ INLINE vec multiply_add_lanes(vec a, vec b, vec c)
                          _mm_cvtps_pd(_mm_movehl_ps(z, z)), &doubtful);
     if (__builtin_expect(_mm_movemask_epi8(doubtful) == 0, 1))
         return (vec)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
-    vec sum;
+    vec sum = {0};
     for (int i = 0; i < VECTOR; i++)
         sum[i] = multiply_add(a[i], b[i], c[i]);
     return sum;
@@ -91,7 +91,7 @@ INLINE vec multiply_add_lanes(vec a, vec b, vec c)
 #elif HAS_FMA && defined(__AVX2__)
     return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
-    vec sum;
+    vec sum = {0};
     for (int i = 0; i < VECTOR; i++)
         sum[i] = multiply_add(a[i], b[i], c[i]);
     return sum;

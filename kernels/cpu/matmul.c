@@ -123,14 +123,14 @@ static void pack_x(const struct product *p, int first, int count, uint32_t *pane
 
 /* Words of a panel as the multiplier takes them: as they lie, or widened to f32. */
 static const uint32_t *forward_columns(const struct product *p, int panel, int first, int n,
-                                       uint32_t *scratch)
+                                       void *scratch)
 {
     const struct weight *w = ((const struct weight_product *)p->context)->weight;
     const uint32_t *from = w->panels + (size_t)panel * (size_t)w->words * PANEL;
     if (w->type == F32 || p->multiplier == &p->path->bf16)
         return from + (size_t)first * PANEL;
     from += (size_t)(first / 2) * PANEL;
-    float *to = (float *)scratch;
+    float *to = scratch;
     for (int k = 0; k < n; k += 2, from += PANEL) {
         float beyond[PANEL];
         p->path->split(w->type, from, PANEL, to + k * PANEL,
@@ -175,9 +175,10 @@ void cpu_matmul(struct device *d, const struct weight *w, const void *x, const f
 /* B's panel of 32 inputs, the words of the sum being outputs: of each panel of W's outputs the
  * words that hold those inputs, turned. */
 static const uint32_t *turned_f32(const struct product *p, int panel, int first, int n,
-                                  uint32_t *scratch)
+                                  void *scratch)
 {
     const struct weight *w = ((const struct weight_product *)p->context)->weight;
+    uint32_t *to = scratch;
     for (int k = 0; k < n; k += PANEL) {
         const uint32_t *from = w->panels + (size_t)((first + k) / PANEL) * (size_t)w->words * PANEL;
         float wide[PANEL * PANEL]; /* [input][output] */
@@ -192,22 +193,22 @@ static const uint32_t *turned_f32(const struct product *p, int panel, int first,
                                wide + i * PANEL, wide + (i + 1) * PANEL);
         for (int i = 0; i < PANEL; i += CHUNK)
             for (int o = 0; o < PANEL; o += CHUNK)
-                p->path->transpose16((const uint32_t *)wide + i * PANEL + o, PANEL,
-                                     scratch + (k + o) * PANEL + i, PANEL);
+                p->path->transpose16(wide + i * PANEL + o, PANEL, to + (k + o) * PANEL + i, PANEL);
     }
     return scratch;
 }
 
 /* The same of pairs. */
 static const uint32_t *turned_bf16(const struct product *p, int panel, int first, int n,
-                                   uint32_t *scratch)
+                                   void *scratch)
 {
     const struct weight *w = ((const struct weight_product *)p->context)->weight;
+    uint32_t *to = scratch;
     for (int k = 0; k < n; k += CHUNK) {
         size_t of_outputs = (size_t)((first + k) * 2 / PANEL);
         p->path->turn_pairs(w->panels +
                                 (of_outputs * (size_t)w->words + (size_t)(panel * CHUNK)) * PANEL,
-                            scratch + k * PANEL);
+                            to + k * PANEL);
     }
     return scratch;
 }

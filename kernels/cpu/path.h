@@ -30,8 +30,8 @@ struct path {
     const char *name;            /* as DUQ_ISA spells it */
     struct multiplier f32, bf16; /* bf16.multiply is NULL where it is f32's of widened operands */
 
-    /* to[j * to_step + i] = from[i * from_step + j] for i, j below 16 */
-    void (*transpose16)(const uint32_t *from, size_t from_step, uint32_t *to, size_t to_step);
+    /* Of words of 32 bits: to[j * to_step + i] = from[i * from_step + j] for i, j below 16. */
+    void (*transpose16)(const void *from, size_t from_step, void *to, size_t to_step);
     /* Pairs along one side of a matrix to pairs along the other: from[i][j], i < CHUNK, j < PANEL,
      * holds the elements (2 i, j) and (2 i + 1, j); to[j / 2][2 i or 2 i + 1] holds (., j) and
      * (., j + 1). Rows of both are PANEL words. */
@@ -44,7 +44,7 @@ struct path {
 
     /* ---- rows ---- */
     void (*widen)(enum dtype type, const void *from, size_t n, float *to);
-    void (*narrow)(const float *from, size_t n, uint16_t *to); /* to bf16 */
+    void (*narrow)(const float *from, size_t n, void *to); /* to bf16 */
     /* words[i] = the bf16 of low[i], and above it that of high[i] */
     void (*pair)(const float *low, const float *high, size_t n, uint32_t *words);
     /* The low and the high halves of words, of type BF16 or F16, as f32. */

@@ -9,8 +9,10 @@
 
 #include <math.h>
 
-static void transpose16(const uint32_t *from, size_t from_step, uint32_t *to, size_t to_step)
+static void transpose16(const void *from_words, size_t from_step, void *to_words, size_t to_step)
 {
+    const uint32_t *from = from_words;
+    uint32_t *to = to_words;
 #ifdef __AVX512F__
     /* Blocks of 1, 2, 4 and 8 words change places across the diagonal. */
     __m512i row[CHUNK], next[CHUNK];
@@ -116,8 +118,9 @@ static void widen(enum dtype type, const void *from, size_t n, float *to)
             to[i] = dtype_load(F16, from, i);
 }
 
-static void narrow(const float *from, size_t n, uint16_t *to)
+static void narrow(const float *from, size_t n, void *bf16)
 {
+    uint16_t *to = bf16;
     for (size_t i = 0; i < n; i++)
         to[i] = bf16_from_f32(from[i]);
 }

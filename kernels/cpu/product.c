@@ -43,9 +43,10 @@ void panel_of_rows(const struct multiplier *m, const void *from, size_t row_step
     }
 }
 
-void panel_of_columns(const struct path *path, const float *from, size_t step, int k, int count,
+void panel_of_columns(const struct path *path, const void *words, size_t step, int k, int count,
                       uint32_t *to)
 {
+    const uint32_t *from = words;
     uint32_t block[CHUNK * CHUNK] = {0}, turned[CHUNK * CHUNK];
     for (int first = 0; first < k; first += CHUNK, to += count * CHUNK) {
         int n = k - first < CHUNK ? k - first : CHUNK;

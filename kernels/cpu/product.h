@@ -25,7 +25,7 @@ struct product {
     /* The words first, ..., first + n - 1 of B's panel, [n][PANEL]: where they lie, or in scratch.
      * first is a multiple of BLOCK_WORDS. */
     const uint32_t *(*columns_of)(const struct product *, int panel, int first, int n,
-                                  uint32_t *scratch);
+                                  void *scratch);
     /* Where C, scaled, and the bias of its columns (NULL: none) go, rows y_step floats apart; added
      * to what is there where it accumulates. */
     float scale;
@@ -44,8 +44,8 @@ void product_run(const struct product *, struct room *);
  * and chunks filled up with zeros. */
 void panel_of_rows(const struct multiplier *, const void *from, size_t row_step, size_t bytes,
                    int count, uint32_t *to);
-/* Of [k][count] f32, step elements apart. */
-void panel_of_columns(const struct path *, const float *from, size_t step, int k, int count,
+/* Of [k][count] words, step words apart. */
+void panel_of_columns(const struct path *, const void *from, size_t step, int k, int count,
                       uint32_t *to);
 
 /* multiplier.multiply() of whole panels and what is left over: words word, ..., word + n - 1 of the

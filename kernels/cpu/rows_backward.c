@@ -80,14 +80,14 @@ static void convert_elements(void *context, size_t first)
 {
     const struct conversion *c = context;
     size_t n = end_of(first, ELEMENTS, c->n) - first;
-    const char *from = c->from + first * dtype_size(c->from_type);
-    char *to = c->to + first * dtype_size(c->to_type);
+    const void *from = c->from + first * dtype_size(c->from_type);
+    void *to = c->to + first * dtype_size(c->to_type);
     if (c->from_type == c->to_type)
         memcpy(to, from, n * dtype_size(c->to_type));
     else if (c->from_type == F32)
-        c->path->narrow((const float *)from, n, (uint16_t *)to);
+        c->path->narrow(from, n, to);
     else
-        c->path->widen(BF16, from, n, (float *)to);
+        c->path->widen(BF16, from, n, to);
 }
 
 void cpu_convert(struct device *d, const void *from, enum dtype from_type, void *to,

@@ -333,7 +333,7 @@ static void bf16_attention_is_near(void **state)
     struct path amx = *paths_here()[0];
     amx.bf16 = multiplier_amx_simulated;
     const struct path *tried[] = {&amx, paths_here()[0]};
-    float *in = random_matrix(Q + 2 * K), exact[Q];
+    float *in = random_matrix(Q + 2 * K), exact[Q] = {0};
     uint16_t out[Q];
     for (int i = 0; i < Q + 2 * K; i++)
         in[i] = f32_from_bf16(bf16_from_f32(in[i]));
