@@ -148,6 +148,12 @@ struct device {
     void (*matmul)(struct device *, const struct weight *, const void *x, const float *bias,
                    float *y, int rows, bool accumulate);
 
+    /* out[rows, out] = silu(x Wg^T + bg) * (x Wu^T + bu), in the compute type: what swiglu makes of
+     * two matmuls, without their results in memory. NULL where a device does it that way. */
+    void (*gated_matmul)(struct device *, const struct weight *gate, const struct weight *up,
+                         const void *x, const float *gate_bias, const float *up_bias, void *out,
+                         int rows);
+
     /* ---- rows ---- */
     /* out[i] = table[ids[i]], table [., width] imported, of type `stored`. */
     void (*embed)(struct device *, const void *table, enum dtype stored, int width,

@@ -212,10 +212,8 @@ static void mlp(struct forward *f, int layer, float *x, int rows)
     struct device *d = f->model->device;
     d->rmsnorm(d, x, f->model->layers[layer].mlp_norm, c->norm_eps, rows, c->width, f->in,
                d->compute);
-    model_project(f->model, layer, GATE_PROJ, f->in, f->gate, rows, false);
-    model_project(f->model, layer, UP_PROJ, f->in, f->up, rows, false);
-    d->swiglu(d, f->gate, f->up, (size_t)rows * (size_t)c->intermediate, f->in);
-    model_project(f->model, layer, DOWN_PROJ, f->in, x, rows, true);
+    const void *gated = model_gate(f->model, layer, f->in, f->gate, f->up, rows);
+    model_project(f->model, layer, DOWN_PROJ, gated, x, rows, true);
 }
 
 void forward_prefixes(struct forward *f, const struct batch *b, struct prefix_cache *c)

@@ -289,6 +289,22 @@ void model_project(const struct model *m, int layer, enum projection p, const vo
     lora_forward(m->lora, layer, p, x, d->compute, rows, y);
 }
 
+void *model_gate(const struct model *m, int layer, void *x, float *gate, float *up, int rows)
+{
+    struct device *d = m->device;
+    const struct layer *l = &m->layers[layer];
+    bool adapted =
+        m->lora && (lora_has(m->lora, layer, GATE_PROJ) || lora_has(m->lora, layer, UP_PROJ));
+    if (d->gated_matmul && !adapted) {
+        d->gated_matmul(d, l->gate, l->up, x, l->gate_bias, l->up_bias, gate, rows);
+        return gate;
+    }
+    model_project(m, layer, GATE_PROJ, x, gate, rows, false);
+    model_project(m, layer, UP_PROJ, x, up, rows, false);
+    d->swiglu(d, gate, up, (size_t)rows * (size_t)m->config->intermediate, x);
+    return x;
+}
+
 void model_close(struct model *m)
 {
     struct device *d = m->device;

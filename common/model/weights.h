@@ -63,6 +63,11 @@ void model_load(struct model *m, struct device *device);
 /* Which tokens' logits forward_logits() gives. Dies (EX_DATAERR) at one outside the vocabulary. */
 void model_set_classes(struct model *m, const int32_t *tokens, int n);
 
+/* SwiGLU of a layer's gate and up projections of x, in the compute type: in one go where the device
+ * can and no adapter changes them, else by way of gate and up, [rows, intermediate] each. Returns
+ * where the result is: in x, which has room for it, or in gate. */
+void *model_gate(const struct model *m, int layer, void *x, float *gate, float *up, int rows);
+
 /* y[rows, out] = W x + bias + the adapter's part of a layer's matrix, added to y when accumulate. x
  * has the compute type. */
 void model_project(const struct model *m, int layer, enum projection p, const void *x, float *y,

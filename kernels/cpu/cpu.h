@@ -51,6 +51,10 @@ void cpu_weight_free(struct device *, struct weight *);
 void cpu_matmul(struct device *, const struct weight *, const void *x, const float *bias, float *y,
                 int rows, bool accumulate);
 
+void cpu_gated_matmul(struct device *, const struct weight *gate, const struct weight *up,
+                      const void *x, const float *gate_bias, const float *up_bias, void *out,
+                      int rows);
+
 void cpu_matmul_backward(struct device *, const struct weight *, const void *dy, float *dx,
                          int rows, bool accumulate);
 

@@ -135,6 +135,7 @@ struct device *cpu_device_on_path(enum dtype compute, int threads, const struct 
         .weight_create = cpu_weight_create,
         .weight_free = cpu_weight_free,
         .matmul = cpu_matmul,
+        .gated_matmul = cpu_gated_matmul,
         .embed = cpu_embed,
         .gather = cpu_gather,
         .rmsnorm = cpu_rmsnorm,

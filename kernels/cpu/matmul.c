@@ -99,6 +99,7 @@ void cpu_weight_free(struct device *d, struct weight *w)
 
 /* ---- products ---- */
 
+/* What p->context begins with. */
 struct weight_product {
     const struct weight *weight;
     const void *x; /* [rows, k], of the compute type */
@@ -121,11 +122,10 @@ static void pack_x(const struct product *p, int first, int count, uint32_t *pane
     free(wide);
 }
 
-/* Words of a panel as the multiplier takes them: as they lie, or widened to f32. */
-static const uint32_t *forward_columns(const struct product *p, int panel, int first, int n,
-                                       void *scratch)
+/* Words of a weight's panel as the multiplier takes them: as they lie, or widened to f32. */
+static const uint32_t *weight_columns(const struct product *p, const struct weight *w, int panel,
+                                      int first, int n, void *scratch)
 {
-    const struct weight *w = ((const struct weight_product *)p->context)->weight;
     const uint32_t *from = w->panels + (size_t)panel * (size_t)w->words * PANEL;
     if (w->type == F32 || p->multiplier == &p->path->bf16)
         return from + (size_t)first * PANEL;
@@ -137,6 +137,13 @@ static const uint32_t *forward_columns(const struct product *p, int panel, int f
                        k + 1 < n ? to + (k + 1) * PANEL : beyond);
     }
     return scratch;
+}
+
+static const uint32_t *forward_columns(const struct product *p, int panel, int first, int n,
+                                       void *scratch)
+{
+    const struct weight_product *context = p->context;
+    return weight_columns(p, context->weight, panel, first, n, scratch);
 }
 
 static const struct multiplier *multiplier_of(const struct device *d)
@@ -167,6 +174,52 @@ void cpu_matmul(struct device *d, const struct weight *w, const void *x, const f
                         .y_step = (size_t)w->out,
                         .accumulate = accumulate};
     p.words = words_of_sum(&p, w->in);
+    product_run(&p, cpu_room(d));
+}
+
+/* ---- two products that SwiGLU takes ---- */
+
+struct gated_product {
+    struct weight_product x; /* and the gate's weight */
+    const struct weight *up;
+    const float *gate_bias, *up_bias;
+    char *out;
+};
+
+/* Panels of the gate and of what it gates in turn. */
+static const uint32_t *gated_columns(const struct product *p, int panel, int first, int n,
+                                     void *scratch)
+{
+    const struct gated_product *g = p->context;
+    return weight_columns(p, panel % 2 ? g->up : g->x.weight, panel / 2, first, n, scratch);
+}
+
+static void store_gated(const struct product *p, int row, int rows, int panel, const float *gate,
+                        const float *up)
+{
+    const struct gated_product *g = p->context;
+    int column = panel / 2 * PANEL, width = g->up->out;
+    size_t at = (size_t)row * (size_t)width + (size_t)column;
+    p->path->store_gated(gate, up, rows, width - column < PANEL ? width - column : PANEL,
+                         g->gate_bias ? g->gate_bias + column : NULL,
+                         g->up_bias ? g->up_bias + column : NULL,
+                         g->out + at * dtype_size(g->x.type), (size_t)width, g->x.type);
+}
+
+void cpu_gated_matmul(struct device *d, const struct weight *gate, const struct weight *up,
+                      const void *x, const float *gate_bias, const float *up_bias, void *out,
+                      int rows)
+{
+    struct gated_product context = {{gate, x, d->compute, gate->in}, up, gate_bias, up_bias, out};
+    struct product p = {.path = cpu_path(d),
+                        .multiplier = multiplier_of(d),
+                        .rows = rows,
+                        .columns = (gate->out + PANEL - 1) / PANEL * 2 * PANEL,
+                        .context = &context,
+                        .pack_rows = pack_x,
+                        .columns_of = gated_columns,
+                        .store_pair = store_gated};
+    p.words = words_of_sum(&p, gate->in);
     product_run(&p, cpu_room(d));
 }
 

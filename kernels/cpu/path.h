@@ -42,6 +42,12 @@ struct path {
     void (*store)(const float *c, size_t c_step, int rows, int columns, float scale,
                   const float *bias, float *y, size_t y_step, bool accumulate);
 
+    /* out = silu(gate + gate_bias) * (up + up_bias) in `type`, biases being NULL or of each column;
+     * rows of gate and up are PANEL floats, those of out out_step elements. */
+    void (*store_gated)(const float *gate, const float *up, int rows, int columns,
+                        const float *gate_bias, const float *up_bias, void *out, size_t out_step,
+                        enum dtype type);
+
     /* ---- rows ---- */
     void (*widen)(enum dtype type, const void *from, size_t n, float *to);
     void (*narrow)(const float *from, size_t n, void *to); /* to bf16 */

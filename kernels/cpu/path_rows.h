@@ -191,7 +191,7 @@ static void rope(float *x, int heads, int head_dim, const float *cosine, const f
     }
 }
 
-static void swiglu(const float *gate, const float *up, size_t n, void *out, enum dtype type)
+INLINE void swiglu_columns(const float *gate, const float *up, size_t n, void *out, enum dtype type)
 {
     if (type == F32)
         for (size_t i = 0; i < n; i++)
@@ -199,6 +199,27 @@ static void swiglu(const float *gate, const float *up, size_t n, void *out, enum
     else
         for (size_t i = 0; i < n; i++)
             ((uint16_t *)out)[i] = bf16_from_f32(gate[i] / (1.0f + fast_exp(-gate[i])) * up[i]);
+}
+
+static void swiglu(const float *gate, const float *up, size_t n, void *out, enum dtype type)
+{
+    swiglu_columns(gate, up, n, out, type);
+}
+
+static void store_gated(const float *gate, const float *up, int rows, int columns,
+                        const float *gate_bias, const float *up_bias, void *out, size_t out_step,
+                        enum dtype type)
+{
+    float sums[2][PANEL] = {{0}};
+    for (int r = 0; r < rows; r++, gate += PANEL, up += PANEL) {
+        store_columns(gate, columns, 1, gate_bias, sums[0], false);
+        store_columns(up, columns, 1, up_bias, sums[1], false);
+        void *to = (char *)out + (size_t)r * out_step * dtype_size(type);
+        if (columns == PANEL)
+            swiglu_columns(sums[0], sums[1], PANEL, to, type);
+        else
+            swiglu_columns(sums[0], sums[1], (size_t)columns, to, type);
+    }
 }
 
 /* y = gain x r with r = (mean(x^2) + eps)^-1/2: dx = r (gain dy) - x r^3 mean(x gain dy) */
@@ -338,11 +359,11 @@ static void score_gradients(const float *p, float *dp, int keys, float scale, co
 }
 
 #define PATH_ROWS                                                                                  \
-    .transpose16 = transpose16, .turn_pairs = turn_pairs, .store = store, .widen = widen,          \
-    .narrow = narrow, .pair = pair, .split = split, .dot = dot, .rmsnorm = rmsnorm, .rope = rope,  \
-    .swiglu = swiglu, .rmsnorm_backward = rmsnorm_backward, .swiglu_backward = swiglu_backward,    \
-    .dropout = dropout, .softmax_block = softmax_block, .scale_columns = scale_columns,            \
-    .hide = hide, .probabilities = probabilities, .add_along = add_along,                          \
-    .score_gradients = score_gradients
+    .transpose16 = transpose16, .turn_pairs = turn_pairs, .store = store,                          \
+    .store_gated = store_gated, .widen = widen, .narrow = narrow, .pair = pair, .split = split,    \
+    .dot = dot, .rmsnorm = rmsnorm, .rope = rope, .swiglu = swiglu,                                \
+    .rmsnorm_backward = rmsnorm_backward, .swiglu_backward = swiglu_backward, .dropout = dropout,  \
+    .softmax_block = softmax_block, .scale_columns = scale_columns, .hide = hide,                  \
+    .probabilities = probabilities, .add_along = add_along, .score_gradients = score_gradients
 
 #endif

@@ -96,6 +96,17 @@ static void pack_piece(void *context, size_t piece)
                  c->packed + piece * c->panel_words);
 }
 
+static void store_panels(const struct cut *c, int row, int rows, int panel, int panels,
+                         const float *sums)
+{
+    const struct product *p = c->product;
+    int column = panel * PANEL, columns = p->columns - column;
+    columns = columns < panels * PANEL ? columns : panels * PANEL;
+    size_t at = (size_t)(c->first + row) * p->y_step + (size_t)column;
+    p->path->store(sums, BLOCK_ROWS * PANEL, rows, columns, p->scale,
+                   p->bias ? p->bias + column : NULL, p->y + at, p->y_step, p->accumulate);
+}
+
 static void multiply_piece(void *context, size_t piece)
 {
     const struct cut *c = context;
@@ -114,11 +125,11 @@ static void multiply_piece(void *context, size_t piece)
                             p->columns_of(p, panel + i, word, n, scratch), rows, n, sums[i],
                             word > 0);
     }
-    int column = panel * PANEL, columns = p->columns - column;
-    columns = columns < panels * PANEL ? columns : panels * PANEL;
-    size_t at = (size_t)(c->first + row) * p->y_step + (size_t)column;
-    p->path->store(sums[0], BLOCK_ROWS * PANEL, rows, columns, p->scale,
-                   p->bias ? p->bias + column : NULL, p->y + at, p->y_step, p->accumulate);
+    if (p->store_pair)
+        for (int i = 0; i < panels; i += 2)
+            p->store_pair(p, c->first + row, rows, panel + i, sums[i], sums[i + 1]);
+    else
+        store_panels(c, row, rows, panel, panels, sums[0]);
 }
 
 void product_run(const struct product *p, struct room *room)
@@ -137,6 +148,8 @@ void product_run(const struct product *p, struct room *room)
         /* Four pieces a thread even out what one of them loses; larger pieces use A more often. */
         int share = c.panels * c.blocks / (4 * threads_count());
         c.panels_a_piece = share < 1 ? 1 : share < MOST_PANELS ? share : MOST_PANELS;
+        if (p->store_pair)
+            c.panels_a_piece = (c.panels_a_piece + 1) / 2 * 2;
         int pieces = (c.panels + c.panels_a_piece - 1) / c.panels_a_piece * c.blocks;
         threads_run((size_t)(c.rows + m->rows - 1) / (size_t)m->rows, pack_piece, &c);
         threads_run((size_t)pieces, multiply_piece, &c);

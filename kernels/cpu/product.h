@@ -26,6 +26,10 @@ struct product {
      * first is a multiple of BLOCK_WORDS. */
     const uint32_t *(*columns_of)(const struct product *, int panel, int first, int n,
                                   void *scratch);
+    /* Pairs of panels, 2 i and 2 i + 1, stay together in a piece, and this takes their rows and the
+     * panels' sums [BLOCK_ROWS][PANEL]; NULL: they go where the fields below say. */
+    void (*store_pair)(const struct product *, int row, int rows, int panel, const float *even,
+                       const float *odd);
     /* Where C, scaled, and the bias of its columns (NULL: none) go, rows y_step floats apart; added
      * to what is there where it accumulates. */
     float scale;

@@ -107,6 +107,38 @@ static void run_products(const struct path *path, const struct product_case *c, 
     d->close(d);
 }
 
+/* SwiGLU of two products at once has the bytes of the two, then SwiGLU. */
+static void gated_products_are_those_of_two(void **state)
+{
+    (void)state;
+    enum { ROWS = 290, OUT = 75, IN = 130 };
+    struct path amx = *paths_here()[0];
+    amx.bf16 = multiplier_amx_simulated;
+    const struct path *paths[8] = {&amx};
+    for (int i = 0; paths_here()[i]; i++)
+        paths[i + 1] = paths_here()[i];
+    for (int p = 0; paths[p]; p++)
+        for (enum dtype compute = F32; compute <= BF16; compute++) {
+            struct device *d = cpu_device_on_path(compute, 2, paths[p]);
+            void *values[] = {random_of_type(BF16, OUT * IN), random_of_type(F32, OUT * IN)};
+            void *x = random_of_type(compute, ROWS * IN);
+            float *bias = random_matrix(OUT), *gate = random_matrix(ROWS * OUT);
+            float *up = random_matrix(ROWS * OUT);
+            char want[ROWS * OUT * 4], got[ROWS * OUT * 4];
+            struct weight *w[] = {d->weight_create(d, values[0], BF16, OUT, IN),
+                                  d->weight_create(d, values[1], F32, OUT, IN)};
+            d->matmul(d, w[0], x, bias, gate, ROWS, false);
+            d->matmul(d, w[1], x, NULL, up, ROWS, false);
+            d->swiglu(d, gate, up, ROWS * OUT, want);
+            d->gated_matmul(d, w[0], w[1], x, bias, NULL, got, ROWS);
+            assert_memory_equal(got, want, ROWS * OUT * dtype_size(compute));
+            d->weight_free(d, w[0]);
+            d->weight_free(d, w[1]);
+            d->close(d);
+            free(values[0]), free(values[1]), free(x), free(bias), free(gate), free(up);
+        }
+}
+
 /* All paths against the first of their list, and each against itself with fewer rows and other
  * threads. same: whether paths are to agree. */
 static void check_products(const struct product_case *c, const struct path *const *paths, bool same)
@@ -370,6 +402,7 @@ int main(void)
         cmocka_unit_test(f32_products_are_the_same_on_every_path),
         cmocka_unit_test(bf16_products_keep_their_bits_on_each_path),
         cmocka_unit_test(simulated_amx_multiplies),
+        cmocka_unit_test(gated_products_are_those_of_two),
         cmocka_unit_test(other_operations_are_the_same_on_every_path),
         cmocka_unit_test(bf16_attention_is_near),
     };
