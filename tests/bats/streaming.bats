@@ -201,9 +201,9 @@ pipeline() {
 
 @test "a reader that has gone ends a program that passes on, without a word" {
     mkfifo "$new/link"
-    head -c 1 "$new/link" >"$new/first" &
+    timeout 60 head -c 1 "$new/link" >"$new/first" &
     reader=$!
-    "$(type -P rec)" cat <"$new/in" >"$new/link" 2>"$new/said" 3>&- 9>&- &
+    timeout 60 rec cat <"$new/in" >"$new/link" 2>"$new/said" 3>&- 9>&- &
     pid=$!
     head -c 200 texts.mp >&9
     wait $reader
