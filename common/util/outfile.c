@@ -23,6 +23,7 @@ struct outfile {
     void (*drain)(void *);  /* NULL: nothing to be done before a flush */
     void *drain_data;
     struct wait_hook hook;
+    char *buffer; /* the stream's */
 };
 
 /* The names that a sudden end must remove; read by the signal handler, hence fixed in place. */
@@ -119,7 +120,8 @@ struct outfile *outfile_open(const char *path)
         open_beside(f);
     if (!f->stream)
         cannot_create(path);
-    setvbuf(f->stream, NULL, _IOFBF, BUFFER);
+    f->buffer = xmalloc(BUFFER);
+    setvbuf(f->stream, f->buffer, _IOFBF, BUFFER);
     return f;
 }
 
@@ -161,6 +163,7 @@ void outfile_finish(struct outfile *f)
             die(EX_IOERR, "%s: not put in place: %s", f->path, strerror(errno));
         unwatch(f->temporary);
     }
+    free(f->buffer);
     free(f->temporary);
     free(f->path);
     free(f);
