@@ -14,8 +14,9 @@
 #include <zstd.h>
 
 /* MAX_RECORD and MAX_DEPTH bound what a corrupted length can make the reader take up: no record of
- * ours comes near them. */
-enum { CHUNK = 1 << 18, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, ZONE = 8192 };
+ * ours comes near them. PACKED is when records are written though the input does not pause: what a
+ * pipe holds, so that the next program is not left without for long. */
+enum { CHUNK = 1 << 18, PACKED = 1 << 16, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, ZONE = 8192 };
 
 /* The keys in which concatenated headers must agree: they say what a record means. */
 static const char *const essential[] = {"schema",  "task",         "classes", "tokenizer",
@@ -744,7 +745,7 @@ void stream_commit(struct stream_writer *w)
     w->committed = w->packed.len;
     w->held_back = true;
     w->count++;
-    if (w->packed.len >= CHUNK)
+    if (w->packed.len >= PACKED)
         drain(w, ZSTD_e_continue);
 }
 
