@@ -299,6 +299,7 @@ int main(int argc, char **argv)
 
     results.out = stream_create(common.output, common.compress,
                                 make_header(in, model, adapter, &results.head, argc, argv));
+    stream_flush(results.out); /* its header: the next program begins */
     results.probs = xcalloc(results.n_classes, sizeof *results.probs);
     results.alpha = xcalloc(results.n_classes, sizeof *results.alpha);
 

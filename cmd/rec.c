@@ -110,17 +110,12 @@ static void plain_text_only(const struct settings *s, const char *what)
         usage_error("%s is not compressed here: pipe it through zstd", what);
 }
 
-/* Writes text out when there is enough of it, or when asked. */
-static void flush_text(struct buf *text, struct outfile *f, size_t least)
+static void write_text(struct buf *text, struct outfile *f)
 {
-    if (text->len < least)
-        return;
     if (fwrite(text->data, 1, text->len, outfile_stream(f)) != text->len)
         die_errno("%s", outfile_name(f));
     text->len = 0;
 }
-
-enum { TEXT_CHUNK = 1 << 16 };
 
 /* ---- rows to records ---- */
 
@@ -186,15 +181,16 @@ static void run_to_json(const struct settings *s)
     struct stream_reader *r = open_input(s);
     struct outfile *f = outfile_open(s->common.output);
     struct buf text = {0};
-    if (s->header)
+    if (s->header) {
         add_header(&text, r);
+        write_text(&text, f);
+    }
     msgpack_object record;
     unsigned long n = 0;
     for (; stream_next(r, &record); n++) {
         print_json(&text, r, &record);
-        flush_text(&text, f, TEXT_CHUNK);
+        write_text(&text, f);
     }
-    flush_text(&text, f, 0);
     closing_count(n, n, 0);
     outfile_finish(f);
     buf_free(&text);
@@ -216,9 +212,8 @@ static void run_to_csv(const struct settings *s)
             print_csv_header(&text, columns);
         }
         print_csv(&text, columns, r, &record);
-        flush_text(&text, f, TEXT_CHUNK);
+        write_text(&text, f);
     }
-    flush_text(&text, f, 0);
     closing_count(n, n, 0);
     outfile_finish(f);
     csv_columns_free(columns);

@@ -2,14 +2,18 @@
 
 #include "common/model/score.h"
 #include "common/util/diag.h"
+#include "common/util/input.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum { WINDOWS = 2 };
+
+/* Milliseconds without input after which it pauses, and that records wait at most while the model
+ * has nothing to do. */
+static const double LULL = 20, PATIENCE = 1000;
 
 struct read_ahead {
     struct stream_reader *in;
@@ -20,9 +24,23 @@ struct read_ahead {
     pthread_cond_t changed;
     struct window windows[WINDOWS];          /* window i is windows[i % WINDOWS] */
     unsigned long filled, taken, given_back; /* so many; window `filled` is being filled */
+    bool waiting;                            /* the thread, for input */
+    double waiting_since;                    /* in milliseconds */
     bool ended;                              /* nothing more comes */
     struct last_words words;                 /* if ended: of a thread that died */
 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+static struct window *being_filled(struct read_ahead *r)
+{
+    return &r->windows[r->filled % WINDOWS];
+}
 
 /* ---- the reading thread ---- */
 
@@ -52,22 +70,36 @@ static void close_window(struct read_ahead *r)
     pthread_cond_broadcast(&r->changed);
 }
 
+static void begin_to_wait(void *reader)
+{
+    struct read_ahead *r = reader;
+    pthread_mutex_lock(&r->lock);
+    r->waiting = true;
+    r->waiting_since = now();
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
+}
+
 static void read_records(struct read_ahead *r)
 {
+    input_on_wait(&(struct wait_hook){.call = begin_to_wait, .data = r});
     struct tokens t;
     while (tokens_read(r->in, &t)) {
         check_tokens(r->in, &t, r->config);
         pthread_mutex_lock(&r->lock);
         while (r->filled - r->given_back == WINDOWS)
             pthread_cond_wait(&r->changed, &r->lock);
-        struct window *w = &r->windows[r->filled % WINDOWS];
+        struct window *w = being_filled(r);
         add_record(w, &t);
+        r->waiting = false;
         if (score_window_full(w->n, w->n_tokens))
             close_window(r);
+        else if (w->n == 1)
+            pthread_cond_broadcast(&r->changed);
         pthread_mutex_unlock(&r->lock);
     }
     pthread_mutex_lock(&r->lock);
-    if (r->filled - r->given_back < WINDOWS && r->windows[r->filled % WINDOWS].n)
+    if (r->filled - r->given_back < WINDOWS && being_filled(r)->n)
         close_window(r);
     pthread_mutex_unlock(&r->lock);
 }
@@ -126,13 +158,34 @@ void read_ahead_check(struct read_ahead *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* Waits for a change; true when a second has gone by without one. With the lock held. */
-static bool paused(struct read_ahead *r)
+/* Waits for a change until then, in milliseconds; false when it is past. With the lock held. */
+static bool wait_until(struct read_ahead *r, double then)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec++;
-    return pthread_cond_timedwait(&r->changed, &r->lock, &t) == ETIMEDOUT;
+    if (now() >= then)
+        return false;
+    struct timespec t = {.tv_sec = (time_t)(then / 1e3)};
+    t.tv_nsec = (long)(1e6 * (then - 1e3 * (double)t.tv_sec));
+    pthread_cond_timedwait(&r->changed, &r->lock, &t);
+    return true;
+}
+
+/* Waits for a window, a full one or what there is when the input pauses. With the lock held. */
+static void await_window(struct read_ahead *r)
+{
+    double patient_until = 0;
+    while (r->filled == r->taken && !r->ended) {
+        if (!being_filled(r)->n) {
+            pthread_cond_wait(&r->changed, &r->lock);
+            continue;
+        }
+        if (!patient_until)
+            patient_until = now() + PATIENCE;
+        double then = patient_until;
+        if (r->waiting && r->waiting_since + LULL < then)
+            then = r->waiting_since + LULL;
+        if (!wait_until(r, then))
+            close_window(r);
+    }
 }
 
 static void give_back(struct read_ahead *r)
@@ -148,12 +201,7 @@ const struct window *read_ahead_next(struct read_ahead *r)
     pthread_mutex_lock(&r->lock);
     if (r->taken > r->given_back)
         give_back(r);
-    while (r->filled == r->taken && !r->ended) {
-        int before = r->windows[r->filled % WINDOWS].n;
-        if (paused(r) && r->filled == r->taken && before &&
-            r->windows[r->filled % WINDOWS].n == before)
-            close_window(r);
-    }
+    await_window(r);
     pass_on_death(r);
     struct window *w = r->filled > r->taken ? &r->windows[r->taken++ % WINDOWS] : NULL;
     pthread_mutex_unlock(&r->lock);

@@ -1,6 +1,7 @@
 #include "common/stream/rows.h"
 
 #include "common/util/diag.h"
+#include "common/util/input.h"
 #include "common/util/mem.h"
 
 #include <csv.h>
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1 << 18 };
+enum { CHUNK = 1 << 18, BOM = 3 }; /* BOM: length of a byte order mark */
 
 struct cell {
     size_t at, len; /* in the cells' bytes */
@@ -32,7 +33,8 @@ struct rows {
     bool header;
     char **paths;
     int n_paths;
-    FILE *file;
+    int fd; /* -1 before the first file */
+    bool at_end;
     struct origin *origins;
     size_t n_origins;
     uint64_t number;
@@ -49,7 +51,6 @@ struct rows {
     char *chunk;
     size_t chunk_at, chunk_len;
     bool skip_line; /* after an error: the rest of the line is passed over */
-    bool at_end;
     struct buf bytes;
     struct cell *cells;
     size_t n_cells, cap_cells;
@@ -58,9 +59,9 @@ struct rows {
     size_t n_parsed, cap_parsed, next_parsed;
 
     /* TSV and JSON lines */
-    char *line;
-    size_t line_cap;
-    uint64_t lines; /* read of this file */
+    struct buf text; /* read and not yet let go of */
+    size_t line_at;  /* where the next line begins in it */
+    uint64_t lines;  /* read of this file */
     json_t *object;
     struct buf numbers; /* JSON numbers as text */
 };
@@ -74,7 +75,7 @@ static const char *name_of(const struct rows *r)
 
 static size_t byte_order_mark(const char *p, size_t len)
 {
-    return len >= 3 && !memcmp(p, "\xef\xbb\xbf", 3) ? 3 : 0;
+    return len >= BOM && !memcmp(p, "\xef\xbb\xbf", BOM) ? BOM : 0;
 }
 
 static int is_no_space(unsigned char c)
@@ -97,17 +98,24 @@ static bool open_next(struct rows *r)
     if (r->n_origins && r->n_origins >= (size_t)r->n_paths)
         return false;
     const char *path = r->n_paths ? r->paths[r->n_origins] : "-";
-    if (r->file && r->file != stdin)
-        fclose(r->file);
-    r->file = strcmp(path, "-") ? fopen(path, "rbe") : stdin;
-    if (!r->file)
-        die_errno("%s", path);
+    if (r->fd >= 0)
+        input_close(r->fd);
+    r->fd = input_open(path);
     r->origins = xreallocarray(r->origins, r->n_origins + 1, sizeof *r->origins);
     r->origins[r->n_origins++] =
-        (struct origin){xstrdup(r->file == stdin ? "standard input" : path), r->number};
+        (struct origin){xstrdup(strcmp(path, "-") ? path : "standard input"), r->number};
     r->at_end = false;
     r->lines = 0;
     return true;
+}
+
+/* Into bytes, which have room for a CHUNK; 0 at the end of the file. */
+static size_t read_chunk(struct rows *r, char *bytes)
+{
+    ssize_t n = input_read(r->fd, bytes, CHUNK);
+    if (n < 0)
+        die_errno("%s", name_of(r));
+    return (size_t)n;
 }
 
 /* ---- CSV ---- */
@@ -191,6 +199,7 @@ static void end_csv(struct rows *r)
 /* Parses on until there is a row; false at the end of the file. */
 static bool parse_rows(struct rows *r)
 {
+    size_t got;
     drop_parsed(r);
     while (!r->n_parsed && !r->at_end) {
         if (r->chunk_at < r->chunk_len) {
@@ -198,9 +207,10 @@ static bool parse_rows(struct rows *r)
             continue;
         }
         bool first = r->chunk_len == 0;
-        r->chunk_len = fread(r->chunk, 1, CHUNK, r->file);
-        if (ferror(r->file))
-            die_errno("%s", name_of(r));
+        r->chunk_len = 0;
+        do
+            r->chunk_len += got = read_chunk(r, r->chunk + r->chunk_len);
+        while (first && got && r->chunk_len < BOM);
         r->chunk_at = first ? byte_order_mark(r->chunk, r->chunk_len) : 0;
         if (!r->chunk_len)
             end_csv(r);
@@ -243,22 +253,49 @@ static enum row_found next_csv(struct rows *r)
 
 /* ---- lines ---- */
 
+/* Reads more text, lines that have been handed out let go of. */
+static void read_text(struct rows *r)
+{
+    if (r->line_at)
+        memmove(r->text.data, r->text.data + r->line_at, r->text.len -= r->line_at);
+    r->line_at = 0;
+    buf_reserve(&r->text, CHUNK);
+    size_t n = read_chunk(r, r->text.data + r->text.len);
+    r->text.len += n;
+    r->at_end = n == 0;
+}
+
+/* The next line without its newline; false at the end of the file. */
+static bool read_line(struct rows *r, struct span *line)
+{
+    for (size_t looked_through = 0;;) {
+        size_t from = r->line_at + looked_through, len = r->text.len - r->line_at;
+        looked_through = len;
+        char *end =
+            from < r->text.len ? memchr(r->text.data + from, '\n', r->text.len - from) : NULL;
+        if (!end && !r->at_end) {
+            read_text(r);
+            continue;
+        }
+        if (end)
+            len = (size_t)(end - r->text.data) - r->line_at;
+        *line = (struct span){r->text.data + r->line_at, len};
+        r->line_at += len + (end != NULL);
+        return end || len;
+    }
+}
+
 /* The next line that is not empty, its end taken off; false at the end of the file. */
 static bool next_line(struct rows *r, struct span *line)
 {
-    ssize_t n;
-    while ((n = getline(&r->line, &r->line_cap, r->file)) > 0) {
-        size_t start = r->lines++ ? 0 : byte_order_mark(r->line, (size_t)n);
-        *line = (struct span){r->line + start, (size_t)n - start};
-        if (line->len && line->data[line->len - 1] == '\n')
-            line->len--;
+    while (read_line(r, line)) {
+        size_t start = r->lines++ ? 0 : byte_order_mark(line->data, line->len);
+        *line = (struct span){line->data + start, line->len - start};
         if (line->len && line->data[line->len - 1] == '\r')
             line->len--;
         if (line->len)
             return true;
     }
-    if (ferror(r->file))
-        die_errno("%s", name_of(r));
     return false;
 }
 
@@ -405,6 +442,7 @@ struct rows *rows_open(enum row_format format, char *const *paths, int count, ch
 {
     struct rows *r = xcalloc(1, sizeof *r);
     r->format = format;
+    r->fd = -1;
     r->delimiter = delimiter;
     r->header = header;
     r->n_paths = count;
@@ -412,7 +450,7 @@ struct rows *rows_open(enum row_format format, char *const *paths, int count, ch
     for (int i = 0; i < count; i++)
         r->paths[i] = xstrdup(paths[i]);
     if (format == ROWS_CSV) {
-        r->chunk = xmalloc(CHUNK);
+        r->chunk = xmalloc(CHUNK + BOM);
         start_parser(r);
     }
     start_file(r);
@@ -503,8 +541,7 @@ char *rows_place(const struct rows *r, uint64_t number)
 
 void rows_close(struct rows *r)
 {
-    if (r->file != stdin)
-        fclose(r->file);
+    input_close(r->fd);
     for (int i = 0; i < r->n_paths; i++)
         free(r->paths[i]);
     for (size_t i = 0; i < r->n_origins; i++)
@@ -524,6 +561,6 @@ void rows_close(struct rows *r)
     free(r->chunk);
     free(r->cells);
     free(r->parsed);
-    free(r->line);
+    buf_free(&r->text);
     free(r);
 }

@@ -1,22 +1,22 @@
 #include "common/stream/stream.h"
 
 #include "common/util/diag.h"
+#include "common/util/input.h"
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 
 /* MAX_RECORD and MAX_DEPTH bound what a corrupted length can make the reader take up: no record of
- * ours comes near them. */
-enum { CHUNK = 1 << 18, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, ZONE = 8192 };
+ * ours comes near them. PACKED is when records are written though the input does not pause: what a
+ * pipe holds, so that the next program is not left without for long. */
+enum { CHUNK = 1 << 18, PACKED = 1 << 16, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, ZONE = 8192 };
 
 /* The keys in which concatenated headers must agree: they say what a record means. */
 static const char *const essential[] = {"schema",  "task",         "classes", "tokenizer",
@@ -101,10 +101,7 @@ static bool read_more(struct stream_reader *r, struct window *into)
 {
     drop_used(into);
     buf_reserve(&into->bytes, CHUNK);
-    ssize_t n;
-    do
-        n = read(r->fd, into->bytes.data + into->bytes.len, CHUNK);
-    while (n < 0 && errno == EINTR);
+    ssize_t n = input_read(r->fd, into->bytes.data + into->bytes.len, CHUNK);
     if (n < 0)
         die_errno("%s: after record %" PRIu64, r->name, r->number);
     into->bytes.len += (size_t)n;
@@ -167,15 +164,8 @@ static void open_file(struct stream_reader *r)
     r->number = 0;
     r->parts = 0;
     free(r->name);
-    if (!strcmp(path, "-")) {
-        r->name = xstrdup("standard input");
-        r->fd = STDIN_FILENO;
-        return;
-    }
-    r->name = xstrdup(path);
-    r->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (r->fd < 0)
-        die_errno("%s", path);
+    r->name = xstrdup(strcmp(path, "-") ? path : "standard input");
+    r->fd = input_open(path);
 }
 
 static bool next_file(struct stream_reader *r)
@@ -184,8 +174,7 @@ static bool next_file(struct stream_reader *r)
         die(EX_DATAERR, "%s: empty, not even a header: did the program before it fail?", r->name);
     if (r->opened >= r->n_paths)
         return false;
-    if (r->fd != STDIN_FILENO)
-        close(r->fd);
+    input_close(r->fd);
     open_file(r);
     return true;
 }
@@ -587,8 +576,7 @@ void stream_close(struct stream_reader *r)
 {
     if (!r)
         return;
-    if (r->fd != STDIN_FILENO)
-        close(r->fd);
+    input_close(r->fd);
     ZSTD_freeDCtx(r->zstd);
     XXH64_freeState(r->hash);
     msgpack_zone_destroy(&r->zone);
@@ -610,6 +598,7 @@ struct stream_writer {
     ZSTD_CCtx *zstd;
     struct buf packed; /* bytes waiting to be compressed or written */
     size_t committed;  /* how many of them belong to whole records */
+    bool held_back;    /* something was committed that may not have reached the file yet */
     char *coded;       /* [CHUNK] compressed bytes */
     msgpack_packer packer;
     XXH64_state_t *hash;
@@ -721,10 +710,19 @@ static void drain(struct stream_writer *w, ZSTD_EndDirective how)
     w->committed = 0;
 }
 
+static void drain_held_back(void *writer)
+{
+    struct stream_writer *w = writer;
+    if (w->held_back)
+        drain(w, ZSTD_e_flush);
+    w->held_back = false;
+}
+
 struct stream_writer *stream_create(const char *path, bool compress, json_t *header)
 {
     struct stream_writer *w = xcalloc(1, sizeof *w);
     w->file = outfile_open(path);
+    outfile_before_flush(w->file, drain_held_back, w);
     if (compress) {
         if (!(w->zstd = ZSTD_createCCtx()))
             die(EX_OSERR, "out of memory");
@@ -736,6 +734,7 @@ struct stream_writer *stream_create(const char *path, bool compress, json_t *hea
     msgpack_packer_init(&w->packer, &w->packed, append);
     pack_json(&w->packer, header);
     w->committed = w->packed.len;
+    w->held_back = true;
     w->header_sum = XXH64(w->packed.data, w->packed.len, 0);
     json_decref(header);
     return w;
@@ -754,8 +753,9 @@ void stream_commit(struct stream_writer *w)
             outfile_name(w->file), w->count + 1, len, MAX_RECORD);
     XXH64_update(w->hash, w->packed.data + w->committed, len);
     w->committed = w->packed.len;
+    w->held_back = true;
     w->count++;
-    if (w->packed.len >= CHUNK)
+    if (w->packed.len >= PACKED)
         drain(w, ZSTD_e_continue);
 }
 
@@ -767,9 +767,7 @@ void stream_write_raw(struct stream_writer *w, const void *bytes, size_t len)
 
 void stream_flush(struct stream_writer *w)
 {
-    drain(w, ZSTD_e_flush);
-    if (fflush(outfile_stream(w->file)))
-        die(EX_IOERR, "%s: not written: %s", outfile_name(w->file), strerror(errno));
+    outfile_flush(w->file);
 }
 
 uint64_t stream_written(const struct stream_writer *w)

@@ -1,6 +1,7 @@
 #include "common/util/outfile.h"
 
 #include "common/util/diag.h"
+#include "common/util/input.h"
 #include "common/util/mem.h"
 
 #include <dirent.h>
@@ -13,9 +14,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A pipe's usual room: text comes to the stream line by line. */
+enum { BUFFER = 1 << 16 };
+
 struct outfile {
     FILE *stream;
     char *path, *temporary; /* temporary is NULL when written in place */
+    void (*drain)(void *);  /* NULL: nothing to be done before a flush */
+    void *drain_data;
+    struct wait_hook hook;
+    char *buffer; /* the stream's */
 };
 
 /* The names that a sudden end must remove; read by the signal handler, hence fixed in place. */
@@ -70,22 +78,22 @@ static _Noreturn void cannot_create(const char *path)
     die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
 }
 
-struct outfile *outfile_open(const char *path)
+/* For a file that is written in place: somebody may be waiting for it. */
+static void flush_when_waiting(void *file)
 {
-    struct outfile *f = xcalloc(1, sizeof *f);
-    if (!path || !strcmp(path, "-")) {
-        f->path = xstrdup("standard output");
-        f->stream = stdout;
-        return f;
-    }
-    f->path = xstrdup(path);
-    struct stat st;
-    if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
-        f->stream = fopen(path, "wb");
-        if (!f->stream)
-            cannot_create(path);
-        return f;
-    }
+    outfile_flush(file);
+}
+
+static void open_in_place(struct outfile *f, FILE *stream)
+{
+    f->stream = stream;
+    f->hook = (struct wait_hook){.call = flush_when_waiting, .data = f};
+    input_on_wait(&f->hook);
+}
+
+static void open_beside(struct outfile *f)
+{
+    const char *path = f->path;
     f->temporary = xasprintf("%s.part.XXXXXX", path);
     int fd = mkstemp(f->temporary);
     if (fd < 0)
@@ -96,14 +104,44 @@ struct outfile *outfile_open(const char *path)
     if (fchmod(fd, 0666 & ~mask))
         cannot_create(path);
     f->stream = fdopen(fd, "wb");
+}
+
+struct outfile *outfile_open(const char *path)
+{
+    struct outfile *f = xcalloc(1, sizeof *f);
+    bool standard = !path || !strcmp(path, "-");
+    f->path = xstrdup(standard ? "standard output" : path);
+    struct stat st;
+    if (standard)
+        open_in_place(f, stdout);
+    else if (!stat(path, &st) && !S_ISREG(st.st_mode))
+        open_in_place(f, fopen(path, "wb"));
+    else
+        open_beside(f);
     if (!f->stream)
         cannot_create(path);
+    f->buffer = xmalloc(BUFFER);
+    setvbuf(f->stream, f->buffer, _IOFBF, BUFFER);
     return f;
 }
 
 FILE *outfile_stream(struct outfile *f)
 {
     return f->stream;
+}
+
+void outfile_before_flush(struct outfile *f, void (*drain)(void *data), void *data)
+{
+    f->drain = drain;
+    f->drain_data = data;
+}
+
+void outfile_flush(struct outfile *f)
+{
+    if (f->drain)
+        f->drain(f->drain_data);
+    if (fflush(f->stream))
+        die(EX_IOERR, "%s: not written: %s", f->path, strerror(errno));
 }
 
 const char *outfile_name(const struct outfile *f)
@@ -113,6 +151,7 @@ const char *outfile_name(const struct outfile *f)
 
 void outfile_finish(struct outfile *f)
 {
+    input_off_wait(&f->hook);
     bool bad = fflush(f->stream) || ferror(f->stream);
     if (!bad && f->temporary)
         bad = fsync(fileno(f->stream)) != 0;
@@ -124,6 +163,7 @@ void outfile_finish(struct outfile *f)
             die(EX_IOERR, "%s: not put in place: %s", f->path, strerror(errno));
         unwatch(f->temporary);
     }
+    free(f->buffer);
     free(f->temporary);
     free(f->path);
     free(f);

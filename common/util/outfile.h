@@ -12,9 +12,15 @@ struct outfile;
  * written in place. */
 struct outfile *outfile_open(const char *path);
 FILE *outfile_stream(struct outfile *f);
+/* What is written to the stream goes on to whoever reads the file at outfile_flush(), and when this
+ * thread waits for input (input.h), unless nobody sees the file before it is finished.
+ * outfile_before_flush() names what must go to the stream before that. */
+void outfile_before_flush(struct outfile *f, void (*drain)(void *data), void *data);
+void outfile_flush(struct outfile *f);
 /* The user's name for it, for messages. */
 const char *outfile_name(const struct outfile *f);
-/* Flushes, syncs, renames and frees; dies with EX_IOERR when anything was not written. */
+/* By the thread that opened it. Flushes, syncs, renames and frees; dies with EX_IOERR when anything
+ * was not written. */
 void outfile_finish(struct outfile *f);
 
 /* Removes what programs that were killed left unfinished beside path. */

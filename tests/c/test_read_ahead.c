@@ -4,6 +4,7 @@
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -119,10 +120,15 @@ static void no_records_are_no_windows(void **state)
     assert_int_equal(read_all(16384, short_length, sizes, 1), 1);
 }
 
-/* The rest is written when the first records are here as a window. */
-static void work_begins_while_input_is_still_to_come(void **state)
+/* A child that writes to what this process then reads as standard input, and hears of its progress
+ * through go. */
+struct upstream {
+    pid_t child;
+    int go, standard_input;
+};
+
+static struct upstream start_upstream(void (*write_to)(struct stream_writer *w, int go))
 {
-    (void)state;
     int fds[2], go[2];
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(pipe(go), 0);
@@ -130,44 +136,94 @@ static void work_begins_while_input_is_still_to_come(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        char byte;
         dup2(fds[1], STDOUT_FILENO);
         close(fds[0]);
         close(fds[1]);
+        close(go[1]);
         struct stream_writer *w =
             stream_create(NULL, false, stream_header_from(NULL, "tokens", 0, NULL));
-        write_records(w, 0, 10, short_length);
-        stream_flush(w);
-        if (read(go[0], &byte, 1) != 1)
-            _exit(1);
-        write_records(w, 10, 12, short_length);
+        write_to(w, go[0]);
         stream_finish(w);
         _exit(0);
     }
     close(fds[1]);
+    close(go[0]);
     alarm(60); /* waiting for ever would be the failure */
-    int keep = dup(STDIN_FILENO);
+    struct upstream u = {child, go[1], dup(STDIN_FILENO)};
     dup2(fds[0], STDIN_FILENO);
     close(fds[0]);
+    return u;
+}
+
+static void end_upstream(struct upstream u)
+{
+    int status;
+    assert_int_equal(waitpid(u.child, &status, 0), u.child);
+    assert_int_equal(status, 0);
+    alarm(0);
+    dup2(u.standard_input, STDIN_FILENO);
+    close(u.standard_input);
+    close(u.go);
+}
+
+/* The rest is written when the first records are here as a window. */
+static void ten_and_two(struct stream_writer *w, int go)
+{
+    char byte;
+    write_records(w, 0, 10, short_length);
+    stream_flush(w);
+    if (read(go, &byte, 1) != 1)
+        _exit(1);
+    write_records(w, 10, 12, short_length);
+}
+
+static void work_begins_while_input_is_still_to_come(void **state)
+{
+    (void)state;
+    struct upstream u = start_upstream(ten_and_two);
     struct stream_reader *in = stream_open(NULL, "tokens");
     struct read_ahead *r = read_ahead_open(in, &config);
     const struct window *w = read_ahead_next(r);
     assert_int_equal(w->n, 10);
-    assert_int_equal(write(go[1], "", 1), 1);
+    assert_int_equal(write(u.go, "", 1), 1);
     w = read_ahead_next(r);
     assert_int_equal(w->n, 2);
     assert_string_equal(window_id(w, 1), "t11");
     assert_null(read_ahead_next(r));
     read_ahead_close(r);
     stream_close(in);
-    alarm(0);
-    dup2(keep, STDIN_FILENO);
-    close(keep);
-    close(go[0]);
-    close(go[1]);
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    end_upstream(u);
+}
+
+/* Record after record, never 20 ms without one if the machine lets it, until told to stop. */
+static void trickle(struct stream_writer *w, int go)
+{
+    struct pollfd told = {.fd = go, .events = POLLIN};
+    for (int i = 0; !poll(&told, 1, 2); i++) {
+        write_records(w, i, i + 1, short_length);
+        stream_flush(w);
+    }
+}
+
+static void slow_input_without_a_pause_is_not_waited_for_until_it_ends(void **state)
+{
+    (void)state;
+    struct upstream u = start_upstream(trickle);
+    struct stream_reader *in = stream_open(NULL, "tokens");
+    struct read_ahead *r = read_ahead_open(in, &config);
+    int n = 0;
+    const struct window *w = read_ahead_next(r);
+    for (int i = 0; i < 2; i++, w = read_ahead_next(r)) {
+        assert_non_null(w);
+        n += w->n;
+    }
+    assert_int_equal(write(u.go, "", 1), 1);
+    for (; w; w = read_ahead_next(r))
+        n += w->n;
+    assert_int_equal((uint64_t)n, stream_record_number(in));
+    read_ahead_close(r);
+    stream_close(in);
+    end_upstream(u);
 }
 
 /* ---- bad records ---- */
@@ -252,6 +308,7 @@ int main(void)
         cmocka_unit_test(windows_have_room_for_so_many_tokens),
         cmocka_unit_test(no_records_are_no_windows),
         cmocka_unit_test(work_begins_while_input_is_still_to_come),
+        cmocka_unit_test(slow_input_without_a_pause_is_not_waited_for_until_it_ends),
         cmocka_unit_test(bad_records_are_named),
         cmocka_unit_test(cut_streams_are_named),
     };
