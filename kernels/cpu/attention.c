@@ -139,8 +139,10 @@ static void attend_piece(void *context, size_t piece)
     struct sweep *s = sweep_open(o);
     gather_queries(o, p, o->a->q, o->a->scale, true, s->rows);
     pack_query_columns(o, s->rows, s->q);
+    multiplier_begin(o->multiplier);
     for (int block = first_block(o, p); block <= last_block(p); block++)
         sweep_block(t, p, block, s);
+    multiplier_end(o->multiplier);
     store_queries(t, p, s);
     sweep_close(s);
 }

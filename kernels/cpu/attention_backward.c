@@ -248,8 +248,10 @@ static void backward_of_sequence(void *context, size_t piece)
     const struct key_run *r = &g->keys.runs[g->keys.own[span]];
     struct key_sums *sums = sums_open(o, r->blocks);
     struct work *w = work_open(o, r->block + r->blocks);
+    multiplier_begin(o->multiplier);
     for (size_t i = g->first_panel[piece]; i < g->first_panel[piece + 1]; i++)
         backward_of_panel(g, &g->queries[i], r->block, w, sums);
+    multiplier_end(o->multiplier);
     for (int i = 0; i < r->blocks; i++) {
         int position = (r->block + i) * KEY_BLOCK, end = r->end - position;
         int first = position < r->prefix ? r->prefix - position : 0;
@@ -305,9 +307,11 @@ static void backward_of_prefix(void *context, size_t piece)
     const struct attention *a = t->g->operands.a;
     int block = (int)(piece / (size_t)a->kv_heads), head = (int)(piece % (size_t)a->kv_heads);
     struct work *w = work_open(&t->g->operands, 1);
+    multiplier_begin(t->g->operands.multiplier);
     for (int i = 0; i < a->n_spans; i++)
         if (a->spans_at[i].prefix_row == t->prefix_row && a->spans_at[i].prefix > block * KEY_BLOCK)
             add_span(t->g, i, block, head, w);
+    multiplier_end(t->g->operands.multiplier);
     work_close(w);
 }
 

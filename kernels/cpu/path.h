@@ -20,11 +20,25 @@ enum { PANEL = 32, CHUNK = 16, MOST_PANEL_ROWS = 16 };
 struct multiplier {
     int rows;    /* of a full panel of A */
     bool padded; /* a last panel of fewer rows is filled up with zeros */
+    /* A thread calls these round its multiplications; NULL: there is nothing to do. */
+    void (*begin)(void), (*end)(void);
     /* C = A B, or C += A B: the panels of A that hold `rows` rows, a_step words apart, with one
      * panel of B over `words` words. C has room for whole panels where they are padded. */
     void (*multiply)(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int words,
                      float *c, bool add);
 };
+
+static inline void multiplier_begin(const struct multiplier *m)
+{
+    if (m->begin)
+        m->begin();
+}
+
+static inline void multiplier_end(const struct multiplier *m)
+{
+    if (m->end)
+        m->end();
+}
 
 struct path {
     const char *name;            /* as DUQ_ISA spells it */

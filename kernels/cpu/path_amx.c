@@ -14,7 +14,7 @@ struct tile_config {
     uint8_t rows[16];
 };
 
-static void configure(void)
+static void begin(void)
 {
     struct tile_config config = {.palette = 1};
     for (int i = 0; i < 8; i++) {
@@ -22,6 +22,12 @@ static void configure(void)
         config.rows[i] = ROWS;
     }
     tile_configure(&config);
+}
+
+/* Tiles in use keep a processor from sleeping deeply. */
+static void end(void)
+{
+    tile_release();
 }
 
 /* Two panels of A, tiles 4 and 5, by B's 32 columns, tiles 6 and 7; sums in tiles 0 to 3. */
@@ -82,13 +88,12 @@ static void multiply_one(const uint32_t *a, const uint32_t *b, int n, float *c, 
 static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int n, float *c,
                      bool add)
 {
-    configure();
     for (; rows > ROWS; rows -= 2 * ROWS, a += 2 * a_step, c += 2 * ROWS * PANEL)
         multiply_two(a, a_step, b, n, c, add);
     if (rows > 0)
         multiply_one(a, b, n, c, add);
-    tile_release();
 }
 
-const struct multiplier multiplier_amx = {.rows = ROWS, .padded = true, .multiply = multiply};
+const struct multiplier multiplier_amx = {
+    .rows = ROWS, .padded = true, .begin = begin, .end = end, .multiply = multiply};
 #endif

@@ -118,6 +118,7 @@ static void multiply_piece(void *context, size_t piece)
     int rows = c->rows - row < c->block_rows ? c->rows - row : c->block_rows;
     int panels = c->panels - panel < c->panels_a_piece ? c->panels - panel : c->panels_a_piece;
     const uint32_t *a = c->packed + (size_t)(row / p->multiplier->rows) * c->panel_words;
+    multiplier_begin(p->multiplier);
     for (int word = 0; word < p->words; word += BLOCK_WORDS) {
         int n = p->words - word < BLOCK_WORDS ? p->words - word : BLOCK_WORDS;
         for (int i = 0; i < panels; i++)
@@ -125,6 +126,7 @@ static void multiply_piece(void *context, size_t piece)
                             p->columns_of(p, panel + i, word, n, scratch), rows, n, sums[i],
                             word > 0);
     }
+    multiplier_end(p->multiplier);
     if (p->store_pair)
         for (int i = 0; i < panels; i += 2)
             p->store_pair(p, c->first + row, rows, panel + i, sums[i], sums[i + 1]);
