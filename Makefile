@@ -78,6 +78,10 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
+$(BUILD)/oracle/%: tests/oracle/%.c $(BUILD)/libduq.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
+
 # Kernels: vector code from plain loops. Files path_NAME.c are for one kind of processor each.
 # -ffp-contract=off: what is rounded when is written in them, not left to the compiler.
 # -fno-strict-aliasing: a word of a panel is a float, or two of bf16.
