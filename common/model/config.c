@@ -146,22 +146,51 @@ static void read_rope(const struct source *s, struct config *c)
 
 /* ---- architectures ---- */
 
-/* Defaults are those of transformers' configuration classes. */
-static void read_windows(const struct source *s, struct config *c)
+/* Which projections have biases. */
+enum biases {
+    NO_BIASES,
+    QKV_BIASES,
+    BIASES_AS_TOLD, /* by attention_bias, for q, k, v and o, and mlp_bias */
+};
+
+/* Which layers have windows. */
+enum windows {
+    NO_WINDOWS,
+    ONE_WINDOW,   /* sliding_window, in all layers */
+    SOME_WINDOWS, /* sliding_window where use_sliding_window says so, in the layers that layer_types
+                   * names, or those from max_window_layers on */
+};
+
+/* What an architecture has of its own; all else is the same for all of them. Defaults are those of
+ * transformers' configuration classes. */
+struct architecture {
+    const char *name;
+    enum biases biases;
+    enum windows windows;
+    int kv_heads; /* where config.json does not say; 0: as many as heads */
+};
+
+static const struct architecture architectures[] = {
+    {"MistralForCausalLM", NO_BIASES, ONE_WINDOW, 8},
+    {"LlamaForCausalLM", BIASES_AS_TOLD, NO_WINDOWS, 0},
+    {"Qwen2ForCausalLM", QKV_BIASES, SOME_WINDOWS, 0},
+};
+
+static void read_windows(const struct source *s, const struct architecture *a, struct config *c)
 {
     c->window = xcalloc((size_t)c->layers, sizeof *c->window);
     int window = 0, first = 0;
-    if (!strcmp(c->architecture, "MistralForCausalLM")) {
+    if (a->windows == ONE_WINDOW ||
+        (a->windows == SOME_WINDOWS && get_bool(s, "use_sliding_window"))) {
         const json_t *v = json_object_get(s->root, "sliding_window");
         window = json_is_null(v) ? 0 : get_int(s, "sliding_window", 4096);
-    } else if (!strcmp(c->architecture, "Qwen2ForCausalLM") && get_bool(s, "use_sliding_window")) {
-        const json_t *v = json_object_get(s->root, "sliding_window");
-        window = json_is_null(v) ? 0 : get_int(s, "sliding_window", 4096);
+    }
+    if (a->windows == SOME_WINDOWS) {
         const json_t *layers = json_object_get(s->root, "max_window_layers");
         first = json_is_integer(layers) ? (int)json_integer_value(layers) : 28;
     }
     const json_t *types = json_object_get(s->root, "layer_types");
-    bool listed = json_is_array(types) && !strcmp(c->architecture, "Qwen2ForCausalLM");
+    bool listed = json_is_array(types) && a->windows == SOME_WINDOWS;
     if (listed && json_array_size(types) != (size_t)c->layers)
         die(EX_DATAERR, "%s: 'layer_types' does not name every layer", s->path);
     for (int i = 0; i < c->layers; i++) {
@@ -174,18 +203,38 @@ static void read_windows(const struct source *s, struct config *c)
     }
 }
 
-static char *read_architecture(const struct source *s)
+static void read_biases(const struct source *s, const struct architecture *a, struct config *c)
 {
-    static const char *known[] = {"MistralForCausalLM", "LlamaForCausalLM", "Qwen2ForCausalLM"};
+    switch (a->biases) {
+    case NO_BIASES:
+        break;
+    case QKV_BIASES:
+        c->qkv_bias = true;
+        break;
+    case BIASES_AS_TOLD:
+        c->qkv_bias = c->o_bias = get_bool(s, "attention_bias");
+        c->mlp_bias = get_bool(s, "mlp_bias");
+        break;
+    }
+}
+
+static const struct architecture *read_architecture(const struct source *s)
+{
     const char *name =
         json_string_value(json_array_get(json_object_get(s->root, "architectures"), 0));
     if (!name)
         die(EX_DATAERR, "%s: 'architectures' is missing", s->path);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(name, known[i]))
-            return xstrdup(name);
-    die(EX_DATAERR, "%s: architecture %s is not supported (%s, %s and %s are)", s->path, name,
-        known[0], known[1], known[2]);
+    struct buf known = {0};
+    size_t n = sizeof architectures / sizeof *architectures;
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(name, architectures[i].name)) {
+            buf_free(&known);
+            return &architectures[i];
+        }
+        buf_addf(&known, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " and ", architectures[i].name);
+    }
+    die(EX_DATAERR, "%s: architecture %s is not supported (%s are)", s->path, name,
+        buf_str(&known));
 }
 
 /* folder: what messages call the model. */
@@ -195,35 +244,33 @@ static struct config *read_config(const char *path, const char *folder)
     s.root = json_read_file(s.path);
     struct config *c = xcalloc(1, sizeof *c);
     c->folder = xstrdup(folder);
-    c->architecture = read_architecture(&s);
+    const struct architecture *a = read_architecture(&s);
+    c->architecture = xstrdup(a->name);
     if (given(s.root, "quantization_config"))
         die(EX_DATAERR, "%s: the model is quantised, which is not supported: use its bf16 folder",
             s.path);
     const char *activation = json_string_value(json_object_get(s.root, "hidden_act"));
     if (activation && strcmp(activation, "silu") != 0)
         die(EX_DATAERR, "%s: activation '%s' is not supported (silu is)", s.path, activation);
-    bool mistral = !strcmp(c->architecture, "MistralForCausalLM");
-    bool llama = !strcmp(c->architecture, "LlamaForCausalLM");
     c->vocab = get_int(&s, "vocab_size", -1);
     c->width = get_int(&s, "hidden_size", -1);
     c->layers = get_int(&s, "num_hidden_layers", -1);
     c->intermediate = get_int(&s, "intermediate_size", -1);
     c->heads = get_int(&s, "num_attention_heads", -1);
     bool kv_null = json_is_null(json_object_get(s.root, "num_key_value_heads"));
-    c->kv_heads = get_int(&s, "num_key_value_heads", mistral && !kv_null ? 8 : c->heads);
+    c->kv_heads =
+        get_int(&s, "num_key_value_heads", a->kv_heads && !kv_null ? a->kv_heads : c->heads);
     c->head_dim = get_int(&s, "head_dim", c->width / c->heads);
     c->max_positions = get_int(&s, "max_position_embeddings", -1);
     c->norm_eps = (float)get_real(&s, s.root, "rms_norm_eps", 1e-6);
     c->tied = get_bool(&s, "tie_word_embeddings");
-    c->qkv_bias = llama ? get_bool(&s, "attention_bias") : !mistral;
-    c->o_bias = llama && c->qkv_bias;
-    c->mlp_bias = llama && get_bool(&s, "mlp_bias");
+    read_biases(&s, a, c);
     if (c->heads % c->kv_heads)
         die(EX_DATAERR, "%s: %d attention heads cannot share %d key heads evenly", s.path, c->heads,
             c->kv_heads);
     if (c->head_dim < 2 || c->head_dim % 2)
         die(EX_DATAERR, "%s: head size %d is not even", s.path, c->head_dim);
-    read_windows(&s, c);
+    read_windows(&s, a, c);
     read_rope(&s, c);
     json_decref(s.root);
     return c;
