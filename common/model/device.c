@@ -8,6 +8,7 @@
 #include "kernels/cuda/plugin.h"
 
 #include <dlfcn.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,7 +85,24 @@ static void require_gpu_for_rank(const struct plugin *p, int rank)
             rank + 1, count, count == 1 ? "" : "s");
 }
 
-struct device *device_open(const struct device_request *r)
+/* A device whose table lacks an operation is found here, not in the middle of a job. */
+static struct device *complete(struct device *d)
+{
+    typedef void function(void);
+    size_t first = offsetof(struct device, close), last = offsetof(struct device, adamw);
+    for (size_t at = first; at <= last; at += sizeof(function *)) {
+        function *slot;
+        memcpy(&slot, (const char *)d + at, sizeof slot);
+        bool optional = at == offsetof(struct device, attention_memory) ||
+                        at == offsetof(struct device, gated_matmul);
+        if (!slot && !optional)
+            die(EX_SOFTWARE, "device %s lacks the operation in place %zu of kernels/ops.h's table",
+                d->name, (at - first) / sizeof(function *));
+    }
+    return d;
+}
+
+static struct device *open_device(const struct device_request *r)
 {
     int index = gpu_index(r->name, r->gpu);
     enum dtype cpu = compute_type(r->compute, r->cpu_compute);
@@ -115,4 +133,9 @@ struct device *device_open(const struct device_request *r)
     if (r->gpu > 0 && !strchr(r->name, ':'))
         require_gpu_for_rank(&plugin, r->gpu);
     return plugin.open(gpu, index);
+}
+
+struct device *device_open(const struct device_request *r)
+{
+    return complete(open_device(r));
 }
