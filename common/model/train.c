@@ -37,7 +37,15 @@ struct run {
 
 const char *loss_name(enum loss_kind k)
 {
-    return k == LOSS_SOFTMAX ? "softmax" : k == LOSS_LABELS ? "labels" : "dirichlet";
+    switch (k) { /* the compiler warns where one is missing */
+    case LOSS_SOFTMAX:
+        return "softmax";
+    case LOSS_LABELS:
+        return "labels";
+    case LOSS_DIRICHLET:
+        return "dirichlet";
+    }
+    die(EX_SOFTWARE, "loss %d has no name", (int)k);
 }
 
 const char *alpha0_mode_name(enum alpha0_mode m)
