@@ -110,7 +110,7 @@ static void write_weights(const struct settings *s, json_t *header, const double
 {
     struct stream_writer *w = stream_create(s->common.output, s->common.compress, header);
     for (size_t i = 0; i < n; i++)
-        weight_write(w, &(struct weight){(int)i, weights ? weights[i] : 1 / (double)n});
+        weight_write(w, &(struct prompt_weight){(int)i, weights ? weights[i] : 1 / (double)n});
     stream_finish(w);
 }
 

@@ -79,14 +79,14 @@ static void compute_prefixes(struct scorer *r, struct batch *prefixes)
 }
 
 /* The passes over what the sequences of groups [from, to) have of their own. */
-struct pass {
+struct score_pass {
     struct batch batch;
     int32_t *members; /* which sequence each span is */
     float *logits;
     int cap;
 };
 
-static void run_pass(struct scorer *r, struct pass *p, float *logits)
+static void run_pass(struct scorer *r, struct score_pass *p, float *logits)
 {
     if (p->batch.n_spans == 0)
         return;
@@ -99,8 +99,8 @@ static void run_pass(struct scorer *r, struct pass *p, float *logits)
     batch_clear(&p->batch);
 }
 
-static void add_to_pass(struct scorer *r, struct pass *p, const struct sequence *s, int32_t member,
-                        int prefix, int prefix_row)
+static void add_to_pass(struct scorer *r, struct score_pass *p, const struct sequence *s,
+                        int32_t member, int prefix, int prefix_row)
 {
     batch_add(&p->batch, s[member], prefix, prefix_row);
     if (p->batch.n_spans > p->cap) {
@@ -128,7 +128,7 @@ void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits
             order[i] = i;
     }
     struct batch prefixes = {0};
-    struct pass pass = {0};
+    struct score_pass pass = {0};
     int done = 0;
     for (int g = 0; g < n_groups;) {
         int end = plan_round(r, s, order, groups, n_groups, g, &prefixes);

@@ -149,7 +149,7 @@ bool scores_read(struct stream_reader *r, struct scores *s)
     return true;
 }
 
-bool weight_read(struct stream_reader *r, struct weight *w)
+bool weight_read(struct stream_reader *r, struct prompt_weight *w)
 {
     msgpack_object o;
     if (!stream_next(r, &o))
@@ -275,7 +275,7 @@ void scores_write(struct stream_writer *w, const struct scores *s)
     stream_commit(w);
 }
 
-void weight_write(struct stream_writer *w, const struct weight *x)
+void weight_write(struct stream_writer *w, const struct prompt_weight *x)
 {
     msgpack_packer *p = stream_packer(w);
     msgpack_pack_map(p, 2);

@@ -52,7 +52,7 @@ struct scores {
 
 /* schema "weights": one per prompt. Header: "fit" (objective, entropy weight, optimum, the trace).
  */
-struct weight {
+struct prompt_weight {
     int prompt;
     double weight;
 };
@@ -84,14 +84,14 @@ bool example_read(struct stream_reader *r, struct example *e);
 bool prompt_read(struct stream_reader *r, struct prompt *p);
 bool tokens_read(struct stream_reader *r, struct tokens *t);
 bool scores_read(struct stream_reader *r, struct scores *s);
-bool weight_read(struct stream_reader *r, struct weight *w);
+bool weight_read(struct stream_reader *r, struct prompt_weight *w);
 bool prediction_read(struct stream_reader *r, struct prediction *p);
 
 void example_write(struct stream_writer *w, const struct example *e);
 void prompt_write(struct stream_writer *w, const struct prompt *p);
 void tokens_write(struct stream_writer *w, const struct tokens *t);
 void scores_write(struct stream_writer *w, const struct scores *s);
-void weight_write(struct stream_writer *w, const struct weight *x);
+void weight_write(struct stream_writer *w, const struct prompt_weight *x);
 void prediction_write(struct stream_writer *w, const struct prediction *p);
 void measurement_write(struct stream_writer *w, const struct measurement *m);
 

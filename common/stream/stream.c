@@ -24,7 +24,7 @@ static const char *const essential[] = {"schema",  "task",         "classes", "t
                                         "adapter", "weights"};
 
 /* Bytes with those before at already used up. */
-struct window {
+struct unread {
     struct buf bytes;
     size_t at;
 };
@@ -35,8 +35,8 @@ struct stream_reader {
     int fd;
     char *name, *schema;
     json_t *header;
-    struct window raw;  /* zstd bytes, not yet decoded */
-    struct window data; /* plain or decoded bytes */
+    struct unread raw;  /* zstd bytes, not yet decoded */
+    struct unread data; /* plain or decoded bytes */
     ZSTD_DCtx *zstd;
     bool compressed; /* raw is where the file's bytes go, not data */
     bool frame_open; /* inside a zstd frame */
@@ -70,17 +70,17 @@ static _Noreturn void not_a_stream(const struct stream_reader *r)
 
 /* ---- bytes ---- */
 
-static const char *rest(const struct window *w)
+static const char *rest(const struct unread *w)
 {
     return w->bytes.data + w->at;
 }
 
-static size_t left(const struct window *w)
+static size_t left(const struct unread *w)
 {
     return w->bytes.len - w->at;
 }
 
-static void drop_used(struct window *w)
+static void drop_used(struct unread *w)
 {
     if (!w->at)
         return;
@@ -89,7 +89,7 @@ static void drop_used(struct window *w)
     w->at = 0;
 }
 
-static void move_rest(struct window *to, struct window *from)
+static void move_rest(struct unread *to, struct unread *from)
 {
     to->bytes.len = to->at = 0;
     buf_add(&to->bytes, rest(from), left(from));
@@ -97,7 +97,7 @@ static void move_rest(struct window *to, struct window *from)
 }
 
 /* Reads more of the file; false at its end. */
-static bool read_more(struct stream_reader *r, struct window *into)
+static bool read_more(struct stream_reader *r, struct unread *into)
 {
     drop_used(into);
     buf_reserve(&into->bytes, CHUNK);
@@ -109,14 +109,14 @@ static bool read_more(struct stream_reader *r, struct window *into)
 }
 
 /* Four bytes, unless the file ends before. */
-static void read_magic(struct stream_reader *r, struct window *w)
+static void read_magic(struct stream_reader *r, struct unread *w)
 {
     while (left(w) < 4 && read_more(r, w))
         ;
 }
 
 /* A zstd frame or a skippable one, as pzstd puts in front. */
-static bool starts_zstd(const struct window *w)
+static bool starts_zstd(const struct unread *w)
 {
     const unsigned char *p = (const unsigned char *)rest(w);
     return left(w) >= 4 && (!memcmp(p, "\x28\xb5\x2f\xfd", 4) ||
@@ -190,7 +190,7 @@ static bool find_stream(struct stream_reader *r)
             fill(r);
             continue;
         }
-        struct window *w = r->compressed ? &r->raw : &r->data;
+        struct unread *w = r->compressed ? &r->raw : &r->data;
         read_magic(r, w);
         if (!left(w)) {
             if (!next_file(r))

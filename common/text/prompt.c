@@ -154,7 +154,7 @@ size_t best_instruction(const char *path, const struct task *t)
     if (task && strcmp(task, t->name))
         die(EX_DATAERR, "%s: holds the weights of task '%s', %s is task '%s'", stream_name(r), task,
             t->file, t->name);
-    struct weight w, best = {.weight = -1};
+    struct prompt_weight w, best = {.weight = -1};
     while (weight_read(r, &w)) {
         if ((size_t)w.prompt >= t->n_instructions)
             stream_bad_record(r, NULL, "prompt %d, but %s has %zu instructions (0 to %zu)",

@@ -50,7 +50,7 @@ struct prompt_weights prompt_weights_read(const char *path, const struct stream_
     struct stream_reader *r = stream_open(path, "weights");
     check_same_setting(path, stream_header(r), scores);
     struct prompt_weights w = {0};
-    struct weight x;
+    struct prompt_weight x;
     double sum = 0;
     while (weight_read(r, &x)) {
         w.prompts = xreallocarray(w.prompts, w.count + 1, sizeof *w.prompts);
