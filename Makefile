@@ -1,7 +1,7 @@
 # duq: two commands do it all, `make demo` and `make test`; `make help` lists the rest.
 #
 # Everything is built out of tree in $(BUILD). Sources are found by folder: each cmd/NAME.c is a
-# program, everything under common/ and kernels/cpu/ is the library they share, each
+# program, everything under common/, kernels/cpu/ and kernels/count/ is the library they share, each
 # tests/c/test_NAME.c is a cmocka test and each tests/bats/NAME.bats a program test.
 
 VERSION = 0.1.0
@@ -30,11 +30,11 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE)
 LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldl -lm
 
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
-LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c)
+LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/slurm/* examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run tests/run tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/slurm/* examples/*.sh)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -43,7 +43,7 @@ SHELL_FILES = $(wildcard .ci/run tests/run tests/bats/*.bash tests/oracle/*.sh t
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
 include kernels/cuda/build.mk
-include common/model/mpi/build.mk
+include common/train/mpi/build.mk
 include tests/cudasim/build.mk
 
 $(BUILD)/obj/%.o: %.c Makefile
@@ -161,6 +161,7 @@ lint: deps-lint
 		--suppress=nullPointerRedundantCheck --suppress=nullPointerArithmeticRedundantCheck \
 		-DDUQ_VERSION='""' $(shell git ls-files '*.c')
 	$(if $(wildcard $(SHELL_FILES)),shellcheck $(wildcard $(SHELL_FILES)))
+	tests/includes
 	$(if $(wildcard man/*),mandoc -T lint -W warning man/*)
 
 format:

@@ -1,5 +1,5 @@
 /* bpe-fit: scores to the weights of a Bayesian prompt ensemble, and to its predictions. */
-#include "common/uq/dirichlet.h"
+#include "common/math/dirichlet.h"
 #include "common/uq/ensemble.h"
 #include "common/uq/prompt_weights.h"
 #include "common/util/diag.h"

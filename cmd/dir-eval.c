@@ -1,8 +1,8 @@
 /* dir-eval: predictions to metrics, tables and figures. */
-#include "common/uq/evaluation.h"
-#include "common/uq/figures.h"
-#include "common/uq/gnuplot.h"
-#include "common/uq/report.h"
+#include "common/eval/evaluation.h"
+#include "common/eval/figures.h"
+#include "common/eval/gnuplot.h"
+#include "common/eval/report.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"

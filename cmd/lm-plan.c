@@ -1,6 +1,6 @@
 /* lm-plan: what scoring or training on a token stream would ask of a GPU, before there is one. */
-#include "common/model/plan.h"
 #include "common/model/token_input.h"
+#include "common/plan/plan.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"

@@ -1,11 +1,11 @@
 /* lm-score: token ids to the logits of each class's first token at the last position, or with a
  * head to predictions. */
 #include "common/model/device.h"
-#include "common/model/fit.h"
-#include "common/model/head.h"
 #include "common/model/lora.h"
-#include "common/model/read_ahead.h"
-#include "common/model/score.h"
+#include "common/plan/fit.h"
+#include "common/score/head.h"
+#include "common/score/read_ahead.h"
+#include "common/score/score.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"

@@ -1,9 +1,9 @@
 /* lora-train: tokens and a teacher's predictions to a PEFT adapter folder. */
 #include "common/model/device.h"
-#include "common/model/fit.h"
-#include "common/model/ranks.h"
-#include "common/model/train.h"
+#include "common/plan/fit.h"
 #include "common/stream/stream.h"
+#include "common/train/ranks.h"
+#include "common/train/train.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"

@@ -22,8 +22,8 @@
 #ifndef DUQ_OPS_H
 #define DUQ_OPS_H
 
-#include "common/model/adamw.h"
-#include "common/uq/loss.h"
+#include "common/math/adamw.h"
+#include "common/math/loss.h"
 #include "common/util/dtype.h"
 #include "common/util/everywhere.h"
 
@@ -98,8 +98,8 @@ struct attention_backward {
     float *work;                    /* [., heads] */
 };
 
-/* The losses of a batch's rows and their gradients by the class logits (common/uq/loss.h), computed
- * in double precision. */
+/* The losses of a batch's rows and their gradients by the class logits (common/math/loss.h),
+ * computed in double precision. */
 struct loss_batch {
     struct loss loss;
     int rows, classes;

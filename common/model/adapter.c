@@ -1,12 +1,12 @@
 #include "common/model/adapter.h"
 
+#include "common/math/philox.h"
 #include "common/model/safetensors.h"
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
 #include "common/util/outfile.h"
-#include "common/util/philox.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 #include "common/stream/store.h"
 
+#include "common/math/philox.h"
 #include "common/util/mem.h"
-#include "common/util/philox.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #ifndef DUQ_CPU_PATH_ROWS_H
 #define DUQ_CPU_PATH_ROWS_H
 
-#include "common/util/philox.h"
+#include "common/math/philox.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/path.h"
 

@@ -1,7 +1,7 @@
 /* The rows' losses: few rows of few classes, so a thread for each row. */
 #include "kernels/cuda/cuda.h"
 
-#include "common/uq/loss_formulas.h"
+#include "common/math/loss_formulas.h"
 
 static __global__ void loss_rows(struct loss_batch b)
 {

@@ -1,7 +1,7 @@
 /* Gradients of the operations in rows.cu, dropout, and what the backward pass moves about. */
 #include "kernels/cuda/vector.h"
 
-#include "common/util/philox.h"
+#include "common/math/philox.h"
 
 /* ---- RMSNorm: a block for each row ---- */
 

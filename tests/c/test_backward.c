@@ -1,8 +1,8 @@
 /* The loss and every gradient of an adapter against transformers + PEFT in double precision
  * (tests/oracle/gradients.py), on adapters that PEFT saved. */
+#include "common/math/loss.h"
 #include "common/model/backward.h"
 #include "common/model/safetensors.h"
-#include "common/uq/loss.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 

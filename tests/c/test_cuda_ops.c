@@ -5,8 +5,8 @@
  * Tolerances: SINGLE for results in f32, relative to the sum of the terms' sizes: some ten times
  * the unit in the last place, for sums are in an order of the device's choosing. HALF for results
  * rounded to bf16: half a unit in the last place. */
-#include "common/model/adamw.h"
-#include "common/uq/loss.h"
+#include "common/math/adamw.h"
+#include "common/math/loss.h"
 #include "kernels/ops.h"
 
 #include <math.h>

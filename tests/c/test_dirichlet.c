@@ -1,5 +1,5 @@
 /* Uncertainties of a Dirichlet against mpmath's (tests/oracle/special.py), and of an ensemble. */
-#include "common/uq/dirichlet.h"
+#include "common/math/dirichlet.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* The engine against transformers: tests/data/engine holds small random models and the class logits
  * tests/oracle/engine.py recorded from them in f32. And the engine against itself: what a batch
  * holds besides a text must not show in its logits. */
-#include "common/model/score.h"
+#include "common/score/score.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/threads.h"

@@ -1,9 +1,9 @@
 /* dir-eval's figures against scikit-learn's, torchmetrics' and scipy's (tests/oracle/metrics.py).
  */
-#include "common/uq/bootstrap.h"
-#include "common/uq/evaluation.h"
-#include "common/uq/ranking.h"
-#include "common/uq/risk.h"
+#include "common/eval/bootstrap.h"
+#include "common/eval/evaluation.h"
+#include "common/eval/ranking.h"
+#include "common/eval/risk.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 

@@ -1,9 +1,9 @@
 /* What work takes of a device's memory: against sums by hand for a model of 2 layers, width 32, 4
  * heads and 2 key heads of 8, MLP width 48, and against what scoring and training then hold. */
-#include "common/model/count_device.h"
-#include "common/model/fit.h"
-#include "common/model/ranks.h"
+#include "common/plan/fit.h"
+#include "common/train/ranks.h"
 #include "common/util/mem.h"
+#include "kernels/count/count_device.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

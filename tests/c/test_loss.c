@@ -1,6 +1,6 @@
 /* The training losses and their gradients: against PyTorch (tests/oracle/losses.py) and against
  * central differences. */
-#include "common/uq/loss.h"
+#include "common/math/loss.h"
 #include "kernels/ops.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Every gradient the CPU device computes, against central differences of the operation written out
  * plainly in double precision; the adapters' products and dropout against their definitions. */
+#include "common/math/philox.h"
 #include "common/util/mem.h"
-#include "common/util/philox.h"
 #include "common/util/threads.h"
 #include "kernels/ops.h"
 

@@ -1,8 +1,8 @@
 /* AdamW, clipping and the schedule, by the CPU's operations, against PyTorch and transformers
  * (tests/oracle/optimizer.py); Philox against its authors' known answers. */
-#include "common/model/optimizer.h"
+#include "common/train/optimizer.h"
 
-#include "common/util/philox.h"
+#include "common/math/philox.h"
 #include "kernels/ops.h"
 
 #include <math.h>

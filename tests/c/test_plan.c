@@ -2,7 +2,7 @@
  * against the engine's own counts, and against what torch.utils.flop_counter recorded of
  * transformers (tests/oracle/flops.py). Counts are whole numbers: they must be equal. */
 #include "common/model/backward.h"
-#include "common/model/plan.h"
+#include "common/plan/plan.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 

@@ -1,5 +1,5 @@
 /* Prompt weights and the ensemble against scipy's answers (tests/oracle/bpe_fit.py). */
-#include "common/uq/dirichlet.h"
+#include "common/math/dirichlet.h"
 #include "common/uq/ensemble.h"
 #include "common/uq/prompt_weights.h"
 #include "common/util/json.h"

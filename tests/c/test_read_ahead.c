@@ -1,6 +1,6 @@
 /* Reading ahead: windows of the sizes that are documented, records whole and in order, bad ones
  * named from the program's thread. Records are functions of their number. */
-#include "common/model/read_ahead.h"
+#include "common/score/read_ahead.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 

@@ -1,5 +1,5 @@
 /* ln Gamma and its derivatives against mpmath's values (tests/oracle/special.py). */
-#include "common/uq/special.h"
+#include "common/math/special.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* Loading a model: what of its file and of merged weights stays in the host's memory, on a device
  * that copies and on one that does not. The model is made here: 2 layers, 13 MB. */
-#include "common/model/count_device.h"
 #include "common/model/weights.h"
 #include "common/util/mem.h"
+#include "kernels/count/count_device.h"
 
 #include <malloc.h>
 #include <setjmp.h>

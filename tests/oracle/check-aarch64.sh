@@ -8,7 +8,7 @@ for program in aarch64-linux-gnu-gcc qemu-aarch64; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-sources=(tests/oracle/path_sum.c kernels/cpu/*.c common/uq/loss.c common/uq/special.c
+sources=(tests/oracle/path_sum.c kernels/cpu/*.c common/math/loss.c common/math/special.c
     common/util/{mem,diag,threads,processors,progress}.c)
 flags=(-std=c11 -D_GNU_SOURCE -DDUQ_VERSION='""' -I. -O3 -ffp-contract=off -fno-strict-aliasing
     -fno-math-errno -fno-trapping-math -Wall -Wextra -Werror -Wno-psabi -pthread)

@@ -1,0 +1,213 @@
+#include "common/eval/metrics.h"
+
+#include "common/eval/ranking.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *metric_name(enum metric m)
+{
+    static const char *const names[N_METRICS] = {"accuracy", "macro_f1", "nll",    "ece",
+                                                 "mce",      "brier",    "roc_auc"};
+    return names[m];
+}
+
+static double none(char *reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static double none(char *reason, const char *format, ...)
+{
+    if (reason) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(reason, REASON_SIZE, format, args);
+        va_end(args);
+    }
+    return NAN;
+}
+
+static const double *row(const struct sample *s, size_t i)
+{
+    return s->probs + s->rows[i] * s->stride;
+}
+
+static size_t label(const struct sample *s, size_t i)
+{
+    return (size_t)s->labels[s->rows[i]];
+}
+
+size_t predicted_class(const double *probs, size_t n)
+{
+    size_t best = 0;
+    for (size_t c = 1; c < n; c++)
+        if (probs[c] > probs[best])
+            best = c;
+    return best;
+}
+
+static double accuracy(const struct sample *s)
+{
+    size_t right = 0;
+    for (size_t i = 0; i < s->n; i++)
+        right += predicted_class(row(s, i), s->n_classes) == label(s, i);
+    return (double)right / (double)s->n;
+}
+
+/* The mean over the classes that are a label or a prediction somewhere. */
+static double macro_f1(const struct sample *s)
+{
+    size_t *hits = xcalloc(3 * s->n_classes, sizeof *hits);
+    size_t *predicted = hits + s->n_classes, *labelled = predicted + s->n_classes, present = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        size_t p = predicted_class(row(s, i), s->n_classes), y = label(s, i);
+        hits[y] += p == y;
+        predicted[p]++;
+        labelled[y]++;
+    }
+    double sum = 0;
+    for (size_t c = 0; c < s->n_classes; c++) {
+        if (predicted[c] + labelled[c] == 0)
+            continue;
+        present++;
+        sum += 2 * (double)hits[c] / (double)(predicted[c] + labelled[c]);
+    }
+    free(hits);
+    return sum / (double)present;
+}
+
+static double nll(const struct sample *s, char *reason)
+{
+    double sum = 0;
+    size_t impossible = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        double p = row(s, i)[label(s, i)];
+        impossible += p <= 0;
+        sum -= p > 0 ? log(p) : 0;
+    }
+    if (impossible)
+        return none(reason, "infinite: %zu texts' labels have probability 0", impossible);
+    return sum / (double)s->n;
+}
+
+static double brier(const struct sample *s)
+{
+    double sum = 0;
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t c = 0; c < s->n_classes; c++) {
+            double d = row(s, i)[c] - (c == label(s, i));
+            sum += d * d;
+        }
+    return sum / (double)s->n;
+}
+
+/* ---- calibration ---- */
+
+/* k / bins with torch.linspace's rounding, which decides on which side of an edge 0.3 falls. */
+static double edge(size_t k, size_t bins)
+{
+    double step = 1 / (double)bins;
+    return k < (bins + 1) / 2 ? step * (double)k : 1 - step * (double)(bins - k);
+}
+
+static size_t bin_of(double confidence, size_t bins)
+{
+    size_t k = (size_t)fmin(confidence * (double)bins, (double)bins);
+    while (k < bins && confidence >= edge(k + 1, bins))
+        k++;
+    while (k > 0 && confidence < edge(k, bins))
+        k--;
+    return k;
+}
+
+struct bin *reliability_bins(const struct sample *s, size_t bins)
+{
+    struct bin *b = xcalloc(bins + 1, sizeof *b);
+    for (size_t k = 0; k <= bins; k++) {
+        b[k].low = edge(k, bins);
+        b[k].high = k < bins ? edge(k + 1, bins) : 1;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        size_t top = predicted_class(row(s, i), s->n_classes);
+        struct bin *x = &b[bin_of(row(s, i)[top], bins)];
+        x->count++;
+        x->confidence += row(s, i)[top];
+        x->accuracy += top == label(s, i);
+    }
+    for (size_t k = 0; k <= bins; k++)
+        if (b[k].count) {
+            b[k].confidence /= (double)b[k].count;
+            b[k].accuracy /= (double)b[k].count;
+        }
+    return b;
+}
+
+/* The mean over texts, or the highest over bins, of |accuracy - confidence|. */
+static double calibration_error(const struct sample *s, size_t bins, int highest)
+{
+    struct bin *b = reliability_bins(s, bins);
+    double mean = 0, max = 0;
+    for (size_t k = 0; k <= bins; k++) {
+        double gap = fabs(b[k].accuracy - b[k].confidence);
+        mean += gap * (double)b[k].count / (double)s->n;
+        max = fmax(max, gap);
+    }
+    free(b);
+    return highest ? max : mean;
+}
+
+/* ---- ROC AUC ---- */
+
+static double class_auc(const struct sample *s, size_t c, struct scored *scored, char *reason)
+{
+    size_t positives = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        scored[i] = (struct scored){row(s, i)[c], label(s, i) == c};
+        positives += scored[i].positive;
+    }
+    if (positives == 0)
+        return none(reason, "no text has label %zu", c);
+    if (positives == s->n)
+        return none(reason, "all texts have label %zu", c);
+    rank_scores(scored, s->n);
+    return ranked_auroc(scored, s->n);
+}
+
+/* Two classes: of class 1. More: the mean over the classes of each one against the rest. */
+static double roc_auc(const struct sample *s, char *reason)
+{
+    if (s->n_classes < 2)
+        return none(reason, "there is one class only");
+    struct scored *scored = xreallocarray(NULL, s->n, sizeof *scored);
+    size_t first = s->n_classes == 2 ? 1 : 0;
+    double sum = 0;
+    for (size_t c = first; c < s->n_classes && !isnan(sum); c++)
+        sum += class_auc(s, c, scored, reason);
+    free(scored);
+    return sum / (double)(s->n_classes - first);
+}
+
+double metric_value(enum metric m, const struct sample *s, size_t bins, char *reason)
+{
+    if (s->n == 0)
+        return none(reason, "no text has a label");
+    switch (m) {
+    case METRIC_ACCURACY:
+        return accuracy(s);
+    case METRIC_MACRO_F1:
+        return macro_f1(s);
+    case METRIC_NLL:
+        return nll(s, reason);
+    case METRIC_ECE:
+        return calibration_error(s, bins, 0);
+    case METRIC_MCE:
+        return calibration_error(s, bins, 1);
+    case METRIC_BRIER:
+        return brier(s);
+    case METRIC_ROC_AUC:
+        return roc_auc(s, reason);
+    default:
+        return NAN;
+    }
+}

@@ -1,0 +1,38 @@
+/* A whole stream of predictions in memory, to be evaluated. */
+#ifndef DUQ_EVAL_PREDICTION_SET_H
+#define DUQ_EVAL_PREDICTION_SET_H
+
+#include "common/stream/id_index.h"
+#include "common/stream/record.h"
+
+struct prediction_set {
+    char *name, *file;
+    json_t *header;
+    size_t n, n_classes;
+    struct id_index *ids; /* row numbers by id */
+    int *labels;          /* [n], NO_LABEL where there is none */
+    double *probs;        /* [n * n_classes] */
+    size_t n_members;     /* 0: no ensemble, or members were not asked for */
+    double *members;      /* [n * n_members * n_classes] */
+    /* [n], nats. NULL where the set's predictions do not have it. */
+    double *uncertainty[3];
+};
+
+enum uncertainty_kind { TOTAL, ALEATORIC, EPISTEMIC, N_UNCERTAINTIES };
+const char *uncertainty_name(enum uncertainty_kind k);
+
+/* name NULL: the file's, without folder, .mp and .zst. Dies with EX_DATAERR at a stream without
+ * records, an id that is there twice, probabilities that are not finite, outside 0 to 1 or do not
+ * sum to one (1e-4), an uncertainty that is not finite, and at a mixture of records with and
+ * without an uncertainty or members. */
+struct prediction_set *prediction_set_read(const char *name, const char *path, bool with_members);
+void prediction_set_free(struct prediction_set *s);
+
+/* Rows that have a label, in order; the caller frees them. */
+size_t *labelled_rows(const struct prediction_set *s, size_t *count);
+
+/* Dies with EX_DATAERR unless both hold the same texts with the same labels over the same classes;
+ * brings b's rows into a's order. */
+void prediction_sets_align(const struct prediction_set *a, struct prediction_set *b);
+
+#endif

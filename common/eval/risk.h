@@ -1,0 +1,26 @@
+/* Answering only what one is sure of: the risk (share of wrong answers) of the texts whose
+ * uncertainty is at most a threshold, and the coverage (share of texts) that are answered then. */
+#ifndef DUQ_EVAL_RISK_H
+#define DUQ_EVAL_RISK_H
+
+#include "common/eval/ranking.h"
+
+/* At one distinct uncertainty: all texts with it or less are answered. */
+struct risk_point {
+    double threshold;
+    size_t answered, wrong;
+};
+
+/* s: score = minus the uncertainty, positive = a wrong answer, in rank_scores()'s order. Returns
+ * the points from the most certain on; the caller frees them. */
+struct risk_point *risk_curve(const struct scored *s, size_t n, size_t *count);
+
+/* Area under the risk-coverage curve: the mean over k = 1 .. n of the risk of the k most certain
+ * texts. Among equally uncertain texts, the mean over all their orders. NaN for n = 0. */
+double risk_area(const struct scored *s, size_t n);
+
+/* The first point that covers at least this share of all texts. */
+const struct risk_point *risk_at_coverage(const struct risk_point *curve, size_t count,
+                                          double coverage);
+
+#endif

@@ -1,0 +1,49 @@
+#include "common/math/dirichlet.h"
+
+#include "common/math/special.h"
+
+#include <math.h>
+
+double entropy(const double *probs, size_t n)
+{
+    double h = 0;
+    for (size_t c = 0; c < n; c++)
+        if (probs[c] > 0)
+            h -= probs[c] * log(probs[c]);
+    return h;
+}
+
+/* Rounding may leave the difference of two nearly equal entropies just below zero, which Jensen's
+ * inequality rules out. */
+static struct uncertainty split(double total, double aleatoric)
+{
+    return (struct uncertainty){total, aleatoric, fmax(total - aleatoric, 0)};
+}
+
+struct uncertainty dirichlet_uncertainty(const double *alpha, size_t n, double *probs)
+{
+    double a0 = 0;
+    for (size_t c = 0; c < n; c++)
+        a0 += alpha[c];
+    double psi0 = digamma(a0 + 1), aleatoric = 0;
+    for (size_t c = 0; c < n; c++) {
+        probs[c] = alpha[c] / a0;
+        aleatoric += probs[c] * (psi0 - digamma(alpha[c] + 1));
+    }
+    return split(entropy(probs, n), aleatoric);
+}
+
+struct uncertainty ensemble_uncertainty(const double *members, const double *weights,
+                                        size_t n_members, size_t n, double *probs)
+{
+    double aleatoric = 0;
+    for (size_t c = 0; c < n; c++)
+        probs[c] = 0;
+    for (size_t m = 0; m < n_members; m++) {
+        const double *p = members + m * n;
+        for (size_t c = 0; c < n; c++)
+            probs[c] += weights[m] * p[c];
+        aleatoric += weights[m] * entropy(p, n);
+    }
+    return split(entropy(probs, n), aleatoric);
+}

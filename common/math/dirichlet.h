@@ -1,0 +1,30 @@
+/* What a prediction knows of its own uncertainty, in nats: of a Dirichlet over the class
+ * probabilities, and of an ensemble's mixture.
+ *
+ * total     = H(E p)      the entropy of the mean class probabilities
+ * aleatoric = E H(p)      the mean entropy: what remains when the probabilities are known
+ * epistemic = total - aleatoric   the mutual information of class and probabilities; never below 0
+ *
+ * arXiv 2507.18366; Malinin and Gales 2018 (arXiv 1802.10501) for the Dirichlet's. */
+#ifndef DUQ_MATH_DIRICHLET_H
+#define DUQ_MATH_DIRICHLET_H
+
+#include <stddef.h>
+
+struct uncertainty {
+    double total, aleatoric, epistemic; /* nats */
+};
+
+/* -sum p log p in nats, 0 log 0 = 0. probs: [n], not checked to sum to one. */
+double entropy(const double *probs, size_t n);
+
+/* alpha: [n], all > 0. probs: [n], receives the mean alpha / a0.
+ * aleatoric = sum_c p_c (psi(a0 + 1) - psi(alpha_c + 1)). */
+struct uncertainty dirichlet_uncertainty(const double *alpha, size_t n, double *probs);
+
+/* members: [n_members * n], row-major, each row class probabilities. weights: [n_members], sum 1.
+ * probs: [n], receives the mixture. aleatoric = weighted mean of the members' entropies. */
+struct uncertainty ensemble_uncertainty(const double *members, const double *weights,
+                                        size_t n_members, size_t n, double *probs);
+
+#endif

@@ -1,0 +1,48 @@
+#include "common/math/loss.h"
+
+#include "common/math/loss_formulas.h"
+
+#include <math.h>
+
+void target_from_probs(const double *probs, size_t n, double *target)
+{
+    for (size_t c = 0; c < n; c++)
+        target[c] = probs[c];
+}
+
+void target_from_label(int label, size_t n, double *target)
+{
+    for (size_t c = 0; c < n; c++)
+        target[c] = (int)c == label;
+}
+
+void target_from_members(const double *members, const double *weights, size_t n_members, size_t n,
+                         double *target)
+{
+    for (size_t c = 0; c < n; c++) {
+        target[c] = 0;
+        for (size_t m = 0; m < n_members; m++)
+            target[c] += weights[m] * log(members[m * n + c] + LOSS_LOG_FLOOR);
+    }
+}
+
+void softmax_probs(const double *logits, size_t n, double *probs)
+{
+    double norm = log_sum_exp(logits, n);
+    for (size_t c = 0; c < n; c++)
+        probs[c] = exp(logits[c] - norm);
+}
+
+void dirichlet_alpha(const struct loss *loss, const double *logits, size_t n, double *alpha)
+{
+    double a0 = raw_alpha(logits, n, alpha);
+    if (loss->mode == ALPHA0_FIXED)
+        for (size_t c = 0; c < n; c++)
+            alpha[c] *= loss->alpha0 / a0;
+}
+
+double loss_value(const struct loss *loss, const double *logits, const double *target, size_t n,
+                  double s, double *gradient, double *gradient_s)
+{
+    return loss_formula(loss, logits, target, n, s, gradient, gradient_s);
+}

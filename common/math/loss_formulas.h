@@ -1,0 +1,103 @@
+/* The losses of common/math/loss.h written out, for the host and for device code. */
+#ifndef DUQ_MATH_LOSS_FORMULAS_H
+#define DUQ_MATH_LOSS_FORMULAS_H
+
+#include "common/math/loss.h"
+#include "common/math/special.h"
+#include "common/util/everywhere.h"
+
+#include <math.h>
+
+EVERYWHERE double softplus(double x)
+{
+    return fmax(x, 0.0) + log1p(exp(-fabs(x)));
+}
+
+EVERYWHERE double sigmoid(double x)
+{
+    double e = exp(-fabs(x));
+    return (x < 0 ? e : 1) / (1 + e);
+}
+
+/* log sum exp, safe for logits of any size */
+EVERYWHERE double log_sum_exp(const double *x, size_t n)
+{
+    double top = -INFINITY, sum = 0;
+    for (size_t c = 0; c < n; c++)
+        top = fmax(top, x[c]);
+    for (size_t c = 0; c < n; c++)
+        sum += exp(x[c] - top);
+    /* n is never 0, so the sum is at least the top's own exp(0). */
+    /* cppcheck-suppress invalidFunctionArg */
+    return top + log(sum);
+}
+
+/* alpha before any scaling; returns its sum */
+EVERYWHERE double raw_alpha(const double *logits, size_t n, double *alpha)
+{
+    double a0 = 0;
+    for (size_t c = 0; c < n; c++) {
+        alpha[c] = 1 + softplus(logits[c]);
+        a0 += alpha[c];
+    }
+    return a0;
+}
+
+/* sum_c t_c (log t_c - log q_c), q the softmax; a one-hot t makes it the cross-entropy */
+EVERYWHERE double softmax_divergence(const double *logits, const double *target, size_t n,
+                                     double *gradient)
+{
+    double norm = log_sum_exp(logits, n), value = 0, mass = 0;
+    for (size_t c = 0; c < n; c++) {
+        mass += target[c];
+        if (target[c] > 0)
+            value += target[c] * (log(target[c]) - (logits[c] - norm));
+    }
+    for (size_t c = 0; c < n; c++)
+        gradient[c] = mass * exp(logits[c] - norm) - target[c];
+    return value;
+}
+
+EVERYWHERE double dirichlet_loss(const struct loss *loss, const double *logits,
+                                 const double *target, size_t n, double s, double *gradient,
+                                 double *gradient_s)
+{
+    double *alpha = gradient; /* each element is read before its gradient replaces it */
+    double a0 = raw_alpha(logits, n, alpha), scale = 1;
+    if (loss->mode == ALPHA0_FIXED)
+        scale = loss->alpha0 / a0;
+
+    double b0 = scale * a0, psi0 = digamma(b0), value = -log_gamma(b0), along = 0;
+    for (size_t c = 0; c < n; c++) {
+        double b = scale * alpha[c];
+        value += log_gamma(b) - (b - 1) * target[c];
+        along += (digamma(b) - psi0 - target[c]) * alpha[c];
+    }
+    /* The scaled alphas keep their sum: only the part of the gradient across it remains. */
+    along = loss->mode == ALPHA0_FIXED ? along / a0 : 0;
+
+    double pull = 0;
+    if (loss->mode == ALPHA0_LEARNED) {
+        double off = a0 - exp(s);
+        value += loss->beta * off * off;
+        pull = 2 * loss->beta * off;
+        *gradient_s = -pull * exp(s);
+    }
+    for (size_t c = 0; c < n; c++) {
+        double by_alpha = scale * (digamma(scale * alpha[c]) - psi0 - target[c] - along) + pull;
+        gradient[c] = by_alpha * sigmoid(logits[c]);
+    }
+    return value;
+}
+
+/* What loss_value() gives. */
+EVERYWHERE double loss_formula(const struct loss *loss, const double *logits, const double *target,
+                               size_t n, double s, double *gradient, double *gradient_s)
+{
+    *gradient_s = 0;
+    if (loss->kind == LOSS_DIRICHLET)
+        return dirichlet_loss(loss, logits, target, n, s, gradient, gradient_s);
+    return softmax_divergence(logits, target, n, gradient);
+}
+
+#endif

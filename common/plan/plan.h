@@ -1,0 +1,53 @@
+/* What a stage of the work would ask of a machine: the engine itself, run on a device that only
+ * counts (count_device.h), over a model that is only a configuration. */
+#ifndef DUQ_PLAN_PLAN_H
+#define DUQ_PLAN_PLAN_H
+
+#include "common/model/adapter.h"
+#include "common/score/score.h"
+#include "kernels/count/count_device.h"
+
+#include <stdio.h>
+
+enum plan_stage { PLAN_SCORE, PLAN_TRAIN };
+
+struct plan_settings {
+    enum plan_stage stage;
+    enum dtype compute;
+    struct score_options score;      /* of PLAN_SCORE */
+    struct adapter_settings adapter; /* rank 0: none, of PLAN_SCORE alone */
+    int batch, accumulate, epochs;   /* of PLAN_TRAIN: examples of a pass, passes of a step */
+    struct device *attends_as; /* see count_device_attend_as(); NULL: attention takes nothing */
+};
+
+struct plan {
+    struct plan_settings settings;
+    struct machine machine;
+    double products; /* model_products() */
+    char *architecture;
+
+    unsigned long records, tokens, computed, passes, prefixes; /* prefixes: of PLAN_SCORE */
+    struct operation_count *operations;
+    size_t n_operations;
+    struct operation_count total;
+
+    /* Bytes: the model, the adapter (in training with its gradients and AdamW's averages), and the
+     * most that passes held beside them. */
+    double weights, adapter, working;
+};
+
+/* Counts one run over the sequences (of PLAN_TRAIN, one epoch). config: a config.json. */
+struct plan *plan_make(const char *config, const struct machine *m, const struct plan_settings *s,
+                       const struct sequence *sequences, int n, const int32_t *class_tokens,
+                       int n_classes);
+void plan_free(struct plan *p);
+
+/* Seconds for one run at least, and with every launch added. */
+double plan_bound(const struct plan *p);
+double plan_with_launches(const struct plan *p);
+
+/* A table for people; all of it as JSON. */
+void plan_print(const struct plan *p, FILE *out);
+void plan_print_json(const struct plan *p, FILE *out);
+
+#endif

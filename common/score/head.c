@@ -1,0 +1,79 @@
+#include "common/score/head.h"
+
+#include "common/math/dirichlet.h"
+#include "common/util/diag.h"
+#include "common/util/options.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *head_name(enum head_kind k)
+{
+    return k == HEAD_SOFTMAX ? "softmax" : k == HEAD_DIRICHLET ? "dirichlet" : "none";
+}
+
+static enum head_kind kind_of(const char *name)
+{
+    for (enum head_kind k = HEAD_NONE; k <= HEAD_DIRICHLET; k++)
+        if (!strcmp(name, head_name(k)))
+            return k;
+    usage_error("--head: '%s' is none of none, softmax, dirichlet", name);
+}
+
+struct head head_choose(const char *name, const struct adapter *a)
+{
+    const json_t *facts = a ? a->facts : NULL;
+    const char *trained = json_string_value(json_object_get(facts, "head"));
+    struct head h = {.loss = {.kind = LOSS_DIRICHLET}};
+    if (name)
+        h.kind = kind_of(name);
+    else if (trained)
+        h.kind = kind_of(trained);
+    if (trained && h.kind != HEAD_NONE && strcmp(trained, head_name(h.kind)) != 0)
+        die(EX_DATAERR, "--head %s: the adapter was trained with the head %s", name, trained);
+    const char *mode = json_string_value(json_object_get(facts, "alpha0_mode"));
+    if (mode && !strcmp(mode, "fixed")) {
+        h.loss.mode = ALPHA0_FIXED;
+        h.loss.alpha0 = json_number_value(json_object_get(facts, "alpha0"));
+        if (!(h.loss.alpha0 > 0))
+            die(EX_DATAERR, "the adapter's duq.json: 'alpha0' is missing or not a positive number");
+    }
+    return h;
+}
+
+void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
+                           const int32_t *class_tokens, int n_classes)
+{
+    const json_t *trained = json_object_get(a->facts, "class_tokens");
+    if (!trained)
+        return;
+    bool same = json_array_size(trained) == (size_t)n_classes;
+    for (int c = 0; same && c < n_classes; c++)
+        same = json_integer_value(json_array_get(trained, (size_t)c)) == class_tokens[c];
+    if (!same)
+        die(EX_DATAERR,
+            "%s: its class tokens are not those that the adapter was trained on: another task's "
+            "stream, or another tokenizer's",
+            stream_name(r));
+}
+
+void head_predict(const struct head *h, const float *logits, size_t n, double *probs, double *alpha,
+                  struct prediction *p)
+{
+    p->probs = probs;
+    p->n_classes = n;
+    for (size_t c = 0; c < n; c++)
+        alpha[c] = (double)logits[c];
+    if (h->kind == HEAD_DIRICHLET) {
+        dirichlet_alpha(&h->loss, alpha, n, alpha);
+        struct uncertainty u = dirichlet_uncertainty(alpha, n, probs);
+        p->alpha = alpha;
+        p->total = u.total;
+        p->aleatoric = u.aleatoric;
+        p->epistemic = u.epistemic;
+    } else {
+        softmax_probs(alpha, n, probs);
+        p->total = entropy(probs, n);
+        p->aleatoric = p->epistemic = NAN;
+    }
+}

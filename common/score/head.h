@@ -1,0 +1,35 @@
+/* What a student's class logits mean: its head. */
+#ifndef DUQ_SCORE_HEAD_H
+#define DUQ_SCORE_HEAD_H
+
+#include "common/math/loss.h"
+#include "common/model/adapter.h"
+#include "common/stream/record.h"
+
+enum head_kind {
+    HEAD_NONE,     /* logits are all there is */
+    HEAD_SOFTMAX,  /* probabilities: total uncertainty alone */
+    HEAD_DIRICHLET /* alphas: total, aleatoric and epistemic */
+};
+
+struct head {
+    enum head_kind kind;
+    struct loss loss; /* of HEAD_DIRICHLET: how alpha is scaled */
+};
+
+const char *head_name(enum head_kind k); /* "none", "softmax", "dirichlet" */
+
+/* The head that --head names, or for NULL the one the adapter (may be NULL) was trained with. Ends
+ * the program at an unknown name (usage error) and at one that the adapter was not trained with
+ * (EX_DATAERR). */
+struct head head_choose(const char *name, const struct adapter *a);
+
+/* Dies (EX_DATAERR) when the adapter was trained on other classes than the stream's. */
+void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
+                           const int32_t *class_tokens, int n_classes);
+
+/* Fills in all of p but id and label. probs, alpha: [n], where p's arrays are put. */
+void head_predict(const struct head *h, const float *logits, size_t n, double *probs, double *alpha,
+                  struct prediction *p);
+
+#endif

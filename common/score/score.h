@@ -1,0 +1,37 @@
+/* Scoring many sequences: groups that share prefixes, batches, passes. */
+#ifndef DUQ_SCORE_SCORE_H
+#define DUQ_SCORE_SCORE_H
+
+#include "common/model/forward.h"
+
+/* Records are looked through together for common prefixes a window at a time: what lm-score gives
+ * scorer_run(). Whether one that holds so much is full: at 16,384 records or 16 Mi tokens. */
+static inline bool score_window_full(int records, size_t tokens)
+{
+    return records >= 16384 || tokens >= (size_t)16 << 20;
+}
+
+struct score_options {
+    int batch_tokens; /* tokens of one pass; a longer sequence is a pass of its own */
+    bool share;       /* compute common prefixes once */
+};
+
+/* What was done, summed over calls. */
+struct score_counts {
+    unsigned long sequences, tokens; /* as they came */
+    unsigned long computed;          /* tokens that passed through the model */
+    unsigned long prefixes, passes;
+    double attention_products; /* query-key pairs times head_dim, both products, over all layers */
+};
+
+struct scorer;
+
+struct scorer *scorer_open(struct model *m, struct score_options options);
+/* logits [n, n_classes], in the order of s. progress (may be NULL) hears how many of this call's
+ * sequences are done. */
+void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,
+                void (*progress)(int done));
+struct score_counts scorer_counts(const struct scorer *r);
+void scorer_close(struct scorer *r);
+
+#endif

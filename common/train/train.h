@@ -1,0 +1,36 @@
+/* Training an adapter: epochs over a training set, optimizer steps, checkpoints. */
+#ifndef DUQ_TRAIN_TRAIN_H
+#define DUQ_TRAIN_TRAIN_H
+
+#include "common/train/trainer.h"
+
+struct train_settings {
+    struct trainer_settings step;
+    double rate;        /* peak learning rate */
+    double alpha0_rate; /* that of the learned ln a0, on the same schedule */
+    int epochs;
+    enum schedule_kind schedule;
+    unsigned long warmup; /* steps */
+    bool shuffle;
+};
+
+struct train_files {
+    const char *folder;     /* the adapter's */
+    const char *checkpoint; /* kept while training, removed at its end */
+    unsigned long every;    /* steps between checkpoints; 0: none */
+    bool resume;
+    const char *log; /* "step, loss, lr" as TSV, or NULL */
+};
+
+const char *loss_name(enum loss_kind k);          /* "softmax", "labels", "dirichlet" */
+const char *alpha0_mode_name(enum alpha0_mode m); /* "standard", "fixed", "learned" */
+
+/* Trains on the model (its device is set, its classes are the set's) and writes the adapter. The
+ * result is the same to the last bit for any number of threads and however often the run was
+ * interrupted; for other numbers of ranks, within the rounding of the gradients' sum. Rank 0 alone
+ * reads and writes the files. Dies (EX_DATAERR) at a loss that is not finite, the last checkpoint
+ * stays; and at a rank that was given other settings, data or another model than rank 0. */
+void train(struct model *m, const struct training_set *t, const struct train_settings *s,
+           const struct train_files *files, struct ranks *r);
+
+#endif

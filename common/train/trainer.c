@@ -1,0 +1,314 @@
+#include "common/train/trainer.h"
+
+#include "common/model/backward.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* The published start of the learned ln a0: a0 = 10. */
+#define ALPHA0_START 10.0
+
+struct trainer {
+    struct model *model;
+    struct device *device;
+    const struct adapter *adapter;
+    const struct trainer_settings *settings;
+    struct ranks *ranks;
+    struct lora_set *lora;
+    struct backward *backward;
+    unsigned long step, pass; /* taken, made */
+
+    /* On the device. */
+    struct lora_arrays arrays;
+    float *m, *v; /* [arrays.n], AdamW's */
+    /* [1 + 2 * a step's examples]: the gradients' squares, then of each pass the losses of this
+     * rank's rows and their derivatives by ln a0, as the loss leaves them */
+    double *results;
+    double *targets, *work; /* [batch, n_classes], [2, batch, n_classes] */
+
+    double *host_results, *host_targets;
+    int own;        /* rows of this rank in the step's passes so far */
+    int *rows;      /* [accumulate]: those of each */
+    int *position;  /* [own]: where they belong in the step's order */
+    double *losses; /* [2, the step's examples], in its order: and their derivatives by ln a0 */
+    float *host_gradients; /* [arrays.n], where there are several ranks */
+
+    /* ln a0 with AdamW's averages: the loss takes it from the host. */
+    float log_alpha0, log_alpha0_m, log_alpha0_v;
+};
+
+static bool learns_alpha0(const struct trainer *t)
+{
+    const struct loss *loss = &t->settings->loss;
+    return loss->kind == LOSS_DIRICHLET && loss->mode == ALPHA0_LEARNED;
+}
+
+static size_t most_examples(const struct trainer *t)
+{
+    return (size_t)t->settings->batch * (size_t)t->settings->accumulate;
+}
+
+static float *zeros(struct device *d, size_t n)
+{
+    float *p = d->alloc(d, n * sizeof *p);
+    d->clear(d, p, n * sizeof *p);
+    return p;
+}
+
+static void reserve_results(struct trainer *t)
+{
+    struct device *d = t->device;
+    size_t most = most_examples(t), results = 1 + 2 * most;
+    size_t targets = (size_t)t->settings->batch * (size_t)t->model->n_classes;
+    t->results = d->alloc(d, results * sizeof *t->results);
+    t->targets = d->alloc(d, targets * sizeof *t->targets);
+    t->work = d->alloc(d, 2 * targets * sizeof *t->work);
+    t->host_results = xcalloc(results, sizeof *t->host_results);
+    t->host_targets = xcalloc(targets, sizeof *t->host_targets);
+    t->position = xcalloc(most, sizeof *t->position);
+    t->losses = xcalloc(2 * most, sizeof *t->losses);
+    t->rows = xcalloc((size_t)t->settings->accumulate, sizeof *t->rows);
+    if (t->ranks->size > 1)
+        t->host_gradients = xreallocarray(NULL, t->arrays.n, sizeof *t->host_gradients);
+}
+
+struct trainer *trainer_open(struct model *m, const struct adapter *a, const int32_t *class_tokens,
+                             const struct trainer_settings *s, struct ranks *r)
+{
+    struct trainer *t = xcalloc(1, sizeof *t);
+    t->model = m;
+    t->device = m->device;
+    t->adapter = a;
+    t->settings = s;
+    t->ranks = r;
+    t->lora = lora_load(m->device, a, class_tokens, m->n_classes);
+    m->lora = t->lora;
+    t->backward = backward_open(m);
+    t->arrays = lora_arrays(t->lora);
+    t->m = zeros(t->device, t->arrays.n);
+    t->v = zeros(t->device, t->arrays.n);
+    t->log_alpha0 = (float)log(ALPHA0_START);
+    reserve_results(t);
+    return t;
+}
+
+void trainer_close(struct trainer *t)
+{
+    struct device *d = t->device;
+    backward_close(t->backward);
+    t->model->lora = NULL;
+    lora_free(t->lora);
+    void *buffers[] = {t->m, t->v, t->results, t->targets, t->work};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        d->release(d, buffers[i]);
+    free(t->host_results);
+    free(t->host_targets);
+    free(t->position);
+    free(t->losses);
+    free(t->rows);
+    free(t->host_gradients);
+    free(t);
+}
+
+/* ---- a step ---- */
+
+/* Queues this rank's part of one pass over the step's `count` examples from number `first` on: adds
+ * their gradients, for the step's mean. */
+static void run_pass(struct trainer *t, const struct step *s, int first, int count)
+{
+    struct device *d = t->device;
+    size_t classes = (size_t)t->model->n_classes;
+    struct sequence *sequences = xreallocarray(NULL, (size_t)count, sizeof *sequences);
+    for (int i = 0; i < count; i++)
+        sequences[i] = s->set->sequences[s->examples[first + i]];
+    struct pass_logits pass =
+        backward_logits(t->backward, &(struct pass){.sequences = sequences,
+                                                    .n = count,
+                                                    .part = t->ranks->rank,
+                                                    .parts = t->ranks->size,
+                                                    .dropout = t->settings->adapter.dropout,
+                                                    .seed = t->settings->seed,
+                                                    .number = (uint32_t)t->pass++});
+    free(sequences);
+    t->rows[first / t->settings->batch] = pass.n;
+    if (pass.n == 0)
+        return;
+    for (int row = 0; row < pass.n; row++) {
+        t->position[t->own + row] = first + pass.order[row];
+        size_t example = (size_t)s->examples[first + pass.order[row]];
+        memcpy(t->host_targets + (size_t)row * classes, s->set->targets + example * classes,
+               classes * sizeof *t->host_targets);
+    }
+    d->upload(d, t->targets, t->host_targets, (size_t)pass.n * classes * sizeof *t->targets);
+    d->loss(d, &(struct loss_batch){.loss = t->settings->loss,
+                                    .rows = pass.n,
+                                    .classes = t->model->n_classes,
+                                    .total = s->n,
+                                    .s = (double)t->log_alpha0,
+                                    .logits = pass.logits,
+                                    .targets = t->targets,
+                                    .d_logits = pass.logits,
+                                    .values = t->results + 1 + 2 * t->own,
+                                    .work = t->work});
+    t->own += pass.n;
+    backward_gradients(t->backward);
+}
+
+/* Sums the ranks' gradients. */
+static void share_gradients(struct trainer *t)
+{
+    struct device *d = t->device;
+    size_t bytes = t->arrays.n * sizeof(float);
+    if (t->ranks->size == 1)
+        return;
+    d->download(d, t->host_gradients, t->arrays.gradients, bytes);
+    t->ranks->sum(t->ranks, t->host_gradients, t->arrays.n);
+    d->upload(d, t->arrays.gradients, t->host_gradients, bytes);
+}
+
+/* Puts what came back of the passes into the step's order, the other ranks' with it. */
+static void share_results(struct trainer *t, int n)
+{
+    memset(t->losses, 0, 2 * (size_t)n * sizeof *t->losses);
+    const double *values = t->host_results + 1;
+    for (int pass = 0, before = 0; before < t->own; before += t->rows[pass++]) {
+        int rows = t->rows[pass];
+        for (int row = 0; row < rows; row++) {
+            t->losses[t->position[before + row]] = values[2 * before + row];
+            t->losses[n + t->position[before + row]] = values[2 * before + rows + row];
+        }
+    }
+    t->ranks->collect(t->ranks, t->losses, 2 * (size_t)n);
+    /* One rank's sum for all: devices that are not alike may add in another order. */
+    t->ranks->broadcast(t->ranks, t->host_results, sizeof *t->host_results);
+}
+
+static void step_alpha0(struct trainer *t, const struct step *s, float gradient)
+{
+    struct adamw_factors f = adamw_factors(&t->settings->adamw, s->alpha0_rate, t->step);
+    adamw_element(&f, gradient, &t->log_alpha0, &t->log_alpha0_m, &t->log_alpha0_v);
+}
+
+struct step_result trainer_step(struct trainer *t, const struct step *s)
+{
+    const struct trainer_settings *set = t->settings;
+    struct device *d = t->device;
+    size_t n = t->arrays.n;
+    t->own = 0;
+    d->clear(d, t->arrays.gradients, n * sizeof(float));
+    for (int first = 0; first < s->n; first += set->batch)
+        run_pass(t, s, first, s->n - first < set->batch ? s->n - first : set->batch);
+    share_gradients(t);
+    d->clear(d, t->results, sizeof *t->results);
+    d->add_squares(d, t->arrays.gradients, n, t->results);
+    d->download(d, t->host_results, t->results, (1 + 2 * (size_t)t->own) * sizeof *t->results);
+    share_results(t, s->n);
+
+    struct step_result result = {.bad_example = -1};
+    double by_log_alpha0 = 0;
+    for (int i = 0; i < s->n; i++) {
+        if (!isfinite(t->losses[i])) {
+            result.bad_example = s->examples[i];
+            return result;
+        }
+        result.loss += t->losses[i] / s->n;
+        by_log_alpha0 += t->losses[s->n + i] / s->n;
+    }
+    float gradient = (float)by_log_alpha0; /* 0 where it is not learned */
+    double norm = sqrt(t->host_results[0] + (double)gradient * (double)gradient);
+    result.finite = isfinite(norm);
+    if (!result.finite)
+        return result;
+
+    float clip = set->clip > 0 ? clip_factor(norm, set->clip) : 1;
+    if (clip < 1)
+        d->scale(d, clip, t->arrays.gradients, n);
+    t->step++;
+    struct adamw_factors f = adamw_factors(&set->adamw, s->rate, t->step);
+    d->adamw(d, &f, t->arrays.gradients, t->arrays.values, t->m, t->v, n);
+    if (learns_alpha0(t))
+        step_alpha0(t, s, clip * gradient);
+    return result;
+}
+
+unsigned long trainer_steps(const struct trainer *t)
+{
+    return t->step;
+}
+
+double trainer_alpha0(const struct trainer *t)
+{
+    return exp((double)t->log_alpha0);
+}
+
+/* ---- its state ---- */
+
+static void add_parameter(struct training_state *s, char *name, size_t first, size_t n)
+{
+    s->parameters[s->count++] = (struct parameter){name, first, n};
+}
+
+struct training_state *trainer_state(const struct trainer *t)
+{
+    struct training_state *s = xcalloc(1, sizeof *s);
+    size_t parts = adapter_parts(t->adapter);
+    s->parameters = xcalloc(2 * parts + 1, sizeof *s->parameters);
+    for (size_t i = 0; i < parts; i++) {
+        struct lora_place p = lora_place(t->lora, i);
+        if (!p.a_size)
+            continue;
+        const char *module = t->adapter->parts[i].module;
+        add_parameter(s, xasprintf("%s.lora_A", module), p.a, p.a_size);
+        add_parameter(s, xasprintf("%s.lora_B", module), p.b, p.b_size);
+    }
+    s->n = t->arrays.n;
+    if (learns_alpha0(t))
+        add_parameter(s, xstrdup("log_alpha0"), s->n++, 1);
+    for (int k = 0; k < STATE_ARRAYS; k++)
+        s->arrays[k] = xcalloc(s->n, sizeof *s->arrays[k]);
+    return s;
+}
+
+void training_state_free(struct training_state *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        free(s->parameters[i].name);
+    free(s->parameters);
+    for (int k = 0; k < STATE_ARRAYS; k++)
+        free(s->arrays[k]);
+    free(s);
+}
+
+void trainer_save(struct trainer *t, struct training_state *s)
+{
+    struct device *d = t->device;
+    const float *arrays[STATE_ARRAYS] = {t->arrays.values, t->m, t->v};
+    const float numbers[STATE_ARRAYS] = {t->log_alpha0, t->log_alpha0_m, t->log_alpha0_v};
+    for (int k = 0; k < STATE_ARRAYS; k++) {
+        d->download(d, s->arrays[k], arrays[k], t->arrays.n * sizeof(float));
+        if (learns_alpha0(t))
+            s->arrays[k][t->arrays.n] = numbers[k];
+    }
+    s->step = t->step;
+    s->pass = t->pass;
+}
+
+void trainer_restore(struct trainer *t, const struct training_state *s)
+{
+    struct device *d = t->device;
+    float *arrays[STATE_ARRAYS] = {t->arrays.values, t->m, t->v};
+    float *numbers[STATE_ARRAYS] = {&t->log_alpha0, &t->log_alpha0_m, &t->log_alpha0_v};
+    for (int k = 0; k < STATE_ARRAYS; k++) {
+        d->upload(d, arrays[k], s->arrays[k], t->arrays.n * sizeof(float));
+        if (learns_alpha0(t))
+            *numbers[k] = s->arrays[k][t->arrays.n];
+    }
+    t->step = s->step;
+    t->pass = s->pass;
+}
+
+void trainer_fetch(struct trainer *t, struct adapter *a)
+{
+    lora_fetch(t->lora, a);
+}

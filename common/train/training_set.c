@@ -1,0 +1,320 @@
+#include "common/train/training_set.h"
+
+#include "common/model/token_input.h"
+#include "common/stream/record.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* ---- the teacher ---- */
+
+struct teacher {
+    const char *path;
+    json_t *index; /* id to number */
+    size_t n;
+    double *targets; /* [n, classes] */
+    int *labels;
+    bool *used;
+};
+
+static void check_classes(const struct stream_reader *tokens, const struct stream_reader *teacher)
+{
+    const json_t *ours = json_object_get(stream_header(tokens), "classes");
+    const json_t *theirs = json_object_get(stream_header(teacher), "classes");
+    if (ours && theirs && !json_equal(ours, theirs)) {
+        char *a = json_dumps(ours, JSON_COMPACT), *b = json_dumps(theirs, JSON_COMPACT);
+        die(EX_DATAERR, "%s: the classes are %s, those of %s are %s: not the same task",
+            stream_name(teacher), b, stream_name(tokens), a);
+    }
+}
+
+/* The members' weights from the header, [*n]. */
+static double *read_weights(const struct stream_reader *r, size_t *n)
+{
+    const json_t *list = json_object_get(stream_header(r), "weights");
+    *n = json_array_size(list);
+    double *weights = xreallocarray(NULL, *n + 1, sizeof *weights);
+    double sum = 0;
+    for (size_t i = 0; i < *n; i++) {
+        const json_t *v = json_array_get(list, i);
+        weights[i] = json_number_value(v);
+        sum += weights[i];
+        if (!json_is_number(v) || !(weights[i] >= 0))
+            die(EX_DATAERR, "%s: 'weights' in the header holds something that is no weight",
+                stream_name(r));
+    }
+    if (*n == 0 || fabs(sum - 1) > 1e-6)
+        die(EX_DATAERR,
+            "%s: the header has no 'weights' of members that sum to one; a Dirichlet student needs "
+            "the teacher's members, as bpe-fit --apply writes them",
+            stream_name(r));
+    return weights;
+}
+
+static void check_probabilities(const struct stream_reader *r, const char *id, const double *p,
+                                size_t n)
+{
+    double sum = 0;
+    for (size_t c = 0; c < n; c++) {
+        if (!(p[c] >= 0))
+            stream_bad_record(r, id, "a probability is %g", p[c]);
+        sum += p[c];
+    }
+    if (!(fabs(sum - 1) < 1e-6))
+        stream_bad_record(r, id, "the probabilities sum to %g", sum);
+}
+
+static void add_prediction(struct teacher *t, const struct stream_reader *r,
+                           const struct prediction *p, size_t classes, enum loss_kind loss,
+                           const double *weights, size_t n_weights)
+{
+    if (p->n_classes != classes)
+        stream_bad_record(r, p->id, "%zu classes, the tokens have %zu", p->n_classes, classes);
+    if (json_object_get(t->index, p->id))
+        stream_bad_record(r, p->id, "this id comes twice");
+    json_object_set_new(t->index, p->id, json_integer((json_int_t)t->n));
+    if ((t->n & (t->n + 1)) == 0) { /* 2^k - 1: full */
+        size_t room = 2 * t->n + 1;
+        t->targets = xreallocarray(t->targets, room * classes, sizeof *t->targets);
+        t->labels = xreallocarray(t->labels, room, sizeof *t->labels);
+    }
+    double *target = t->targets + t->n * classes;
+    check_probabilities(r, p->id, p->probs, classes);
+    if (loss == LOSS_DIRICHLET) {
+        if (!p->members)
+            stream_bad_record(r, p->id,
+                              "no members, which a Dirichlet student needs: make the predictions "
+                              "with bpe-fit --apply");
+        if (p->n_members != n_weights)
+            stream_bad_record(r, p->id, "%zu members, but the header has %zu weights", p->n_members,
+                              n_weights);
+        for (size_t m = 0; m < n_weights; m++)
+            check_probabilities(r, p->id, p->members + m * classes, classes);
+        target_from_members(p->members, weights, n_weights, classes, target);
+    } else {
+        target_from_probs(p->probs, classes, target);
+    }
+    t->labels[t->n++] = p->label;
+}
+
+static struct teacher read_teacher(const char *path, const struct stream_reader *tokens,
+                                   size_t classes, enum loss_kind loss)
+{
+    struct teacher t = {.path = path, .index = json_object()};
+    struct stream_reader *r = stream_open(path, "prediction");
+    check_classes(tokens, r);
+    size_t n_weights = 0;
+    double *weights = loss == LOSS_DIRICHLET ? read_weights(r, &n_weights) : NULL;
+    struct prediction p;
+    while (prediction_read(r, &p))
+        add_prediction(&t, r, &p, classes, loss, weights, n_weights);
+    t.used = xcalloc(t.n, sizeof *t.used);
+    free(weights);
+    stream_close(r);
+    return t;
+}
+
+static void free_teacher(struct teacher *t)
+{
+    json_decref(t->index);
+    free(t->targets);
+    free(t->labels);
+    free(t->used);
+}
+
+/* ---- the examples ---- */
+
+static void target_of(struct teacher *t, const struct stream_reader *r, const struct tokens *x,
+                      size_t classes, double *target)
+{
+    const json_t *found = json_object_get(t->index, x->id);
+    if (!found)
+        stream_bad_record(r, x->id,
+                          "%s holds no prediction of this id: teacher and tokens must be of the "
+                          "same texts",
+                          t->path);
+    size_t i = (size_t)json_integer_value(found);
+    if (x->label != NO_LABEL && t->labels[i] != NO_LABEL && x->label != t->labels[i])
+        stream_bad_record(r, x->id,
+                          "its label is %d, in %s it is %d: teacher and tokens must be of the same "
+                          "texts",
+                          x->label, t->path, t->labels[i]);
+    t->used[i] = true;
+    memcpy(target, t->targets + i * classes, classes * sizeof *target);
+}
+
+static void add_example(struct training_set *t, const struct tokens *x)
+{
+    if ((t->n & (t->n + 1)) == 0) {
+        size_t room = 2 * (size_t)t->n + 1;
+        t->ids = xreallocarray(t->ids, room, sizeof *t->ids);
+        t->sequences = xreallocarray(t->sequences, room, sizeof *t->sequences);
+        t->targets = xreallocarray(t->targets, room * (size_t)t->n_classes, sizeof *t->targets);
+    }
+    int32_t *tokens = xreallocarray(NULL, x->n_tokens, sizeof *tokens);
+    memcpy(tokens, x->tokens, x->n_tokens * sizeof *tokens);
+    t->ids[t->n] = xstrdup(x->id);
+    t->sequences[t->n++] = (struct sequence){tokens, (int)x->n_tokens};
+}
+
+static void compute_digest(struct training_set *t)
+{
+    XXH64_state_t *h = XXH64_createState();
+    XXH64_reset(h, 0);
+    for (int i = 0; i < t->n; i++) {
+        XXH64_update(h, t->ids[i], strlen(t->ids[i]) + 1);
+        XXH64_update(h, &t->sequences[i].n, sizeof t->sequences[i].n);
+        XXH64_update(h, t->sequences[i].tokens,
+                     (size_t)t->sequences[i].n * sizeof *t->sequences[i].tokens);
+    }
+    XXH64_update(h, t->targets, (size_t)t->n * (size_t)t->n_classes * sizeof *t->targets);
+    XXH64_update(h, t->class_tokens, (size_t)t->n_classes * sizeof *t->class_tokens);
+    snprintf(t->digest, sizeof t->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(h));
+    XXH64_freeState(h);
+}
+
+struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,
+                                       const struct config *c, enum loss_kind loss)
+{
+    struct training_set *t = xcalloc(1, sizeof *t);
+    t->class_tokens = header_class_tokens(tokens, &t->n_classes);
+    t->classes = json_deep_copy(json_object_get(stream_header(tokens), "classes"));
+    size_t classes = (size_t)t->n_classes;
+    struct teacher taught = {0};
+    if (loss != LOSS_LABELS)
+        taught = read_teacher(teacher, tokens, classes, loss);
+    struct tokens x;
+    while (tokens_read(tokens, &x)) {
+        check_tokens(tokens, &x, c);
+        add_example(t, &x);
+        double *target = t->targets + (size_t)(t->n - 1) * classes;
+        if (loss != LOSS_LABELS) {
+            target_of(&taught, tokens, &x, classes, target);
+        } else {
+            if (x.label < 0 || (size_t)x.label >= classes)
+                stream_bad_record(tokens, x.id, "no label, which --loss labels needs");
+            target_from_label(x.label, classes, target);
+        }
+    }
+    size_t unused = 0;
+    for (size_t i = 0; i < taught.n; i++)
+        unused += !taught.used[i];
+    if (unused)
+        warn("%s: %zu of its %zu predictions are of no text in %s and are not used", teacher,
+             unused, taught.n, stream_name(tokens));
+    free_teacher(&taught);
+    compute_digest(t);
+    return t;
+}
+
+/* ---- sharing ---- */
+
+/* How much of each there is. */
+struct sizes {
+    int n, n_classes;
+    size_t tokens, id_bytes, class_bytes; /* class_bytes: 0 where there are no names */
+    char digest[sizeof((struct training_set *)0)->digest];
+};
+
+static struct sizes sizes_of(const struct training_set *t, const char *classes)
+{
+    struct sizes s = {.n = t->n, .n_classes = t->n_classes};
+    for (int i = 0; i < t->n; i++) {
+        s.tokens += (size_t)t->sequences[i].n;
+        s.id_bytes += strlen(t->ids[i]) + 1;
+    }
+    s.class_bytes = classes ? strlen(classes) + 1 : 0;
+    memcpy(s.digest, t->digest, sizeof s.digest);
+    return s;
+}
+
+/* The sequences and ids one after another, from a set or into one. */
+static void flatten(const struct training_set *t, int32_t *lengths, int32_t *tokens, char *ids)
+{
+    for (int i = 0; i < t->n; i++) {
+        int n = lengths[i] = t->sequences[i].n;
+        memcpy(tokens, t->sequences[i].tokens, (size_t)n * sizeof *tokens);
+        tokens += n;
+        ids = stpcpy(ids, t->ids[i]) + 1;
+    }
+}
+
+static void unfold(struct training_set *t, const int32_t *lengths, const int32_t *tokens,
+                   const char *ids)
+{
+    for (int i = 0; i < t->n; i++) {
+        int32_t *own = xreallocarray(NULL, (size_t)lengths[i], sizeof *own);
+        memcpy(own, tokens, (size_t)lengths[i] * sizeof *own);
+        t->sequences[i] = (struct sequence){own, lengths[i]};
+        tokens += lengths[i];
+        t->ids[i] = xstrdup(ids);
+        ids += strlen(ids) + 1;
+    }
+}
+
+static struct training_set *empty_set(const struct sizes *s)
+{
+    struct training_set *t = xcalloc(1, sizeof *t);
+    size_t n = (size_t)s->n, classes = (size_t)s->n_classes;
+    t->n = s->n;
+    t->n_classes = s->n_classes;
+    t->ids = xcalloc(n, sizeof *t->ids);
+    t->sequences = xcalloc(n, sizeof *t->sequences);
+    t->targets = xcalloc(n * classes, sizeof *t->targets);
+    t->class_tokens = xcalloc(classes, sizeof *t->class_tokens);
+    memcpy(t->digest, s->digest, sizeof t->digest);
+    return t;
+}
+
+struct training_set *training_set_share(struct training_set *t, struct ranks *r)
+{
+    if (r->size == 1)
+        return t;
+    bool gives = t;
+    char *classes = gives && t->classes ? json_dumps(t->classes, JSON_COMPACT) : NULL;
+    struct sizes s = gives ? sizes_of(t, classes) : (struct sizes){0};
+    r->broadcast(r, &s, sizeof s);
+    if (!gives)
+        t = empty_set(&s);
+    if (!classes && s.class_bytes)
+        classes = xmalloc(s.class_bytes);
+    int32_t *lengths = xcalloc((size_t)s.n, sizeof *lengths);
+    int32_t *tokens = xcalloc(s.tokens, sizeof *tokens);
+    char *ids = xmalloc(s.id_bytes);
+    if (gives)
+        flatten(t, lengths, tokens, ids);
+    r->broadcast(r, lengths, (size_t)s.n * sizeof *lengths);
+    r->broadcast(r, tokens, s.tokens * sizeof *tokens);
+    r->broadcast(r, ids, s.id_bytes);
+    r->broadcast(r, t->targets, (size_t)s.n * (size_t)s.n_classes * sizeof *t->targets);
+    r->broadcast(r, t->class_tokens, (size_t)s.n_classes * sizeof *t->class_tokens);
+    r->broadcast(r, classes, s.class_bytes);
+    if (!gives) {
+        unfold(t, lengths, tokens, ids);
+        t->classes = classes ? json_loads(classes, 0, NULL) : NULL;
+    }
+    free(classes);
+    free(lengths);
+    free(tokens);
+    free(ids);
+    return t;
+}
+
+void training_set_free(struct training_set *t)
+{
+    for (int i = 0; i < t->n; i++) {
+        free(t->ids[i]);
+        free((void *)t->sequences[i].tokens);
+    }
+    free(t->ids);
+    free(t->sequences);
+    free(t->targets);
+    free(t->class_tokens);
+    json_decref(t->classes);
+    free(t);
+}
