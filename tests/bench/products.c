@@ -105,15 +105,13 @@ __attribute__((target("avx2,fma"))) static double avx2_loop(const uint32_t *rand
 
 __attribute__((target("amx-tile,amx-bf16"))) static double amx_loop(const uint32_t *random)
 {
-    struct {
+    static const struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t row_bytes[16];
         uint8_t rows[16];
-    } config = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = 16;
-    }
+    } config = {.palette = 1,
+                .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+                .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
     _tile_loadconfig(&config);
     _tile_loadd(4, random, 64);
     _tile_loadd(5, random + 256, 64);
