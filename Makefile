@@ -78,6 +78,10 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
+$(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libduq.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Wno-psabi -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(BUILD)/oracle/%: tests/oracle/%.c $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)

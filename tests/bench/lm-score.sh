@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cc -O2 -fopenmp -o "$work/peak" tests/bench/peak.c
+make -s "${BUILD:-build}/bench/products"
 python=${PYTHON:-python3}
 "$python" tests/bench/random-model.py smollm2 "$work/model"
-"$python" tests/bench/lm_score.py "${BUILD:-build}/bin/lm-score" "$work/peak" "$work/model"
+"$python" tests/bench/lm_score.py "${BUILD:-build}/bin/lm-score" "${BUILD:-build}/bench/products" "$work/model"

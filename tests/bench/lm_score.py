@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """lm-score's speed on few-shot prompts, against transformers and against the processor's peak.
 
-usage: lm_score.py LM-SCORE PEAK MODEL
+usage: lm_score.py LM-SCORE PRODUCTS MODEL
 
 Nine instructions of some 450 tokens, texts of 10 to 45: as SST-2's prompts are. One thread each, in
 the processor's own time (a busy machine does not show); loading is not counted. transformers takes
@@ -78,7 +78,7 @@ def main():
     program, peak, folder = sys.argv[1:]
     transformers.logging.set_verbosity_error()
     os.environ["DUQ_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
-    f32, bf16 = map(float, subprocess.run([peak], capture_output=True, text=True,
+    f32, bf16 = map(float, subprocess.run([peak, "--peak"], capture_output=True, text=True,
                                           check=True).stdout.split())
     records = prompts(transformers.AutoConfig.from_pretrained(folder).vocab_size)
     few = records[:18]
