@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes a model folder of a known shape with random bf16 weights, in shards, without PyTorch.
 
-usage: random-model.py SHAPE FOLDER      SHAPE: mistral-7b (14.5 GB) or smollm2 (0.27 GB)
+usage: random-model.py SHAPE FOLDER      SHAPE: mistral-7b (14.5 GB), mistral-7b-2layers (1.4 GB)
+or smollm2 (0.27 GB)
 """
 
 import json
@@ -22,6 +23,7 @@ SHAPES = {
                     num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192,
                     rope_theta=1e5, rms_norm_eps=1e-5, tie_word_embeddings=True),
 }
+SHAPES["mistral-7b-2layers"] = dict(SHAPES["mistral-7b"], num_hidden_layers=2)
 SHARD = 5_000_000_000
 
 
