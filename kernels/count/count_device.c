@@ -225,6 +225,26 @@ static void count_matmul(struct device *d, const struct weight *w, const void *x
                       .read = f(bias ? w->out : 0) + f(accumulate ? (double)rows * w->out : 0)});
 }
 
+/* Two products of one input, of which only what SwiGLU makes of them is written. */
+void count_device_gated_matmul(struct device *d, const struct weight *gate, const struct weight *up,
+                               const float *gate_bias, const float *up_bias, int rows)
+{
+    if (rows == 0)
+        return;
+    char name[sizeof((struct operation_count *)0)->name];
+    snprintf(name, sizeof name, "gated_matmul %dx%d", gate->out, gate->in);
+    double in = (double)rows * gate->in, out = (double)rows * gate->out;
+    double size = (double)dtype_size(d->compute);
+    int biases = (gate_bias != NULL) + (up_bias != NULL);
+    charge(d, name,
+           (struct cost){.launches = 1,
+                         .product_flops = 2 * 2 * in * gate->out,
+                         .f32_flops = (SWIGLU_WORK + biases) * out,
+                         .read = in * size + weight_bytes(d, gate) + weight_bytes(d, up) +
+                                 f((double)biases * gate->out),
+                         .written = out * size});
+}
+
 static void count_matmul_backward(struct device *d, const struct weight *w, const void *dy,
                                   float *dx, int rows, bool accumulate)
 {

@@ -36,6 +36,12 @@ struct device *count_device_open(enum dtype compute, const struct machine *m);
  * compute type; at first it takes nothing. */
 void count_device_attend_as(struct device *, struct device *other);
 
+/* Charges what gated_matmul() does, which this device leaves out: so the engine asks it for two
+ * products and SwiGLU, as a plan for a GPU is to have them. For who counts another device's calls.
+ */
+void count_device_gated_matmul(struct device *, const struct weight *gate, const struct weight *up,
+                               const float *gate_bias, const float *up_bias, int rows);
+
 /* In the order of first use; valid until the next operation. */
 const struct operation_count *count_device_operations(const struct device *d, size_t *count);
 /* Tokens that were embedded, and how often. */
