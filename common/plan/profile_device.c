@@ -1,0 +1,324 @@
+#include "common/plan/profile_device.h"
+
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+#include "kernels/count/count_device.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* The operations that give nothing back and know no weights, as X(name, parameters, arguments): all
+ * that is to be said of them. */
+#define OPERATIONS(X)                                                                              \
+    X(release, (void *memory), (memory))                                                           \
+    X(upload, (void *to, const void *from, size_t bytes), (to, from, bytes))                       \
+    X(download, (void *to, const void *from, size_t bytes), (to, from, bytes))                     \
+    X(embed,                                                                                       \
+      (const void *table, enum dtype stored, int width, const int32_t *ids, int n, float *out),    \
+      (table, stored, width, ids, n, out))                                                         \
+    X(gather, (const float *from, const int32_t *rows, int n, int width, float *to),               \
+      (from, rows, n, width, to))                                                                  \
+    X(rmsnorm,                                                                                     \
+      (const float *x, const float *gain, float eps, int rows, int width, void *out,               \
+       enum dtype type),                                                                           \
+      (x, gain, eps, rows, width, out, type))                                                      \
+    X(rope,                                                                                        \
+      (float *x, int rows, int heads, int head_dim, const int32_t *positions, const float *cosine, \
+       const float *sine),                                                                         \
+      (x, rows, heads, head_dim, positions, cosine, sine))                                         \
+    X(attention, (const struct attention *a), (a))                                                 \
+    X(swiglu, (const float *gate, const float *up, size_t n, void *out), (gate, up, n, out))       \
+    X(class_logits,                                                                                \
+      (const float *h, int rows, const float *w, int classes, int width, float *logits),           \
+      (h, rows, w, classes, width, logits))                                                        \
+    X(clear, (void *memory, size_t bytes), (memory, bytes))                                        \
+    X(gemm, (const struct matrix_product *m), (m))                                                 \
+    X(convert, (const void *from, enum dtype from_type, void *to, enum dtype to_type, size_t n),   \
+      (from, from_type, to, to_type, n))                                                           \
+    X(dropout,                                                                                     \
+      (const struct dropout *o, const void *x, enum dtype type, int rows, int width, float *out,   \
+       bool accumulate),                                                                           \
+      (o, x, type, rows, width, out, accumulate))                                                  \
+    X(scatter_add, (const float *from, const int32_t *rows, int n, int width, float *to),          \
+      (from, rows, n, width, to))                                                                  \
+    X(rmsnorm_backward,                                                                            \
+      (const float *x, const float *gain, float eps, int rows, int width, const float *dy,         \
+       float *dx),                                                                                 \
+      (x, gain, eps, rows, width, dy, dx))                                                         \
+    X(attention_backward, (const struct attention_backward *b), (b))                               \
+    X(swiglu_backward,                                                                             \
+      (const float *gate, const float *up, const float *d_out, size_t n, void *d_gate,             \
+       void *d_up),                                                                                \
+      (gate, up, d_out, n, d_gate, d_up))                                                          \
+    X(loss, (const struct loss_batch *b), (b))                                                     \
+    X(add_squares, (const float *x, size_t n, double *sum), (x, n, sum))                           \
+    X(scale, (float factor, float *x, size_t n), (factor, x, n))                                   \
+    X(adamw,                                                                                       \
+      (const struct adamw_factors *factors, const float *gradient, float *value, float *m,         \
+       float *v, size_t n),                                                                        \
+      (factors, gradient, value, m, v, n))
+
+/* Those written out below. */
+#define OTHERS(X)                                                                                  \
+    X(alloc)                                                                                       \
+    X(import)                                                                                      \
+    X(weight_create)                                                                               \
+    X(weight_free)                                                                                 \
+    X(matmul)                                                                                      \
+    X(gated_matmul)                                                                                \
+    X(matmul_backward)
+
+#define NUMBER(name, ...) AT_##name,
+enum operation { OPERATIONS(NUMBER) OTHERS(NUMBER) COUNT };
+
+#define NAME(name, ...) [AT_##name] = #name,
+static const char *const names[COUNT] = {OPERATIONS(NAME) OTHERS(NAME)};
+
+struct profile {
+    struct device *inner, *counter;
+    bool queues;  /* the inner device returns before an operation is done */
+    double began; /* see profile_device_open() */
+    unsigned long calls[COUNT];
+    double seconds[COUNT];
+};
+
+/* Both devices have their own. */
+struct weight {
+    struct weight *inner, *counted;
+};
+
+static struct profile *profile_of(const struct device *d)
+{
+    return d->state;
+}
+
+double profile_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The program gives its advice to the device it knows; the inner one dies with it. */
+static double begin(const struct device *d)
+{
+    profile_of(d)->inner->advice = d->advice;
+    return profile_clock();
+}
+
+static void end(struct device *d, enum operation o, double began)
+{
+    struct profile *p = profile_of(d);
+    if (p->queues)
+        p->inner->download(p->inner, NULL, NULL, 0); /* waits */
+    p->calls[o]++;
+    p->seconds[o] += profile_clock() - began;
+}
+
+/* ---- operations ----
+ * Counted before they run, for the counting device's download() gives zeros. What it is given it
+ * does not read, but for structures of the host, which stay as they are. */
+
+#define UNPACK(...) __VA_ARGS__
+#define TIMED(name, parameters, arguments)                                                         \
+    static void profile_##name(struct device *d, UNPACK parameters)                                \
+    {                                                                                              \
+        struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;            \
+        counter->name(counter, UNPACK arguments);                                                  \
+        double began = begin(d);                                                                   \
+        inner->name(inner, UNPACK arguments);                                                      \
+        end(d, AT_##name, began);                                                                  \
+    }
+OPERATIONS(TIMED)
+
+static void *profile_alloc(struct device *d, size_t bytes)
+{
+    struct device *inner = profile_of(d)->inner;
+    double began = begin(d);
+    void *memory = inner->alloc(inner, bytes);
+    end(d, AT_alloc, began);
+    return memory;
+}
+
+static const void *profile_import(struct device *d, const void *host, size_t bytes)
+{
+    struct device *inner = profile_of(d)->inner;
+    double began = begin(d);
+    const void *memory = inner->import(inner, host, bytes);
+    end(d, AT_import, began);
+    return memory;
+}
+
+static struct weight *profile_weight_create(struct device *d, const void *data, enum dtype stored,
+                                            int out, int in)
+{
+    struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;
+    struct weight *w = xmalloc(sizeof *w);
+    w->counted = counter->weight_create(counter, data, stored, out, in);
+    double began = begin(d);
+    w->inner = inner->weight_create(inner, data, stored, out, in);
+    end(d, AT_weight_create, began);
+    return w;
+}
+
+static void profile_weight_free(struct device *d, struct weight *w)
+{
+    struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;
+    if (!w)
+        return;
+    counter->weight_free(counter, w->counted);
+    double began = begin(d);
+    inner->weight_free(inner, w->inner);
+    end(d, AT_weight_free, began);
+    free(w);
+}
+
+static void profile_matmul(struct device *d, const struct weight *w, const void *x,
+                           const float *bias, float *y, int rows, bool accumulate)
+{
+    struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;
+    counter->matmul(counter, w->counted, x, bias, y, rows, accumulate);
+    double began = begin(d);
+    inner->matmul(inner, w->inner, x, bias, y, rows, accumulate);
+    end(d, AT_matmul, began);
+}
+
+static void profile_gated_matmul(struct device *d, const struct weight *gate,
+                                 const struct weight *up, const void *x, const float *gate_bias,
+                                 const float *up_bias, void *out, int rows)
+{
+    struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;
+    count_device_gated_matmul(counter, gate->counted, up->counted, gate_bias, up_bias, rows);
+    double began = begin(d);
+    inner->gated_matmul(inner, gate->inner, up->inner, x, gate_bias, up_bias, out, rows);
+    end(d, AT_gated_matmul, began);
+}
+
+static void profile_matmul_backward(struct device *d, const struct weight *w, const void *dy,
+                                    float *dx, int rows, bool accumulate)
+{
+    struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;
+    counter->matmul_backward(counter, w->counted, dy, dx, rows, accumulate);
+    double began = begin(d);
+    inner->matmul_backward(inner, w->inner, dy, dx, rows, accumulate);
+    end(d, AT_matmul_backward, began);
+}
+
+/* ---- what is no work: not timed ---- */
+
+static void profile_memory(struct device *d, size_t *free_bytes, size_t *total)
+{
+    struct device *inner = profile_of(d)->inner;
+    inner->memory(inner, free_bytes, total);
+}
+
+static size_t profile_attention_memory(struct device *d, const struct attention *a, bool backward)
+{
+    struct device *inner = profile_of(d)->inner;
+    return inner->attention_memory(inner, a, backward);
+}
+
+static void profile_close(struct device *d)
+{
+    struct profile *p = profile_of(d);
+    p->counter->close(p->counter);
+    p->inner->close(p->inner);
+    free(p);
+    free(d);
+}
+
+struct device *profile_device_open(struct device *inner, double began)
+{
+    /* Its times are not looked at. */
+    static const struct machine any_machine = {
+        .name = "any", .product_rate = 1, .f32_rate = 1, .bandwidth = 1};
+    struct profile *p = xcalloc(1, sizeof *p);
+    *p = (struct profile){.inner = inner,
+                          .counter = count_device_open(inner->compute, &any_machine),
+                          .queues = strcmp(inner->name, "cpu") != 0,
+                          .began = began};
+    struct device *d = xmalloc(sizeof *d);
+    *d = *inner;
+    d->state = p;
+/* What the inner device lacks, this one lacks as well. */
+#define SLOT(name, ...) d->name = inner->name ? profile_##name : NULL;
+    OPERATIONS(SLOT)
+    OTHERS(SLOT)
+    SLOT(memory)
+    SLOT(attention_memory)
+    SLOT(close)
+    return d;
+}
+
+/* ---- the table ---- */
+
+/* The counting device has a matrix's operations by its shape: "matmul 576x1536". */
+static void add_counts(struct profile_line *line, const struct device *counter)
+{
+    size_t n, length = strlen(line->name);
+    const struct operation_count *o = count_device_operations(counter, &n);
+    for (size_t i = 0; i < n; i++)
+        if (strcspn(o[i].name, " ") == length && !strncmp(o[i].name, line->name, length)) {
+            line->flops += o[i].flops;
+            line->bytes += o[i].bytes_read + o[i].bytes_written;
+        }
+}
+
+static int longest_first(const void *a, const void *b)
+{
+    const struct profile_line *x = a, *y = b;
+    return (x->seconds < y->seconds) - (x->seconds > y->seconds);
+}
+
+struct profile_line *profile_device_lines(const struct device *d, size_t *count)
+{
+    const struct profile *p = profile_of(d);
+    struct profile_line *lines = xcalloc(COUNT, sizeof *lines);
+    size_t n = 0;
+    for (enum operation o = 0; o < COUNT; o++) {
+        if (!p->calls[o])
+            continue;
+        lines[n] =
+            (struct profile_line){.name = names[o], .calls = p->calls[o], .seconds = p->seconds[o]};
+        add_counts(&lines[n], p->counter);
+        if (o == AT_weight_create)
+            lines[n].name = "weights";
+        n++;
+    }
+    qsort(lines, n, sizeof *lines, longest_first);
+    *count = n;
+    return lines;
+}
+
+/* A dash where nothing was counted. */
+static void print_rate(double amount, double seconds, FILE *out)
+{
+    if (amount > 0 && seconds > 0)
+        fprintf(out, " %10.2f", 1e-9 * amount / seconds);
+    else
+        fprintf(out, " %10s", "-");
+}
+
+void profile_device_print(const struct device *d, FILE *out)
+{
+    const struct profile *p = profile_of(d);
+    double all = profile_clock() - p->began, rest = all;
+    size_t n;
+    struct profile_line *lines = profile_device_lines(d, &n);
+    fprintf(out, "%s: %.3f s, by operations on %s%s\n", program_name, all, d->description,
+            p->queues ? "; each was waited for, which slows it" : "");
+    fprintf(out, "%-18s %9s %10s %8s %10s %10s\n", "operation", "calls", "seconds", "share",
+            "GFLOP/s", "GB/s");
+    for (size_t i = 0; i < n; i++) {
+        const struct profile_line *l = &lines[i];
+        fprintf(out, "%-18s %9lu %10.3f %6.2f %%", l->name, l->calls, l->seconds,
+                100 * l->seconds / all);
+        print_rate(l->flops, l->seconds, out);
+        print_rate(l->bytes, l->seconds, out);
+        fputc('\n', out);
+        rest -= l->seconds;
+    }
+    fprintf(out, "%-18s %9s %10.3f %6.2f %%\n", "the rest", "", rest, 100 * rest / all);
+    free(lines);
+}
