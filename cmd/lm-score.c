@@ -3,6 +3,7 @@
 #include "common/model/device.h"
 #include "common/model/lora.h"
 #include "common/plan/fit.h"
+#include "common/plan/profile_device.h"
 #include "common/score/head.h"
 #include "common/score/read_ahead.h"
 #include "common/score/score.h"
@@ -42,6 +43,7 @@ static const struct program program = {
     "  --no-share          compute common prefixes again for every record\n"
     "  --threads N         processor threads (all)\n"
     "  --device NAME       auto (default), cpu, cuda or cuda:N\n"
+    "  --profile           in the end say where the time went, operation by operation\n"
     "  --digest            print the model's digest, as headers have it, and no more\n"
     "  -o FILE             write there (zstd if it ends in .zst) instead of standard output\n"
     "  -z                  compress the output with zstd\n"
@@ -202,6 +204,7 @@ int main(int argc, char **argv)
         NO_SHARE,
         THREADS,
         DEVICE,
+        PROFILE,
         DIGEST
     };
     static const struct option table[] = {{"model", required_argument, NULL, MODEL},
@@ -213,12 +216,14 @@ int main(int argc, char **argv)
                                           {"no-share", no_argument, NULL, NO_SHARE},
                                           {"threads", required_argument, NULL, THREADS},
                                           {"device", required_argument, NULL, DEVICE},
+                                          {"profile", no_argument, NULL, PROFILE},
                                           {"digest", no_argument, NULL, DIGEST},
                                           COMMON_LONG};
     struct common_options common = {0};
     struct score_options options = {.share = true}; /* batch_tokens 0: what fits */
     const char *folder = NULL, *adapter_folder = NULL, *head = NULL;
-    bool merge = false, digest = false;
+    bool merge = false, digest = false, profile = false;
+    double started = profile_clock();
     struct device_request request = {.name = "auto", .compute = "auto"};
     program_start(&program, argc, argv);
     for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
@@ -250,6 +255,9 @@ int main(int argc, char **argv)
         case DEVICE:
             request.name = optarg;
             break;
+        case PROFILE:
+            profile = true;
+            break;
         case DIGEST:
             digest = true;
             break;
@@ -267,6 +275,8 @@ int main(int argc, char **argv)
     request.stored = model_stored_type(model);
     request.cpu_compute = cpu_compute(model);
     struct device *device = device_open(&request);
+    if (profile)
+        device = profile_device_open(device, started);
     struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
     int n_classes;
     int32_t *class_tokens = header_class_tokens(in, &n_classes);
@@ -320,6 +330,8 @@ int main(int argc, char **argv)
     model_close(model);
     if (adapter)
         adapter_free(adapter);
+    if (profile)
+        profile_device_print(device, stderr);
     device->close(device);
     free(class_tokens);
     free(results.probs);

@@ -1,6 +1,7 @@
 /* lora-train: tokens and a teacher's predictions to a PEFT adapter folder. */
 #include "common/model/device.h"
 #include "common/plan/fit.h"
+#include "common/plan/profile_device.h"
 #include "common/stream/stream.h"
 #include "common/train/ranks.h"
 #include "common/train/train.h"
@@ -47,6 +48,7 @@ static const struct program program = {
     "      --compute TYPE        auto (default), f32 or bf16: what products take in\n"
     "      --device NAME         auto (default), cpu, cuda or cuda:N\n"
     "      --threads N           processor threads (all, or each rank's share of a host's)\n"
+    "      --profile             in the end say where the time went, operation by operation\n"
     "      --mpi MODE            auto (default): train as one where mpirun started several; yes, "
     "no\n"
     "  -o ADAPTER                the folder to write\n"
@@ -180,6 +182,7 @@ int main(int argc, char **argv)
         COMPUTE,
         DEVICE,
         THREADS,
+        PROFILE,
         MPI
     };
     static const struct option table[] = {
@@ -211,6 +214,7 @@ int main(int argc, char **argv)
         {"compute", required_argument, NULL, COMPUTE},
         {"device", required_argument, NULL, DEVICE},
         {"threads", required_argument, NULL, THREADS},
+        {"profile", no_argument, NULL, PROFILE},
         {"mpi", required_argument, NULL, MPI},
         COMMON_LONG};
     struct common_options common = {0};
@@ -227,7 +231,8 @@ int main(int argc, char **argv)
     const char *folder = NULL, *teacher = NULL;
     struct device_request request = {.name = "auto", .compute = "auto"};
     enum ranks_mode mode = RANKS_AUTO;
-    bool alpha0_given = false;
+    bool alpha0_given = false, profile = false;
+    double started = profile_clock();
     program_start(&program, argc, argv);
     for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
         switch (c) {
@@ -316,6 +321,9 @@ int main(int argc, char **argv)
         case THREADS:
             request.threads = (int)option_long("--threads", optarg, 1, 4096);
             break;
+        case PROFILE:
+            profile = true;
+            break;
         case MPI:
             mode = option_mpi(optarg);
             break;
@@ -347,6 +355,9 @@ int main(int argc, char **argv)
     request.stored = model_stored_type(model);
     request.cpu_compute = cpu_compute(model);
     struct device *device = device_open(&request);
+    profile = profile && ranks->rank == 0; /* one table, not as many as ranks */
+    if (profile)
+        device = profile_device_open(device, started);
     device->advice = "the weights do not fit: free what others hold there, take a larger GPU, or "
                      "use --device cpu";
     model_load(model, device);
@@ -357,6 +368,8 @@ int main(int argc, char **argv)
     unsigned long n = (unsigned long)set->n;
     training_set_free(set);
     model_close(model);
+    if (profile)
+        profile_device_print(device, stderr);
     device->close(device);
     ranks->close(ranks);
     free(beside);
