@@ -3,6 +3,7 @@
 # when memory or the device fails. Nothing here has run on a GPU.
 
 load refuses
+load profile
 
 setup() {
     engine=$BATS_TEST_DIRNAME/../data/engine
@@ -121,6 +122,13 @@ END
     done
     score cuda --compute f32 --adapter cpu.lora --merge -o merged.mp "$streams/tokens.mp"
     at_most "$(difference .alpha cpu.mp merged.mp)" 0.05 # the model is stored in F32 or F16
+}
+
+@test "--profile waits for each operation, says so, and changes no score" {
+    score cuda "$engine/good.mp" | rec to-json >a.json
+    score cuda --profile "$engine/good.mp" 2>log | rec to-json | cmp - a.json
+    is_profile log weights matmul swiglu attention rmsnorm
+    head -n 1 log | grep -F "on cuda:0 (CUDA simulator); each was waited for, which slows it"
 }
 
 @test "two processes share a GPU" {

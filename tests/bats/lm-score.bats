@@ -2,6 +2,7 @@
 # right is tests/c/test_engine.c's to show. Streams are made by tests/oracle/engine_streams.py.
 
 load refuses
+load profile
 
 setup() {
     data=$BATS_TEST_DIRNAME/../data/engine
@@ -117,6 +118,23 @@ paths() { # that this processor has, the best first
     [[ $output == *"GFLOP/s"*"read 13, written 13, skipped 0"* ]]
 }
 
+@test "--profile says where the time went and changes no score" {
+    lm-score --model "$model" "$data/good.mp" >a.mp 2>log
+    [ ! -s log ]
+    lm-score --profile --model "$model" "$data/good.mp" >b.mp 2>log
+    is_profile log weights matmul gated_matmul attention rmsnorm rope embed class_logits
+    grep -Eq '^lm-score: [0-9.]+ s, by operations on cpu \(' log
+    # The same bytes, but for the command line that the header tells.
+    rec to-json a.mp >a
+    rec to-json b.mp | cmp - a
+    for stream in a b; do
+        rec to-json --header $stream.mp | head -n 1 | jq 'del(.made)' >$stream.header
+    done
+    cmp a.header b.header
+    grep -Eq '^(matmul|gated_matmul) .* % +[0-9.]+ +[0-9.]+$' log
+    grep -Eq '^weights .* % +- +-$' log
+}
+
 @test "memory that runs out ends in what to lower" {
     [[ $BUILD != *sanitize* ]] || skip "AddressSanitizer needs more addresses"
     # A million tokens in one pass take a gigabyte.
@@ -125,6 +143,8 @@ paths() { # that this processor has, the best first
         ulimit -v 300000
         refuses 71 "lower --batch-tokens (it is 1000000; a longer record is a pass of its own)" \
             lm-score --model "$model" --no-share --batch-tokens 1000000 -o none.mp many.mp
+        refuses 71 "lower --batch-tokens (it is 1000000; a longer record is a pass of its own)" \
+            lm-score --profile --model "$model" --no-share --batch-tokens 1000000 -o none.mp many.mp
     )
     [ ! -e none.mp ]
 }

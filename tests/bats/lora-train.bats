@@ -3,6 +3,7 @@
 
 setup() {
     load curves
+    load profile
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     models=$BATS_TEST_DIRNAME/../data/engine
     model=$models/llama-tied
@@ -61,6 +62,14 @@ like_pytorch() { # COLUMN OPTION...
     done
     cmp 1.lora/adapter_model.safetensors 2.lora/adapter_model.safetensors
     cmp 1.lora/adapter_model.safetensors 3.lora/adapter_model.safetensors
+}
+
+@test "--profile says where the time went and changes no byte of the adapter" {
+    many=(--loss dirichlet --alpha0 learned --targets q,v,gate,lm_head --clip 1e-3 --epochs 2)
+    teach "${many[@]}" -o a.lora
+    teach "${many[@]}" --profile -o b.lora 2>log
+    is_profile log weights matmul matmul_backward gemm attention attention_backward dropout loss scale adamw
+    diff -r a.lora b.lora
 }
 
 @test "seed, order and dropout each change the adapter" {
