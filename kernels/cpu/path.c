@@ -81,8 +81,10 @@ const struct path *path_choose(void)
         return paths[0];
     struct buf names = {0};
     for (; *paths; paths++) {
-        if (!strcmp((*paths)->name, name))
+        if (!strcmp((*paths)->name, name)) {
+            buf_free(&names);
             return *paths;
+        }
         buf_addf(&names, "%s%s", names.len ? ", " : "", (*paths)->name);
     }
     die(EX_UNAVAILABLE, "DUQ_ISA=%s: this processor has %s; name one of these or unset DUQ_ISA",
