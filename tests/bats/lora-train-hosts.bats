@@ -39,7 +39,7 @@ equip() { # I
 }
 
 on_hosts() { # OPTION...    the adapter and the log are in /root of the first host
-    on_lan timeout 120 mpirun --host 10.0.0.1,10.0.0.2 --wdir /root /root/bin/lora-train --model /root/model \
+    on_lan timeout --kill-after 10 120 mpirun --host 10.0.0.1,10.0.0.2 --wdir /root /root/bin/lora-train --model /root/model \
         "${teach[@]}" "$@" <"$data/tokens.mp"
 }
 
@@ -92,7 +92,17 @@ no_ranks() { # HOST
     done
 }
 
+# How often TCP sends again what is not acknowledged, before it gives up: some 13 seconds here, 15 minutes by default.
+resend() { # TIMES
+    local i
+    for i in 1 2; do
+        nsenter --target "$(cat "$LAN/host$i/pid")" --net sh -c "echo $1 >/proc/sys/net/ipv4/tcp_retries2"
+    done
+    on_lan sh -c "echo $1 >/proc/sys/net/ipv4/tcp_retries2"
+}
+
 @test "so does a host whose network is cut" {
+    resend 5
     export OMPI_MCA_oob_tcp_keepalive_time=2 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3
     begin
     host_cut 2
