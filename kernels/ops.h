@@ -112,6 +112,11 @@ struct loss_batch {
     double *work;          /* [2, rows, classes] */
 };
 
+/* For those who include kernels/operations.h: its parameters with the device before them, and its
+ * arguments without their parentheses. */
+#define WITH_DEVICE(...) (struct device * d, __VA_ARGS__)
+#define UNPACK(...) __VA_ARGS__
+
 struct device {
     const char *name;        /* its kind: "cpu", "cuda" */
     const char *description; /* for messages: "cpu (8 threads)", "cuda:0 (NVIDIA A100-SXM4-80GB)" */
@@ -126,92 +131,8 @@ struct device {
     void *state;
 
     void (*close)(struct device *);
-
-    /* ---- memory ---- */
-    void *(*alloc)(struct device *, size_t bytes); /* contents not set */
-    void (*release)(struct device *, void *);      /* NULL is allowed */
-    void (*upload)(struct device *, void *to, const void *from, size_t bytes);
-    void (*download)(struct device *, void *to, const void *from, size_t bytes);
-    /* Bytes that can still be allocated, and all there are. */
-    void (*memory)(struct device *, size_t *free, size_t *total);
-    /* Constant host memory, where the device can read it: the same pointer on a CPU, a copy
-     * elsewhere (see `copies`). */
-    const void *(*import)(struct device *, const void *host, size_t bytes);
-
-    /* ---- weights ----
-     * data: host memory [out, in] of type `stored`; the weight is a copy. */
-    struct weight *(*weight_create)(struct device *, const void *data, enum dtype stored, int out,
-                                    int in);
-    void (*weight_free)(struct device *, struct weight *);
-    /* y[rows, out] = x[rows, in] W^T + bias; added to y when accumulate. x has the compute type;
-     * bias is f32 [out] or NULL. */
-    void (*matmul)(struct device *, const struct weight *, const void *x, const float *bias,
-                   float *y, int rows, bool accumulate);
-
-    /* out[rows, out] = silu(x Wg^T + bg) * (x Wu^T + bu), in the compute type: what swiglu makes of
-     * two matmuls, without their results in memory. NULL where a device does it that way. */
-    void (*gated_matmul)(struct device *, const struct weight *gate, const struct weight *up,
-                         const void *x, const float *gate_bias, const float *up_bias, void *out,
-                         int rows);
-
-    /* ---- rows ---- */
-    /* out[i] = table[ids[i]], table [., width] imported, of type `stored`. */
-    void (*embed)(struct device *, const void *table, enum dtype stored, int width,
-                  const int32_t *ids, int n, float *out);
-    /* to[i] = from[rows[i]] */
-    void (*gather)(struct device *, const float *from, const int32_t *rows, int n, int width,
-                   float *to);
-    /* out = gain * x / sqrt(mean(x^2) + eps), rounded to out_type (Zhang & Sennrich 2019). */
-    void (*rmsnorm)(struct device *, const float *x, const float *gain, float eps, int rows,
-                    int width, void *out, enum dtype out_type);
-    /* Rotates pairs (x[i], x[i + head_dim/2]) of every head of row r by the angle of
-     * positions[r], in place; cosine and sine are tables [position, head_dim/2] (Su et al. 2021, in
-     * the half-split layout of Hugging Face checkpoints). */
-    void (*rope)(struct device *, float *x, int rows, int heads, int head_dim,
-                 const int32_t *positions, const float *cosine, const float *sine);
-    void (*attention)(struct device *, const struct attention *);
-    /* Bytes that attention(), or attention_backward(), takes for itself at once, beside what is
-     * allocated; of its argument only spans_at and the sizes are looked at. NULL where that is not
-     * the device's own memory. */
-    size_t (*attention_memory)(struct device *, const struct attention *, bool backward);
-    /* out[i] = silu(gate[i]) * up[i], in the compute type (Shazeer 2020). */
-    void (*swiglu)(struct device *, const float *gate, const float *up, size_t n, void *out);
-    /* logits[rows, classes] = h[rows, width] w^T, all f32: the few rows of the output matrix that
-     * are asked for. */
-    void (*class_logits)(struct device *, const float *h, int rows, const float *w, int classes,
-                         int width, float *logits);
-
-    /* ---- adapters and gradients ---- */
-    void (*clear)(struct device *, void *p, size_t bytes); /* to zero */
-    /* dx[rows, in] = dy[rows, out] W, added to dx when accumulate. dy has the compute type. */
-    void (*matmul_backward)(struct device *, const struct weight *, const void *dy, float *dx,
-                            int rows, bool accumulate);
-    void (*gemm)(struct device *, const struct matrix_product *);
-    /* Between F32 and BF16, or a copy. */
-    void (*convert)(struct device *, const void *from, enum dtype from_type, void *to,
-                    enum dtype to_type, size_t n);
-    /* out = x / (1 - rate) where kept, 0 elsewhere; added to out when accumulate. x: F32 or BF16.
-     */
-    void (*dropout)(struct device *, const struct dropout *, const void *x, enum dtype type,
-                    int rows, int width, float *out, bool accumulate);
-    /* to[rows[i]] += from[i] */
-    void (*scatter_add)(struct device *, const float *from, const int32_t *rows, int n, int width,
-                        float *to);
-    /* dx += the gradient by x, from dy by rmsnorm's result. */
-    void (*rmsnorm_backward)(struct device *, const float *x, const float *gain, float eps,
-                             int rows, int width, const float *dy, float *dx);
-    void (*attention_backward)(struct device *, const struct attention_backward *);
-    /* The gradients by gate and up, in the compute type. */
-    void (*swiglu_backward)(struct device *, const float *gate, const float *up, const float *d_out,
-                            size_t n, void *d_gate, void *d_up);
-
-    /* ---- losses and optimizer ---- */
-    void (*loss)(struct device *, const struct loss_batch *);
-    /* *sum += sum_i x[i]^2, in double precision and one order; sum is the device's. */
-    void (*add_squares)(struct device *, const float *x, size_t n, double *sum);
-    void (*scale)(struct device *, float factor, float *x, size_t n);
-    void (*adamw)(struct device *, const struct adamw_factors *, const float *gradient,
-                  float *value, float *m, float *v, size_t n);
+#define OPERATION(result, name, parameters, arguments) result(*name) WITH_DEVICE parameters;
+#include "kernels/operations.h"
 };
 
 /* threads: 0 for all of them. Dies (EX_UNAVAILABLE) when the processor cannot do `compute`. */

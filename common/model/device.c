@@ -8,7 +8,6 @@
 #include "kernels/cuda/plugin.h"
 
 #include <dlfcn.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,20 +84,15 @@ static void require_gpu_for_rank(const struct plugin *p, int rank)
             rank + 1, count, count == 1 ? "" : "s");
 }
 
-/* A device whose table lacks an operation is found here, not in the middle of a job. */
+/* A plugin's table that lacks an operation is found here, not in the middle of a job. */
 static struct device *complete(struct device *d)
 {
-    typedef void function(void);
-    size_t first = offsetof(struct device, close), last = offsetof(struct device, adamw);
-    for (size_t at = first; at <= last; at += sizeof(function *)) {
-        function *slot;
-        memcpy(&slot, (const char *)d + at, sizeof slot);
-        bool optional = at == offsetof(struct device, attention_memory) ||
-                        at == offsetof(struct device, gated_matmul);
-        if (!slot && !optional)
-            die(EX_SOFTWARE, "device %s lacks the operation in place %zu of kernels/ops.h's table",
-                d->name, (at - first) / sizeof(function *));
-    }
+    const char *device = d->name;
+#define OPERATION(result, name, parameters, arguments)                                             \
+    if (!d->name)                                                                                  \
+        die(EX_SOFTWARE, "device %s lacks the operation " #name " (kernels/operations.h)", device);
+#define OPTIONAL_OPERATION(...)
+#include "kernels/operations.h"
     return d;
 }
 

@@ -8,72 +8,16 @@
 #include <string.h>
 #include <time.h>
 
-/* The operations that give nothing back and know no weights, as X(name, parameters, arguments): all
- * that is to be said of them. */
-#define OPERATIONS(X)                                                                              \
-    X(release, (void *memory), (memory))                                                           \
-    X(upload, (void *to, const void *from, size_t bytes), (to, from, bytes))                       \
-    X(download, (void *to, const void *from, size_t bytes), (to, from, bytes))                     \
-    X(embed,                                                                                       \
-      (const void *table, enum dtype stored, int width, const int32_t *ids, int n, float *out),    \
-      (table, stored, width, ids, n, out))                                                         \
-    X(gather, (const float *from, const int32_t *rows, int n, int width, float *to),               \
-      (from, rows, n, width, to))                                                                  \
-    X(rmsnorm,                                                                                     \
-      (const float *x, const float *gain, float eps, int rows, int width, void *out,               \
-       enum dtype type),                                                                           \
-      (x, gain, eps, rows, width, out, type))                                                      \
-    X(rope,                                                                                        \
-      (float *x, int rows, int heads, int head_dim, const int32_t *positions, const float *cosine, \
-       const float *sine),                                                                         \
-      (x, rows, heads, head_dim, positions, cosine, sine))                                         \
-    X(attention, (const struct attention *a), (a))                                                 \
-    X(swiglu, (const float *gate, const float *up, size_t n, void *out), (gate, up, n, out))       \
-    X(class_logits,                                                                                \
-      (const float *h, int rows, const float *w, int classes, int width, float *logits),           \
-      (h, rows, w, classes, width, logits))                                                        \
-    X(clear, (void *memory, size_t bytes), (memory, bytes))                                        \
-    X(gemm, (const struct matrix_product *m), (m))                                                 \
-    X(convert, (const void *from, enum dtype from_type, void *to, enum dtype to_type, size_t n),   \
-      (from, from_type, to, to_type, n))                                                           \
-    X(dropout,                                                                                     \
-      (const struct dropout *o, const void *x, enum dtype type, int rows, int width, float *out,   \
-       bool accumulate),                                                                           \
-      (o, x, type, rows, width, out, accumulate))                                                  \
-    X(scatter_add, (const float *from, const int32_t *rows, int n, int width, float *to),          \
-      (from, rows, n, width, to))                                                                  \
-    X(rmsnorm_backward,                                                                            \
-      (const float *x, const float *gain, float eps, int rows, int width, const float *dy,         \
-       float *dx),                                                                                 \
-      (x, gain, eps, rows, width, dy, dx))                                                         \
-    X(attention_backward, (const struct attention_backward *b), (b))                               \
-    X(swiglu_backward,                                                                             \
-      (const float *gate, const float *up, const float *d_out, size_t n, void *d_gate,             \
-       void *d_up),                                                                                \
-      (gate, up, d_out, n, d_gate, d_up))                                                          \
-    X(loss, (const struct loss_batch *b), (b))                                                     \
-    X(add_squares, (const float *x, size_t n, double *sum), (x, n, sum))                           \
-    X(scale, (float factor, float *x, size_t n), (factor, x, n))                                   \
-    X(adamw,                                                                                       \
-      (const struct adamw_factors *factors, const float *gradient, float *value, float *m,         \
-       float *v, size_t n),                                                                        \
-      (factors, gradient, value, m, v, n))
+enum operation {
+#define OPERATION(result, name, parameters, arguments) AT_##name,
+#include "kernels/operations.h"
+    COUNT
+};
 
-/* Those written out below. */
-#define OTHERS(X)                                                                                  \
-    X(alloc)                                                                                       \
-    X(import)                                                                                      \
-    X(weight_create)                                                                               \
-    X(weight_free)                                                                                 \
-    X(matmul)                                                                                      \
-    X(gated_matmul)                                                                                \
-    X(matmul_backward)
-
-#define NUMBER(name, ...) AT_##name,
-enum operation { OPERATIONS(NUMBER) OTHERS(NUMBER) COUNT };
-
-#define NAME(name, ...) [AT_##name] = #name,
-static const char *const names[COUNT] = {OPERATIONS(NAME) OTHERS(NAME)};
+static const char *const names[COUNT] = {
+#define OPERATION(result, name, parameters, arguments) [AT_##name] = #name,
+#include "kernels/operations.h"
+};
 
 struct profile {
     struct device *inner, *counter;
@@ -120,9 +64,8 @@ static void end(struct device *d, enum operation o, double began)
  * Counted before they run, for the counting device's download() gives zeros. What it is given it
  * does not read, but for structures of the host, which stay as they are. */
 
-#define UNPACK(...) __VA_ARGS__
-#define TIMED(name, parameters, arguments)                                                         \
-    static void profile_##name(struct device *d, UNPACK parameters)                                \
+#define OPERATION(result, name, parameters, arguments)                                             \
+    static result profile_##name WITH_DEVICE parameters                                            \
     {                                                                                              \
         struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;            \
         counter->name(counter, UNPACK arguments);                                                  \
@@ -130,7 +73,8 @@ static void end(struct device *d, enum operation o, double began)
         inner->name(inner, UNPACK arguments);                                                      \
         end(d, AT_##name, began);                                                                  \
     }
-OPERATIONS(TIMED)
+#define SPECIAL_OPERATION(...)
+#include "kernels/operations.h"
 
 static void *profile_alloc(struct device *d, size_t bytes)
 {
@@ -242,12 +186,10 @@ struct device *profile_device_open(struct device *inner, double began)
     *d = *inner;
     d->state = p;
 /* What the inner device lacks, this one lacks as well. */
-#define SLOT(name, ...) d->name = inner->name ? profile_##name : NULL;
-    OPERATIONS(SLOT)
-    OTHERS(SLOT)
-    SLOT(memory)
-    SLOT(attention_memory)
-    SLOT(close)
+#define OPERATION(result, name, parameters, arguments)                                             \
+    d->name = inner->name ? profile_##name : NULL;
+#include "kernels/operations.h"
+    d->close = profile_close;
     return d;
 }
 

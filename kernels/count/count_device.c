@@ -19,6 +19,9 @@ enum {
     ADAMW_WORK = 12
 };
 
+/* An operation's cost needs few of its arguments. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
 struct weight {
     int out, in;
 };
@@ -133,14 +136,11 @@ static void count_release(struct device *d, void *p)
 
 static void count_upload(struct device *d, void *to, const void *from, size_t bytes)
 {
-    (void)to;
-    (void)from;
     charge(d, "upload", (struct cost){.written = (double)bytes, .moved = (double)bytes});
 }
 
 static void count_download(struct device *d, void *to, const void *from, size_t bytes)
 {
-    (void)from;
     memset(to, 0, bytes);
     charge(d, "download", (struct cost){.read = (double)bytes, .moved = (double)bytes});
 }
@@ -160,7 +160,6 @@ static const void *count_import(struct device *d, const void *host, size_t bytes
 
 static void count_clear(struct device *d, void *p, size_t bytes)
 {
-    (void)p;
     charge(d, "clear", (struct cost){.launches = 1, .written = (double)bytes});
 }
 
@@ -185,8 +184,6 @@ static double weight_bytes(const struct device *d, const struct weight *w)
 static struct weight *count_weight_create(struct device *d, const void *data, enum dtype stored,
                                           int out, int in)
 {
-    (void)data;
-    (void)stored;
     struct weight *w = xmalloc(sizeof *w);
     *w = (struct weight){out, in};
     hold(d, weight_bytes(d, w));
@@ -214,8 +211,6 @@ static void charge_weight_product(struct device *d, const char *operation, const
 static void count_matmul(struct device *d, const struct weight *w, const void *x, const float *bias,
                          float *y, int rows, bool accumulate)
 {
-    (void)x;
-    (void)y;
     if (rows == 0)
         return;
     charge_weight_product(
@@ -248,8 +243,6 @@ void count_device_gated_matmul(struct device *d, const struct weight *gate, cons
 static void count_matmul_backward(struct device *d, const struct weight *w, const void *dy,
                                   float *dx, int rows, bool accumulate)
 {
-    (void)dy;
-    (void)dx;
     if (rows == 0)
         return;
     charge_weight_product(
@@ -270,9 +263,6 @@ static void count_gemm(struct device *d, const struct matrix_product *p)
 static void count_class_logits(struct device *d, const float *h, int rows, const float *w,
                                int classes, int width, float *logits)
 {
-    (void)h;
-    (void)w;
-    (void)logits;
     charge(d, "class_logits",
            (struct cost){.launches = 1,
                          .f32_flops = 2.0 * rows * classes * width,
@@ -363,9 +353,6 @@ static void count_attention_backward(struct device *d, const struct attention_ba
 static void count_embed(struct device *d, const void *table, enum dtype stored, int width,
                         const int32_t *ids, int n, float *out)
 {
-    (void)table;
-    (void)ids;
-    (void)out;
     counter(d)->tokens += (unsigned long)n;
     counter(d)->passes++;
     double elements = (double)n * width;
@@ -378,9 +365,6 @@ static void count_embed(struct device *d, const void *table, enum dtype stored, 
 static void count_gather(struct device *d, const float *from, const int32_t *rows, int n, int width,
                          float *to)
 {
-    (void)from;
-    (void)rows;
-    (void)to;
     double elements = (double)n * width;
     charge(d, "gather",
            (struct cost){.launches = 1, .read = f(elements + n), .written = f(elements)});
@@ -389,9 +373,6 @@ static void count_gather(struct device *d, const float *from, const int32_t *row
 static void count_scatter_add(struct device *d, const float *from, const int32_t *rows, int n,
                               int width, float *to)
 {
-    (void)from;
-    (void)rows;
-    (void)to;
     double elements = (double)n * width;
     charge(d, "scatter_add",
            (struct cost){.launches = 1,
@@ -403,10 +384,6 @@ static void count_scatter_add(struct device *d, const float *from, const int32_t
 static void count_rmsnorm(struct device *d, const float *x, const float *gain, float eps, int rows,
                           int width, void *out, enum dtype out_type)
 {
-    (void)x;
-    (void)gain;
-    (void)eps;
-    (void)out;
     double elements = (double)rows * width;
     charge(d, "rmsnorm",
            (struct cost){.launches = 1,
@@ -418,11 +395,6 @@ static void count_rmsnorm(struct device *d, const float *x, const float *gain, f
 static void count_rmsnorm_backward(struct device *d, const float *x, const float *gain, float eps,
                                    int rows, int width, const float *dy, float *dx)
 {
-    (void)x;
-    (void)gain;
-    (void)eps;
-    (void)dy;
-    (void)dx;
     double elements = (double)rows * width;
     charge(d, "rmsnorm_backward",
            (struct cost){.launches = 1,
@@ -434,10 +406,6 @@ static void count_rmsnorm_backward(struct device *d, const float *x, const float
 static void count_rope(struct device *d, float *x, int rows, int heads, int head_dim,
                        const int32_t *positions, const float *cosine, const float *sine)
 {
-    (void)x;
-    (void)positions;
-    (void)cosine;
-    (void)sine;
     double elements = (double)rows * heads * head_dim;
     charge(d, "rope",
            (struct cost){.launches = 1,
@@ -448,9 +416,6 @@ static void count_rope(struct device *d, float *x, int rows, int heads, int head
 
 static void count_swiglu(struct device *d, const float *gate, const float *up, size_t n, void *out)
 {
-    (void)gate;
-    (void)up;
-    (void)out;
     charge(d, "swiglu",
            (struct cost){.launches = 1,
                          .f32_flops = SWIGLU_WORK * (double)n,
@@ -461,11 +426,6 @@ static void count_swiglu(struct device *d, const float *gate, const float *up, s
 static void count_swiglu_backward(struct device *d, const float *gate, const float *up,
                                   const float *d_out, size_t n, void *d_gate, void *d_up)
 {
-    (void)gate;
-    (void)up;
-    (void)d_out;
-    (void)d_gate;
-    (void)d_up;
     charge(d, "swiglu_backward",
            (struct cost){.launches = 1,
                          .f32_flops = SWIGLU_BACKWARD_WORK * (double)n,
@@ -484,16 +444,12 @@ static void count_loss(struct device *d, const struct loss_batch *b)
 
 static void count_add_squares(struct device *d, const float *x, size_t n, double *sum)
 {
-    (void)x;
-    (void)sum;
     charge(d, "add_squares",
            (struct cost){.launches = 2, .f32_flops = 2 * (double)n, .read = f((double)n)});
 }
 
 static void count_scale(struct device *d, float factor, float *x, size_t n)
 {
-    (void)factor;
-    (void)x;
     charge(
         d, "scale",
         (struct cost){
@@ -503,11 +459,6 @@ static void count_scale(struct device *d, float factor, float *x, size_t n)
 static void count_adamw(struct device *d, const struct adamw_factors *factors,
                         const float *gradient, float *value, float *m, float *v, size_t n)
 {
-    (void)factors;
-    (void)gradient;
-    (void)value;
-    (void)m;
-    (void)v;
     charge(d, "adamw",
            (struct cost){.launches = 1,
                          .f32_flops = ADAMW_WORK * (double)n,
@@ -518,8 +469,6 @@ static void count_adamw(struct device *d, const struct adamw_factors *factors,
 static void count_convert(struct device *d, const void *from, enum dtype from_type, void *to,
                           enum dtype to_type, size_t n)
 {
-    (void)from;
-    (void)to;
     charge(d, "convert",
            (struct cost){.launches = 1,
                          .read = (double)(n * dtype_size(from_type)),
@@ -529,8 +478,6 @@ static void count_convert(struct device *d, const void *from, enum dtype from_ty
 static void count_dropout(struct device *d, const struct dropout *o, const void *x, enum dtype type,
                           int rows, int width, float *out, bool accumulate)
 {
-    (void)x;
-    (void)out;
     double elements = (double)rows * width;
     charge(d, "dropout",
            (struct cost){.launches = 1,
@@ -553,36 +500,10 @@ struct device *count_device_open(enum dtype compute, const struct machine *m)
         .compute = compute,
         .state = k,
         .close = count_close,
-        .alloc = count_alloc,
-        .release = count_release,
-        .upload = count_upload,
-        .download = count_download,
-        .memory = count_memory,
-        .import = count_import,
-        .weight_create = count_weight_create,
-        .weight_free = count_weight_free,
-        .matmul = count_matmul,
-        .embed = count_embed,
-        .gather = count_gather,
-        .rmsnorm = count_rmsnorm,
-        .rope = count_rope,
-        .attention = count_attention,
-        .swiglu = count_swiglu,
-        .class_logits = count_class_logits,
-        .clear = count_clear,
-        .matmul_backward = count_matmul_backward,
-        .gemm = count_gemm,
-        .convert = count_convert,
-        .dropout = count_dropout,
-        .scatter_add = count_scatter_add,
-        .rmsnorm_backward = count_rmsnorm_backward,
-        .attention_backward = count_attention_backward,
-        .swiglu_backward = count_swiglu_backward,
-        .loss = count_loss,
-        .add_squares = count_add_squares,
-        .scale = count_scale,
-        .adamw = count_adamw,
     };
+#define OPERATION(result, name, parameters, arguments) d->name = count_##name;
+#define OPTIONAL_OPERATION(...)
+#include "kernels/operations.h"
     return d;
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static void *cpu_alloc(struct device *d, size_t bytes)
+void *cpu_alloc(struct device *d, size_t bytes)
 {
     enum { CACHE_LINE = 64 };
     size_t lines = bytes / CACHE_LINE + 1;
@@ -20,13 +20,19 @@ static void *cpu_alloc(struct device *d, size_t bytes)
     return p;
 }
 
-static void cpu_release(struct device *d, void *p)
+void cpu_release(struct device *d, void *p)
 {
     (void)d;
     free(p);
 }
 
-static void cpu_copy(struct device *d, void *to, const void *from, size_t bytes)
+void cpu_upload(struct device *d, void *to, const void *from, size_t bytes)
+{
+    (void)d;
+    memcpy(to, from, bytes);
+}
+
+void cpu_download(struct device *d, void *to, const void *from, size_t bytes)
 {
     (void)d;
     memcpy(to, from, bytes);
@@ -34,7 +40,7 @@ static void cpu_copy(struct device *d, void *to, const void *from, size_t bytes)
 
 /* What the kernel thinks can be taken without swapping, the cached pages of files included; all
  * that is not in use where it does not say. */
-static void cpu_memory(struct device *d, size_t *free_bytes, size_t *total)
+void cpu_memory(struct device *d, size_t *free_bytes, size_t *total)
 {
     (void)d;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -51,14 +57,14 @@ static void cpu_memory(struct device *d, size_t *free_bytes, size_t *total)
     fclose(f);
 }
 
-static const void *cpu_import(struct device *d, const void *host, size_t bytes)
+const void *cpu_import(struct device *d, const void *host, size_t bytes)
 {
     (void)d;
     (void)bytes;
     return host;
 }
 
-static void cpu_clear(struct device *d, void *p, size_t bytes)
+void cpu_clear(struct device *d, void *p, size_t bytes)
 {
     (void)d;
     memset(p, 0, bytes);
@@ -126,36 +132,10 @@ struct device *cpu_device_on_path(enum dtype compute, int threads, const struct 
         .computes = compute == F32 ? "f32" : cpu->computes,
         .state = cpu,
         .close = cpu_close,
-        .alloc = cpu_alloc,
-        .release = cpu_release,
-        .upload = cpu_copy,
-        .download = cpu_copy,
-        .memory = cpu_memory,
-        .import = cpu_import,
-        .weight_create = cpu_weight_create,
-        .weight_free = cpu_weight_free,
-        .matmul = cpu_matmul,
         .gated_matmul = cpu_gated_matmul,
-        .embed = cpu_embed,
-        .gather = cpu_gather,
-        .rmsnorm = cpu_rmsnorm,
-        .rope = cpu_rope,
-        .attention = cpu_attention,
-        .swiglu = cpu_swiglu,
-        .class_logits = cpu_class_logits,
-        .clear = cpu_clear,
-        .matmul_backward = cpu_matmul_backward,
-        .gemm = cpu_gemm,
-        .convert = cpu_convert,
-        .dropout = cpu_dropout,
-        .scatter_add = cpu_scatter_add,
-        .rmsnorm_backward = cpu_rmsnorm_backward,
-        .attention_backward = cpu_attention_backward,
-        .swiglu_backward = cpu_swiglu_backward,
-        .loss = cpu_loss,
-        .add_squares = cpu_add_squares,
-        .scale = cpu_scale,
-        .adamw = cpu_adamw,
     };
+#define OPERATION(result, name, parameters, arguments) d->name = cpu_##name;
+#define OPTIONAL_OPERATION(...)
+#include "kernels/operations.h"
     return d;
 }

@@ -103,55 +103,14 @@ static inline size_t div_up(size_t n, size_t by)
     return (n + by - 1) / by;
 }
 
-/* ---- memory ---- */
+/* ---- the operations: cuda_rmsnorm() ... ----
+ * cuda_convert() reads F16, too. */
 
-void *cuda_alloc(struct device *, size_t bytes);
-void cuda_release(struct device *, void *);
-void cuda_upload(struct device *, void *to, const void *from, size_t bytes);
-
-/* ---- the operations of ops.h ---- */
-
-struct weight *cuda_weight_create(struct device *, const void *data, enum dtype stored, int out,
-                                  int in);
-void cuda_weight_free(struct device *, struct weight *);
-void cuda_matmul(struct device *, const struct weight *, const void *x, const float *bias, float *y,
-                 int rows, bool accumulate);
-void cuda_matmul_backward(struct device *, const struct weight *, const void *dy, float *dx,
-                          int rows, bool accumulate);
-void cuda_gemm(struct device *, const struct matrix_product *);
-
-void cuda_attention(struct device *, const struct attention *);
+#define OPERATION(result, name, parameters, arguments) result cuda_##name WITH_DEVICE parameters;
+#define OPTIONAL_OPERATION(...)
+#include "kernels/operations.h"
 size_t cuda_attention_memory(struct device *, const struct attention *, bool backward);
+
 void cuda_attention_forget(struct device *); /* the plan */
-void cuda_class_logits(struct device *, const float *h, int rows, const float *w, int classes,
-                       int width, float *logits);
-void cuda_embed(struct device *, const void *table, enum dtype stored, int width,
-                const int32_t *ids, int n, float *out);
-void cuda_gather(struct device *, const float *from, const int32_t *rows, int n, int width,
-                 float *to);
-void cuda_rmsnorm(struct device *, const float *x, const float *gain, float eps, int rows,
-                  int width, void *out, enum dtype out_type);
-void cuda_rope(struct device *, float *x, int rows, int heads, int head_dim,
-               const int32_t *positions, const float *cosine, const float *sine);
-void cuda_swiglu(struct device *, const float *gate, const float *up, size_t n, void *out);
-
-void cuda_attention_backward(struct device *, const struct attention_backward *);
-/* Reads F16, too. */
-void cuda_convert(struct device *, const void *from, enum dtype from_type, void *to,
-                  enum dtype to_type, size_t n);
-void cuda_dropout(struct device *, const struct dropout *, const void *x, enum dtype type, int rows,
-                  int width, float *out, bool accumulate);
-void cuda_rmsnorm_backward(struct device *, const float *x, const float *gain, float eps, int rows,
-                           int width, const float *dy, float *dx);
-void cuda_scatter_add(struct device *, const float *from, const int32_t *rows, int n, int width,
-                      float *to);
-void cuda_swiglu_backward(struct device *, const float *gate, const float *up, const float *d_out,
-                          size_t n, void *d_gate, void *d_up);
-
-void cuda_loss(struct device *, const struct loss_batch *);
-void cuda_add_squares(struct device *, const float *x, size_t n, double *sum);
-void cuda_scale(struct device *, float factor, float *x, size_t n);
-void cuda_adamw(struct device *, const struct adamw_factors *, const float *gradient, float *value,
-                float *m, float *v, size_t n);
 
 #endif

@@ -86,7 +86,7 @@ void *cuda_alloc(struct device *d, size_t bytes)
     return p;
 }
 
-static void cuda_memory(struct device *d, size_t *free, size_t *total)
+void cuda_memory(struct device *d, size_t *free, size_t *total)
 {
     *free = room(cuda_of(d), total);
 }
@@ -97,7 +97,7 @@ void cuda_release(struct device *d, void *p)
         CUDA(cudaFreeAsync(p, cuda_of(d)->stream));
 }
 
-static void cuda_clear(struct device *d, void *p, size_t bytes)
+void cuda_clear(struct device *d, void *p, size_t bytes)
 {
     if (bytes)
         CUDA(cudaMemsetAsync(p, 0, bytes, cuda_of(d)->stream));
@@ -175,7 +175,7 @@ void cuda_upload(struct device *d, void *to, const void *from, size_t bytes)
                      bytes - done < PIECE ? bytes - done : PIECE);
 }
 
-static void cuda_download(struct device *d, void *to, const void *from, size_t bytes)
+void cuda_download(struct device *d, void *to, const void *from, size_t bytes)
 {
     struct cuda *c = cuda_of(d);
     if (bytes)
@@ -189,7 +189,7 @@ struct import {
     struct import *next;
 };
 
-static const void *cuda_import(struct device *d, const void *host, size_t bytes)
+const void *cuda_import(struct device *d, const void *host, size_t bytes)
 {
     struct cuda *c = cuda_of(d);
     struct import *i = static_cast<struct import *>(xmalloc(sizeof *i));
@@ -331,35 +331,9 @@ struct device *cuda_device_open(enum dtype compute, int index)
     c->attention_bytes = ATTENTION_BYTES;
 
     d->close = cuda_close;
-    d->alloc = cuda_alloc;
-    d->release = cuda_release;
-    d->upload = cuda_upload;
-    d->download = cuda_download;
-    d->import = cuda_import;
-    d->memory = cuda_memory;
-    d->weight_create = cuda_weight_create;
-    d->weight_free = cuda_weight_free;
-    d->matmul = cuda_matmul;
-    d->embed = cuda_embed;
-    d->gather = cuda_gather;
-    d->rmsnorm = cuda_rmsnorm;
-    d->rope = cuda_rope;
-    d->attention = cuda_attention;
     d->attention_memory = cuda_attention_memory;
-    d->swiglu = cuda_swiglu;
-    d->class_logits = cuda_class_logits;
-    d->clear = cuda_clear;
-    d->matmul_backward = cuda_matmul_backward;
-    d->gemm = cuda_gemm;
-    d->convert = cuda_convert;
-    d->dropout = cuda_dropout;
-    d->scatter_add = cuda_scatter_add;
-    d->rmsnorm_backward = cuda_rmsnorm_backward;
-    d->attention_backward = cuda_attention_backward;
-    d->swiglu_backward = cuda_swiglu_backward;
-    d->loss = cuda_loss;
-    d->add_squares = cuda_add_squares;
-    d->scale = cuda_scale;
-    d->adamw = cuda_adamw;
+#define OPERATION(result, name, parameters, arguments) d->name = cuda_##name;
+#define OPTIONAL_OPERATION(...)
+#include "kernels/operations.h"
     return d;
 }
