@@ -3,7 +3,7 @@
  * several times; undefines what it was given.
  *
  *   OPERATION(result, name, parameters, arguments)
- *       parameters and arguments are those after the device itself: see WITH_DEVICE, UNPACK.
+ *       Of a call's arguments the names alone, as those who hand a call on need them.
  *   SPECIAL_OPERATION
  *       The same of what gives something back or knows weights. OPERATION where not defined.
  *   OPTIONAL_OPERATION
@@ -22,117 +22,132 @@
 /* ---- memory ---- */
 
 /* Contents are not set. */
-SPECIAL_OPERATION(void *, alloc, (size_t bytes), (bytes))
+SPECIAL_OPERATION(void *, alloc, (struct device * d, size_t bytes), (d, bytes))
 /* NULL is allowed. */
-OPERATION(void, release, (void *memory), (memory))
-OPERATION(void, upload, (void *to, const void *from, size_t bytes), (to, from, bytes))
-OPERATION(void, download, (void *to, const void *from, size_t bytes), (to, from, bytes))
+OPERATION(void, release, (struct device * d, void *memory), (d, memory))
+OPERATION(void, upload, (struct device * d, void *to, const void *from, size_t bytes),
+          (d, to, from, bytes))
+OPERATION(void, download, (struct device * d, void *to, const void *from, size_t bytes),
+          (d, to, from, bytes))
 /* Bytes that can still be allocated, and all there are. */
-SPECIAL_OPERATION(void, memory, (size_t * unused, size_t *total), (unused, total))
+SPECIAL_OPERATION(void, memory, (struct device * d, size_t *unused, size_t *total),
+                  (d, unused, total))
 /* Constant host memory, where the device can read it: the same pointer on a CPU, a copy elsewhere
  * (see `copies`). */
-SPECIAL_OPERATION(const void *, import, (const void *host, size_t bytes), (host, bytes))
-OPERATION(void, clear, (void *memory, size_t bytes), (memory, bytes)) /* to zero */
+SPECIAL_OPERATION(const void *, import, (struct device * d, const void *host, size_t bytes),
+                  (d, host, bytes))
+OPERATION(void, clear, (struct device * d, void *memory, size_t bytes),
+          (d, memory, bytes)) /* to zero */
 
 /* ---- weights ---- */
 
 /* data: host memory [out, in] of type `stored`; the weight is a copy. */
 SPECIAL_OPERATION(struct weight *, weight_create,
-                  (const void *data, enum dtype stored, int out, int in), (data, stored, out, in))
-SPECIAL_OPERATION(void, weight_free, (struct weight * w), (w))
+                  (struct device * d, const void *data, enum dtype stored, int out, int in),
+                  (d, data, stored, out, in))
+SPECIAL_OPERATION(void, weight_free, (struct device * d, struct weight *w), (d, w))
 /* y[rows, out] = x[rows, in] W^T + bias; added to y when accumulate. x has the compute type; bias
  * is f32 [out] or NULL. */
 SPECIAL_OPERATION(void, matmul,
-                  (const struct weight *w, const void *x, const float *bias, float *y, int rows,
-                   bool accumulate),
-                  (w, x, bias, y, rows, accumulate))
+                  (struct device * d, const struct weight *w, const void *x, const float *bias,
+                   float *y, int rows, bool accumulate),
+                  (d, w, x, bias, y, rows, accumulate))
 /* out[rows, out] = silu(x Wg^T + bg) * (x Wu^T + bu), in the compute type: what swiglu makes of two
  * matmuls, without their results in memory. NULL where a device does it that way. */
 OPTIONAL_OPERATION(void, gated_matmul,
-                   (const struct weight *gate, const struct weight *up, const void *x,
-                    const float *gate_bias, const float *up_bias, void *out, int rows),
-                   (gate, up, x, gate_bias, up_bias, out, rows))
+                   (struct device * d, const struct weight *gate, const struct weight *up,
+                    const void *x, const float *gate_bias, const float *up_bias, void *out,
+                    int rows),
+                   (d, gate, up, x, gate_bias, up_bias, out, rows))
 /* dx[rows, in] = dy[rows, out] W, added to dx when accumulate. dy has the compute type. */
 SPECIAL_OPERATION(void, matmul_backward,
-                  (const struct weight *w, const void *dy, float *dx, int rows, bool accumulate),
-                  (w, dy, dx, rows, accumulate))
+                  (struct device * d, const struct weight *w, const void *dy, float *dx, int rows,
+                   bool accumulate),
+                  (d, w, dy, dx, rows, accumulate))
 
 /* ---- rows ---- */
 
 /* out[i] = table[ids[i]], table [., width] imported, of type `stored`. */
 OPERATION(void, embed,
-          (const void *table, enum dtype stored, int width, const int32_t *ids, int n, float *out),
-          (table, stored, width, ids, n, out))
+          (struct device * d, const void *table, enum dtype stored, int width, const int32_t *ids,
+           int n, float *out),
+          (d, table, stored, width, ids, n, out))
 /* to[i] = from[rows[i]] */
-OPERATION(void, gather, (const float *from, const int32_t *rows, int n, int width, float *to),
-          (from, rows, n, width, to))
+OPERATION(void, gather,
+          (struct device * d, const float *from, const int32_t *rows, int n, int width, float *to),
+          (d, from, rows, n, width, to))
 /* to[rows[i]] += from[i] */
-OPERATION(void, scatter_add, (const float *from, const int32_t *rows, int n, int width, float *to),
-          (from, rows, n, width, to))
+OPERATION(void, scatter_add,
+          (struct device * d, const float *from, const int32_t *rows, int n, int width, float *to),
+          (d, from, rows, n, width, to))
 /* out = gain * x / sqrt(mean(x^2) + eps), rounded to out_type (Zhang & Sennrich 2019). */
 OPERATION(void, rmsnorm,
-          (const float *x, const float *gain, float eps, int rows, int width, void *out,
-           enum dtype out_type),
-          (x, gain, eps, rows, width, out, out_type))
+          (struct device * d, const float *x, const float *gain, float eps, int rows, int width,
+           void *out, enum dtype out_type),
+          (d, x, gain, eps, rows, width, out, out_type))
 /* dx += the gradient by x, from dy by rmsnorm's result. */
 OPERATION(void, rmsnorm_backward,
-          (const float *x, const float *gain, float eps, int rows, int width, const float *dy,
-           float *dx),
-          (x, gain, eps, rows, width, dy, dx))
+          (struct device * d, const float *x, const float *gain, float eps, int rows, int width,
+           const float *dy, float *dx),
+          (d, x, gain, eps, rows, width, dy, dx))
 /* Rotates pairs (x[i], x[i + head_dim/2]) of every head of row r by the angle of positions[r], in
  * place; cosine and sine are tables [position, head_dim/2] (Su et al. 2021, in the half-split
  * layout of Hugging Face checkpoints). */
 OPERATION(void, rope,
-          (float *x, int rows, int heads, int head_dim, const int32_t *positions,
+          (struct device * d, float *x, int rows, int heads, int head_dim, const int32_t *positions,
            const float *cosine, const float *sine),
-          (x, rows, heads, head_dim, positions, cosine, sine))
+          (d, x, rows, heads, head_dim, positions, cosine, sine))
 /* out[i] = silu(gate[i]) * up[i], in the compute type (Shazeer 2020). */
-OPERATION(void, swiglu, (const float *gate, const float *up, size_t n, void *out),
-          (gate, up, n, out))
+OPERATION(void, swiglu,
+          (struct device * d, const float *gate, const float *up, size_t n, void *out),
+          (d, gate, up, n, out))
 /* The gradients by gate and up, in the compute type. */
 OPERATION(void, swiglu_backward,
-          (const float *gate, const float *up, const float *d_out, size_t n, void *d_gate,
-           void *d_up),
-          (gate, up, d_out, n, d_gate, d_up))
+          (struct device * d, const float *gate, const float *up, const float *d_out, size_t n,
+           void *d_gate, void *d_up),
+          (d, gate, up, d_out, n, d_gate, d_up))
 /* Between F32 and BF16, or a copy. */
 OPERATION(void, convert,
-          (const void *from, enum dtype from_type, void *to, enum dtype to_type, size_t n),
-          (from, from_type, to, to_type, n))
+          (struct device * d, const void *from, enum dtype from_type, void *to, enum dtype to_type,
+           size_t n),
+          (d, from, from_type, to, to_type, n))
 /* out = x / (1 - rate) where kept, 0 elsewhere; added to out when accumulate. x: F32 or BF16. */
 OPERATION(void, dropout,
-          (const struct dropout *o, const void *x, enum dtype type, int rows, int width, float *out,
-           bool accumulate),
-          (o, x, type, rows, width, out, accumulate))
+          (struct device * d, const struct dropout *o, const void *x, enum dtype type, int rows,
+           int width, float *out, bool accumulate),
+          (d, o, x, type, rows, width, out, accumulate))
 
 /* ---- attention ---- */
 
-OPERATION(void, attention, (const struct attention *a), (a))
-OPERATION(void, attention_backward, (const struct attention_backward *b), (b))
+OPERATION(void, attention, (struct device * d, const struct attention *a), (d, a))
+OPERATION(void, attention_backward, (struct device * d, const struct attention_backward *b), (d, b))
 /* Bytes that attention(), or attention_backward(), takes for itself at once, beside what is
  * allocated; of its argument only spans_at and the sizes are looked at. NULL where that is not the
  * device's own memory. */
-OPTIONAL_OPERATION(size_t, attention_memory, (const struct attention *a, bool backward),
-                   (a, backward))
+OPTIONAL_OPERATION(size_t, attention_memory,
+                   (struct device * d, const struct attention *a, bool backward), (d, a, backward))
 
 /* ---- products in f32 ---- */
 
-OPERATION(void, gemm, (const struct matrix_product *m), (m))
+OPERATION(void, gemm, (struct device * d, const struct matrix_product *m), (d, m))
 /* logits[rows, classes] = h[rows, width] w^T, all f32: the few rows of the output matrix that are
  * asked for. */
 OPERATION(void, class_logits,
-          (const float *h, int rows, const float *w, int classes, int width, float *logits),
-          (h, rows, w, classes, width, logits))
+          (struct device * d, const float *h, int rows, const float *w, int classes, int width,
+           float *logits),
+          (d, h, rows, w, classes, width, logits))
 
 /* ---- losses and optimizer ---- */
 
-OPERATION(void, loss, (const struct loss_batch *b), (b))
+OPERATION(void, loss, (struct device * d, const struct loss_batch *b), (d, b))
 /* *sum += sum_i x[i]^2, in double precision and one order; sum is the device's. */
-OPERATION(void, add_squares, (const float *x, size_t n, double *sum), (x, n, sum))
-OPERATION(void, scale, (float factor, float *x, size_t n), (factor, x, n))
+OPERATION(void, add_squares, (struct device * d, const float *x, size_t n, double *sum),
+          (d, x, n, sum))
+OPERATION(void, scale, (struct device * d, float factor, float *x, size_t n), (d, factor, x, n))
 OPERATION(void, adamw,
-          (const struct adamw_factors *factors, const float *gradient, float *value, float *m,
-           float *v, size_t n),
-          (factors, gradient, value, m, v, n))
+          (struct device * d, const struct adamw_factors *factors, const float *gradient,
+           float *value, float *m, float *v, size_t n),
+          (d, factors, gradient, value, m, v, n))
 
 #undef OPERATION
 #undef SPECIAL_OPERATION

@@ -112,11 +112,6 @@ struct loss_batch {
     double *work;          /* [2, rows, classes] */
 };
 
-/* For those who include kernels/operations.h: its parameters with the device before them, and its
- * arguments without their parentheses. */
-#define WITH_DEVICE(...) (struct device * d, __VA_ARGS__)
-#define UNPACK(...) __VA_ARGS__
-
 struct device {
     const char *name;        /* its kind: "cpu", "cuda" */
     const char *description; /* for messages: "cpu (8 threads)", "cuda:0 (NVIDIA A100-SXM4-80GB)" */
@@ -131,7 +126,7 @@ struct device {
     void *state;
 
     void (*close)(struct device *);
-#define OPERATION(result, name, parameters, arguments) result(*name) WITH_DEVICE parameters;
+#define OPERATION(result, name, parameters, arguments) result(*name) parameters;
 #include "kernels/operations.h"
 };
 

@@ -65,13 +65,15 @@ static void end(struct device *d, enum operation o, double began)
  * does not read, but for structures of the host, which stay as they are. */
 
 #define OPERATION(result, name, parameters, arguments)                                             \
-    static result profile_##name WITH_DEVICE parameters                                            \
+    static result profile_##name parameters                                                        \
     {                                                                                              \
-        struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;            \
-        counter->name(counter, UNPACK arguments);                                                  \
-        double began = begin(d);                                                                   \
-        inner->name(inner, UNPACK arguments);                                                      \
-        end(d, AT_##name, began);                                                                  \
+        struct device *profile = d;                                                                \
+        d = profile_of(profile)->counter;                                                          \
+        d->name arguments;                                                                         \
+        double began = begin(profile);                                                             \
+        d = profile_of(profile)->inner;                                                            \
+        d->name arguments;                                                                         \
+        end(profile, AT_##name, began);                                                            \
     }
 #define SPECIAL_OPERATION(...)
 #include "kernels/operations.h"

@@ -33,7 +33,7 @@ void cpu_each(size_t n, size_t step, size_t work, void (*body)(void *context, si
               void *context);
 
 /* The operations: cpu_rmsnorm() ... */
-#define OPERATION(result, name, parameters, arguments) result cpu_##name WITH_DEVICE parameters;
+#define OPERATION(result, name, parameters, arguments) result cpu_##name parameters;
 #define OPTIONAL_OPERATION(...)
 #include "kernels/operations.h"
 void cpu_gated_matmul(struct device *, const struct weight *gate, const struct weight *up,

@@ -106,7 +106,7 @@ static inline size_t div_up(size_t n, size_t by)
 /* ---- the operations: cuda_rmsnorm() ... ----
  * cuda_convert() reads F16, too. */
 
-#define OPERATION(result, name, parameters, arguments) result cuda_##name WITH_DEVICE parameters;
+#define OPERATION(result, name, parameters, arguments) result cuda_##name parameters;
 #define OPTIONAL_OPERATION(...)
 #include "kernels/operations.h"
 size_t cuda_attention_memory(struct device *, const struct attention *, bool backward);
