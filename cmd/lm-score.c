@@ -297,8 +297,8 @@ int main(int argc, char **argv)
                      "use --device cpu";
     model_load(model, device);
     model_set_classes(model, class_tokens, n_classes);
-    if (adapter && !merge)
-        model->lora = lora_load(device, adapter, class_tokens, n_classes);
+    struct lora_set *lora =
+        adapter && !merge ? lora_load(device, adapter, class_tokens, n_classes) : NULL;
     inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s; loaded "
            "in %.1f s",
            folder, model->config->architecture, 1e-9 * model_products(model),
@@ -313,7 +313,7 @@ int main(int argc, char **argv)
     results.probs = xcalloc(results.n_classes, sizeof *results.probs);
     results.alpha = xcalloc(results.n_classes, sizeof *results.alpha);
 
-    struct scorer *scorer = scorer_open(model, options);
+    struct scorer *scorer = scorer_open(model, lora, options);
     began = now();
     progress_start("records", 0);
     for (const struct window *w; (w = read_ahead_next(input));)
@@ -325,8 +325,8 @@ int main(int argc, char **argv)
     if (scored)
         report(scorer, model, now() - began);
     scorer_close(scorer);
-    if (model->lora)
-        lora_free(model->lora);
+    if (lora)
+        lora_free(lora);
     model_close(model);
     if (adapter)
         adapter_free(adapter);

@@ -15,9 +15,6 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-const char *const projection_names[PROJECTIONS] = {"q_proj",    "k_proj",  "v_proj",    "o_proj",
-                                                   "gate_proj", "up_proj", "down_proj", "lm_head"};
-
 /* What PEFT puts before a module's name in a tensor's. */
 static const char peft_prefix[] = "base_model.model.";
 
@@ -28,7 +25,7 @@ void adapter_targets(const char *list, bool *targets)
         size_t n = strcspn(at, ",");
         int found = -1;
         for (int p = 0; p < PROJECTIONS; p++) {
-            const char *name = projection_names[p];
+            const char *name = projection_name(p);
             size_t whole = strlen(name), brief = p == LM_HEAD ? whole : whole - strlen("_proj");
             if ((n == whole || n == brief) && !strncmp(at, name, n))
                 found = p;
@@ -96,26 +93,13 @@ static struct adapter *empty_adapter(const struct config *c, const struct adapte
     a->layers = c->layers;
     a->parts = xcalloc(adapter_parts(a), sizeof *a->parts);
     double scale = s->alpha / (s->rslora ? sqrt(s->rank) : s->rank);
-    int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    const int shape[PROJECTIONS][2] = {{q, c->width},
-                                       {kv, c->width},
-                                       {kv, c->width},
-                                       {c->width, q},
-                                       {c->intermediate, c->width},
-                                       {c->intermediate, c->width},
-                                       {c->width, c->intermediate},
-                                       {c->vocab, c->width}};
     for (size_t i = 0; i < adapter_parts(a); i++) {
         struct lora *l = &a->parts[i];
-        size_t layer = i / LAYER_PROJECTIONS;
         enum projection p = part_projection(a, i);
-        if (p == LM_HEAD)
-            l->module = xstrdup(projection_names[p]);
-        else
-            l->module = xasprintf("model.layers.%zu.%s.%s", layer,
-                                  p <= O_PROJ ? "self_attn" : "mlp", projection_names[p]);
-        l->out = shape[p][0];
-        l->in = shape[p][1];
+        struct projection_shape shape = projection_shape(c, p);
+        l->module = projection_module(p, (int)(i / LAYER_PROJECTIONS));
+        l->out = shape.out;
+        l->in = shape.in;
         l->rank = s->rank;
         l->scale = (float)scale;
     }
@@ -442,7 +426,7 @@ static json_t *peft_config(const struct adapter_settings *s, const char *base_fo
     json_t *targets = json_array();
     for (int p = 0; p < PROJECTIONS; p++)
         if (s->targets[p])
-            json_array_append_new(targets, json_string(projection_names[p]));
+            json_array_append_new(targets, json_string(projection_name(p)));
     json_t *alpha =
         s->alpha == floor(s->alpha) ? json_integer((json_int_t)s->alpha) : json_real(s->alpha);
     return json_pack("{s:s, s:s, s:s, s:n, s:b, s:i, s:o, s:f, s:o, s:s, s:b, s:b, s:b, s:b, s:n, "

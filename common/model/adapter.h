@@ -8,18 +8,12 @@
 #ifndef DUQ_MODEL_ADAPTER_H
 #define DUQ_MODEL_ADAPTER_H
 
-#include "common/model/config.h"
+#include "common/model/projection.h"
 #include "common/util/dtype.h"
 
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* The matrices of a layer in the order of their use, and the output matrix. */
-enum projection { Q_PROJ, K_PROJ, V_PROJ, O_PROJ, GATE_PROJ, UP_PROJ, DOWN_PROJ, LM_HEAD };
-enum { LAYER_PROJECTIONS = LM_HEAD, PROJECTIONS };
-
-extern const char *const projection_names[PROJECTIONS]; /* "q_proj" ... */
 
 /* The adapter of one matrix [out, in]. */
 struct lora {

@@ -8,28 +8,15 @@
 #ifndef DUQ_MODEL_BACKWARD_H
 #define DUQ_MODEL_BACKWARD_H
 
-#include "common/model/batch.h"
 #include "common/model/lora.h"
+#include "common/model/training_batch.h"
 #include "common/model/weights.h"
 
 struct backward;
 
-/* The model's classes and its lora are set, and the set's classes are the same. */
-struct backward *backward_open(struct model *m);
+/* The model's classes are set, and the adapter's are the same. */
+struct backward *backward_open(struct model *m, struct lora_set *lora);
 void backward_close(struct backward *b);
-
-/* What a pass is over: n sequences, of which this process computes the part numbered `part` of
- * `parts`. The sequences are grouped and their rows numbered for dropout as one part would have
- * them, then the packed order is cut where about as many tokens fall to each part; so what is
- * computed of a sequence does not depend on the number of parts. A part may be empty. */
-struct pass {
-    const struct sequence *sequences; /* [n] */
-    int n;
-    int part, parts;
-    double dropout; /* rate */
-    uint64_t seed;
-    uint32_t number; /* of the pass, for dropout */
-};
 
 /* The part's class logits. */
 struct pass_logits {

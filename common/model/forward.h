@@ -4,6 +4,7 @@
 #define DUQ_MODEL_FORWARD_H
 
 #include "common/model/batch.h"
+#include "common/model/lora.h"
 #include "common/model/weights.h"
 
 /* Keys and values of shared prefixes, by layer: [rows, kv_heads * head_dim], f32, on the device. */
@@ -15,7 +16,8 @@ struct prefix_cache {
 /* Working memory of passes, on the device; grows to the largest batch. */
 struct forward;
 
-struct forward *forward_open(struct model *m);
+/* lora: what is added to the model's products, or NULL. */
+struct forward *forward_open(struct model *m, struct lora_set *lora);
 void forward_close(struct forward *f);
 
 /* Sets cache up for `rows` tokens (keeping nothing); start from {0}. */

@@ -28,9 +28,10 @@ struct lora_dropout {
     double rate;
     uint64_t seed;
     uint32_t pass; /* numbers the forward passes; each part is a stream of its own */
-    /* On the device, or NULL: the numbers of a pass's rows (ops.h), and of its last positions'
-     * rows, which are all that lm_head, and past its keys and values the last layer, are given. */
-    const int32_t *numbers, *last_numbers;
+    /* On the device, or NULL: the numbers of a pass's rows (struct dropout), and of its last
+     * positions' rows, which are all that lm_head, and past its keys and values the last layer, are
+     * given. */
+    const int32_t *rows, *last_rows;
 };
 void lora_set_dropout(struct lora_set *s, const struct lora_dropout *d);
 

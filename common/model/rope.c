@@ -1,15 +1,47 @@
 #include "common/model/rope.h"
 
-#include <math.h>
-#include <stddef.h>
+#include "common/util/mem.h"
 
-void rope_tables(const struct config *c, int positions, float *cosine, float *sine)
+#include <math.h>
+#include <stdlib.h>
+
+void rotation_release(struct rotation *r, struct device *d)
 {
-    size_t half = (size_t)c->head_dim / 2;
-    for (int p = 0; p < positions; p++)
+    d->release(d, r->cosine);
+    d->release(d, r->sine);
+    d->release(d, r->minus_sine);
+    *r = (struct rotation){0};
+}
+
+static float *table(struct device *d, const float *values, size_t n)
+{
+    float *t = d->alloc(d, n * sizeof *t);
+    d->upload(d, t, values, n * sizeof *t);
+    return t;
+}
+
+void rotation_reserve(struct rotation *r, struct device *d, const struct config *c, int positions,
+                      bool back)
+{
+    if (positions <= r->positions)
+        return;
+    rotation_release(r, d);
+    size_t half = (size_t)c->head_dim / 2, n = (size_t)positions * half;
+    float *cosine = xreallocarray(NULL, n, sizeof *cosine);
+    float *sine = xreallocarray(NULL, n, sizeof *sine);
+    for (size_t p = 0; p < (size_t)positions; p++)
         for (size_t i = 0; i < half; i++) {
             float angle = (float)p * c->frequency[i];
-            cosine[(size_t)p * half + i] = cosf(angle) * c->rope_magnitude;
-            sine[(size_t)p * half + i] = sinf(angle) * c->rope_magnitude;
+            cosine[p * half + i] = cosf(angle) * c->rope_magnitude;
+            sine[p * half + i] = sinf(angle) * c->rope_magnitude;
         }
+    r->positions = positions;
+    r->cosine = table(d, cosine, n);
+    r->sine = table(d, sine, n);
+    for (size_t i = 0; i < n; i++)
+        sine[i] = -sine[i];
+    if (back)
+        r->minus_sine = table(d, sine, n);
+    free(cosine);
+    free(sine);
 }

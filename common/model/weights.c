@@ -1,6 +1,5 @@
 #include "common/model/weights.h"
 
-#include "common/model/lora.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/threads.h"
@@ -20,39 +19,32 @@ static const struct tensor *layer_tensor(const struct model *m, int layer, const
     return t;
 }
 
+static const struct tensor *module_tensor(const struct model *m, const char *module,
+                                          const char *name, int64_t rows, int64_t columns)
+{
+    char *full = xasprintf("%s.%s", module, name);
+    const struct tensor *t = safetensors_need(m->tensors, full, rows, columns);
+    free(full);
+    return t;
+}
+
 /* Calls visit for every matrix and vector of a layer, with where model_load() puts it. */
 static void each_layer_tensor(struct model *m, int i, struct layer *l,
                               void (*matrix)(struct model *, const struct tensor *,
                                              struct weight **),
                               void (*vector)(struct model *, const struct tensor *, float **))
 {
-    const struct config *c = m->config;
-    int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    const struct {
-        const char *name;
-        int out, in;
-        bool bias;
-        struct weight **weight;
-        float **bias_to;
-    } products[] = {
-        {"self_attn.q_proj", q, c->width, c->qkv_bias, &l->q, &l->q_bias},
-        {"self_attn.k_proj", kv, c->width, c->qkv_bias, &l->k, &l->k_bias},
-        {"self_attn.v_proj", kv, c->width, c->qkv_bias, &l->v, &l->v_bias},
-        {"self_attn.o_proj", c->width, q, c->o_bias, &l->o, &l->o_bias},
-        {"mlp.gate_proj", c->intermediate, c->width, c->mlp_bias, &l->gate, &l->gate_bias},
-        {"mlp.up_proj", c->intermediate, c->width, c->mlp_bias, &l->up, &l->up_bias},
-        {"mlp.down_proj", c->width, c->intermediate, c->mlp_bias, &l->down, &l->down_bias},
-    };
-    for (size_t p = 0; p < sizeof products / sizeof *products; p++) {
-        char name[64];
-        snprintf(name, sizeof name, "%s.weight", products[p].name);
-        matrix(m, layer_tensor(m, i, name, products[p].out, products[p].in), products[p].weight);
-        snprintf(name, sizeof name, "%s.bias", products[p].name);
-        if (products[p].bias)
-            vector(m, layer_tensor(m, i, name, products[p].out, 0), products[p].bias_to);
+    int width = m->config->width;
+    for (enum projection p = 0; p < LM_HEAD; p++) {
+        struct projection_shape shape = projection_shape(m->config, p);
+        char *module = projection_module(p, i);
+        matrix(m, module_tensor(m, module, "weight", shape.out, shape.in), &l->weights[p]);
+        if (shape.bias)
+            vector(m, module_tensor(m, module, "bias", shape.out, 0), &l->biases[p]);
+        free(module);
     }
-    vector(m, layer_tensor(m, i, "input_layernorm.weight", c->width, 0), &l->attention_norm);
-    vector(m, layer_tensor(m, i, "post_attention_layernorm.weight", c->width, 0), &l->mlp_norm);
+    vector(m, layer_tensor(m, i, "input_layernorm.weight", width, 0), &l->attention_norm);
+    vector(m, layer_tensor(m, i, "post_attention_layernorm.weight", width, 0), &l->mlp_norm);
 }
 
 static void check_matrix(struct model *m, const struct tensor *t, struct weight **to)
@@ -269,54 +261,17 @@ void model_set_classes(struct model *m, const int32_t *tokens, int n)
     free(rows);
 }
 
-/* ---- use ---- */
-
-const struct weight *model_weight(const struct model *m, int layer, enum projection p)
-{
-    const struct layer *l = &m->layers[layer];
-    const struct weight *weights[] = {l->q, l->k, l->v, l->o, l->gate, l->up, l->down};
-    return weights[p];
-}
-
-void model_project(const struct model *m, int layer, enum projection p, const void *x, float *y,
-                   int rows, bool accumulate)
-{
-    const struct layer *l = &m->layers[layer];
-    const float *biases[] = {l->q_bias,    l->k_bias,  l->v_bias,   l->o_bias,
-                             l->gate_bias, l->up_bias, l->down_bias};
-    struct device *d = m->device;
-    d->matmul(d, model_weight(m, layer, p), x, biases[p], y, rows, accumulate);
-    lora_forward(m->lora, layer, p, x, d->compute, rows, y);
-}
-
-void *model_gate(const struct model *m, int layer, void *x, float *gate, float *up, int rows)
-{
-    struct device *d = m->device;
-    const struct layer *l = &m->layers[layer];
-    bool adapted =
-        m->lora && (lora_has(m->lora, layer, GATE_PROJ) || lora_has(m->lora, layer, UP_PROJ));
-    if (d->gated_matmul && !adapted) {
-        d->gated_matmul(d, l->gate, l->up, x, l->gate_bias, l->up_bias, gate, rows);
-        return gate;
-    }
-    model_project(m, layer, GATE_PROJ, x, gate, rows, false);
-    model_project(m, layer, UP_PROJ, x, up, rows, false);
-    d->swiglu(d, gate, up, (size_t)rows * (size_t)m->config->intermediate, x);
-    return x;
-}
-
 void model_close(struct model *m)
 {
     struct device *d = m->device;
     for (int i = 0; d && i < m->config->layers; i++) {
         struct layer *l = &m->layers[i];
-        struct weight *weights[] = {l->q, l->k, l->v, l->o, l->gate, l->up, l->down};
-        float *vectors[] = {l->attention_norm, l->mlp_norm,  l->q_bias,  l->k_bias,   l->v_bias,
-                            l->o_bias,         l->gate_bias, l->up_bias, l->down_bias};
-        for (size_t k = 0; k < sizeof weights / sizeof *weights; k++)
-            d->weight_free(d, weights[k]);
-        for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++)
-            d->release(d, vectors[k]);
+        for (enum projection p = 0; p < LM_HEAD; p++) {
+            d->weight_free(d, l->weights[p]);
+            d->release(d, l->biases[p]);
+        }
+        d->release(d, l->attention_norm);
+        d->release(d, l->mlp_norm);
     }
     if (d) {
         d->release(d, m->norm);

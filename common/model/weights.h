@@ -10,8 +10,8 @@
 /* Norms and biases are f32 on the device; a bias that the architecture lacks is NULL. */
 struct layer {
     float *attention_norm, *mlp_norm;
-    struct weight *q, *k, *v, *o, *gate, *up, *down;
-    float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
+    struct weight *weights[LAYER_PROJECTIONS];
+    float *biases[LAYER_PROJECTIONS];
 };
 
 struct model {
@@ -31,8 +31,6 @@ struct model {
     /* From model_set_classes() on: the output matrix's rows of these tokens. */
     int n_classes;
     float *class_rows; /* [n_classes, width] */
-
-    struct lora_set *lora; /* what passes add to the products, or NULL; not owned */
 };
 
 /* Maps the folder's weights and checks every tensor's presence, shape and type. Dies (EX_DATAERR,
@@ -62,18 +60,6 @@ void model_load(struct model *m, struct device *device);
 
 /* Which tokens' logits forward_logits() gives. Dies (EX_DATAERR) at one outside the vocabulary. */
 void model_set_classes(struct model *m, const int32_t *tokens, int n);
-
-/* SwiGLU of a layer's gate and up projections of x, in the compute type: in one go where the device
- * can and no adapter changes them, else by way of gate and up, [rows, intermediate] each. Returns
- * where the result is: in x, which has room for it, or in gate. */
-void *model_gate(const struct model *m, int layer, void *x, float *gate, float *up, int rows);
-
-/* y[rows, out] = W x + bias + the adapter's part of a layer's matrix, added to y when accumulate. x
- * has the compute type. */
-void model_project(const struct model *m, int layer, enum projection p, const void *x, float *y,
-                   int rows, bool accumulate);
-/* The matrix alone. */
-const struct weight *model_weight(const struct model *m, int layer, enum projection p);
 
 void model_close(struct model *m);
 

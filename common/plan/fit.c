@@ -12,7 +12,7 @@ static const struct machine any_machine = {
     .name = "any", .product_rate = 1, .f32_rate = 1, .bandwidth = 1, .memory = 1e18};
 
 /* A model of another's shape on a counting device. */
-struct double_of {
+struct shadow {
     struct device *device;
     struct model *model;
     char *config;
@@ -20,32 +20,32 @@ struct double_of {
 };
 
 /* The tokens stand for any: of the adapter's lm_head as many rows are held. */
-static struct double_of make_double(const struct model *m)
+static struct shadow make_shadow(const struct model *m)
 {
-    struct double_of two = {.config = xasprintf("%s/config.json", m->config->folder),
+    struct shadow shadow = {.config = xasprintf("%s/config.json", m->config->folder),
                             .class_tokens = xcalloc((size_t)m->n_classes, sizeof(int32_t))};
     for (int i = 0; i < m->n_classes; i++)
-        two.class_tokens[i] = i % m->config->vocab;
-    two.device = count_device_open(m->device->compute, &any_machine);
-    count_device_attend_as(two.device, m->device);
-    two.model = model_without_weights(two.config, model_stored_type(m));
-    model_load(two.model, two.device);
-    model_set_classes(two.model, two.class_tokens, m->n_classes);
-    return two;
+        shadow.class_tokens[i] = i % m->config->vocab;
+    shadow.device = count_device_open(m->device->compute, &any_machine);
+    count_device_attend_as(shadow.device, m->device);
+    shadow.model = model_without_weights(shadow.config, model_stored_type(m));
+    model_load(shadow.model, shadow.device);
+    model_set_classes(shadow.model, shadow.class_tokens, m->n_classes);
+    return shadow;
 }
 
-static void free_double(struct double_of *two)
+static void free_shadow(struct shadow *shadow)
 {
-    model_close(two->model);
-    two->device->close(two->device);
-    free(two->config);
-    free(two->class_tokens);
+    model_close(shadow->model);
+    shadow->device->close(shadow->device);
+    free(shadow->config);
+    free(shadow->class_tokens);
 }
 
 /* Matrices are held in the compute type, or in f32 on the processor in the type of the files. */
-static double weight_bytes(const struct double_of *two, const struct model *m)
+static double weight_bytes(const struct shadow *shadow, const struct model *m)
 {
-    double counted = count_device_held(two->device);
+    double counted = count_device_held(shadow->device);
     if (m->device->copies || m->device->compute != F32)
         return counted;
     return counted - model_products(m) * (double)(sizeof(float) - dtype_size(model_stored_type(m)));
@@ -79,29 +79,29 @@ static void run_pass(struct forward *f, const struct model *m, int tokens, int s
 struct score_memory score_memory(const struct model *m, const struct adapter *a,
                                  struct score_options options)
 {
-    struct double_of two = make_double(m);
-    struct score_memory memory = {.weights = weight_bytes(&two, m)};
-    double before = count_device_held(two.device);
-    if (a)
-        two.model->lora = lora_load(two.device, a, two.class_tokens, m->n_classes);
-    memory.adapter = count_device_held(two.device) - before;
+    struct shadow shadow = make_shadow(m);
+    struct score_memory memory = {.weights = weight_bytes(&shadow, m)};
+    double before = count_device_held(shadow.device);
+    struct lora_set *lora =
+        a ? lora_load(shadow.device, a, shadow.class_tokens, m->n_classes) : NULL;
+    memory.adapter = count_device_held(shadow.device) - before;
     before += memory.adapter;
     struct prefix_cache cache = {0};
     if (options.share)
-        prefix_cache_reserve(&cache, two.model, options.batch_tokens);
-    memory.prefixes = count_device_held(two.device) - before;
+        prefix_cache_reserve(&cache, shadow.model, options.batch_tokens);
+    memory.prefixes = count_device_held(shadow.device) - before;
     before += memory.prefixes;
-    struct forward *f = forward_open(two.model);
+    struct forward *f = forward_open(shadow.model, lora);
     /* Most buffers for many short records, most scores of attention for a long one. */
     const struct prefix_cache *prefixes = options.share ? &cache : NULL;
-    run_pass(f, two.model, options.batch_tokens, options.batch_tokens, prefixes);
-    run_pass(f, two.model, options.batch_tokens, 1, prefixes);
-    memory.pass = count_device_peak(two.device) - before;
+    run_pass(f, shadow.model, options.batch_tokens, options.batch_tokens, prefixes);
+    run_pass(f, shadow.model, options.batch_tokens, 1, prefixes);
+    memory.pass = count_device_peak(shadow.device) - before;
     forward_close(f);
-    prefix_cache_free(&cache, two.model);
+    prefix_cache_free(&cache, shadow.model);
     if (a)
-        lora_free(two.model->lora);
-    free_double(&two);
+        lora_free(lora);
+    free_shadow(&shadow);
     return memory;
 }
 
@@ -137,7 +137,7 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
     memcpy(longest, set->sequences, (size_t)set->n * sizeof *longest);
     qsort(longest, (size_t)set->n, sizeof *longest, longer_first);
     int n = set->n < s->batch ? set->n : s->batch;
-    struct double_of two = make_double(m);
+    struct shadow shadow = make_shadow(m);
     struct plan_settings settings = {.stage = PLAN_TRAIN,
                                      .compute = m->device->compute,
                                      .attends_as = m->device,
@@ -145,12 +145,12 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
                                      .batch = s->batch,
                                      .accumulate = s->accumulate,
                                      .epochs = 1};
-    struct plan *p = plan_make(two.config, &any_machine, &settings, longest, n, set->class_tokens,
-                               set->n_classes);
+    struct plan *p = plan_make(shadow.config, &any_machine, &settings, longest, n,
+                               set->class_tokens, set->n_classes);
     struct train_memory memory = {
-        .weights = weight_bytes(&two, m), .adapter = p->adapter, .pass = p->working};
+        .weights = weight_bytes(&shadow, m), .adapter = p->adapter, .pass = p->working};
     plan_free(p);
-    free_double(&two);
+    free_shadow(&shadow);
     free(longest);
     return memory;
 }

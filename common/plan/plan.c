@@ -37,11 +37,10 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
 {
     const struct adapter_settings *settings = &p->settings.adapter;
     struct adapter *a = settings->rank ? adapter_create(m->config, settings, 0) : NULL;
-    if (a)
-        m->lora = lora_load(d, a, class_tokens, m->n_classes);
+    struct lora_set *lora = a ? lora_load(d, a, class_tokens, m->n_classes) : NULL;
     p->adapter = count_device_held(d) - p->weights;
     count_device_reset(d);
-    struct scorer *r = scorer_open(m, p->settings.score);
+    struct scorer *r = scorer_open(m, lora, p->settings.score);
     float *logits = xreallocarray(NULL, (size_t)n * (size_t)m->n_classes + 1, sizeof *logits);
     for (int first = 0, end; first < n; first = end) {
         size_t tokens = 0;
@@ -55,7 +54,7 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
     scorer_close(r);
     free(logits);
     if (a) {
-        lora_free(m->lora);
+        lora_free(lora);
         adapter_free(a);
     }
 }

@@ -13,11 +13,11 @@ struct scorer {
     struct score_counts counts;
 };
 
-struct scorer *scorer_open(struct model *m, struct score_options options)
+struct scorer *scorer_open(struct model *m, struct lora_set *lora, struct score_options options)
 {
     struct scorer *r = xcalloc(1, sizeof *r);
     r->model = m;
-    r->forward = forward_open(m);
+    r->forward = forward_open(m, lora);
     r->options = options;
     return r;
 }

@@ -26,7 +26,8 @@ struct score_counts {
 
 struct scorer;
 
-struct scorer *scorer_open(struct model *m, struct score_options options);
+/* lora: what passes add to the model's products, or NULL; it must outlive the scorer. */
+struct scorer *scorer_open(struct model *m, struct lora_set *lora, struct score_options options);
 /* logits [n, n_classes], in the order of s. progress (may be NULL) hears how many of this call's
  * sequences are done. */
 void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,

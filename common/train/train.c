@@ -64,7 +64,7 @@ static json_t *describe(const struct run *r)
     json_t *targets = json_array();
     for (int p = 0; p < PROJECTIONS; p++)
         if (adapter->targets[p])
-            json_array_append_new(targets, json_string(projection_names[p]));
+            json_array_append_new(targets, json_string(projection_name(p)));
     const char *compute = r->model->device->computes;
     json_t *d = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:b, s:o, s:f, s:i, s:i, s:i, s:f, s:f, "

@@ -83,8 +83,7 @@ struct trainer *trainer_open(struct model *m, const struct adapter *a, const int
     t->settings = s;
     t->ranks = r;
     t->lora = lora_load(m->device, a, class_tokens, m->n_classes);
-    m->lora = t->lora;
-    t->backward = backward_open(m);
+    t->backward = backward_open(m, t->lora);
     t->arrays = lora_arrays(t->lora);
     t->m = zeros(t->device, t->arrays.n);
     t->v = zeros(t->device, t->arrays.n);
@@ -97,7 +96,6 @@ void trainer_close(struct trainer *t)
 {
     struct device *d = t->device;
     backward_close(t->backward);
-    t->model->lora = NULL;
     lora_free(t->lora);
     void *buffers[] = {t->m, t->v, t->results, t->targets, t->work};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)

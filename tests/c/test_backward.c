@@ -48,8 +48,7 @@ static void open_case(struct fixture *f, const char *name, enum dtype compute)
     model_set_classes(f->model, class_tokens, CLASSES);
     f->adapter = adapter_read(adapter, f->model->config, f->model->digest, f->model->tensors);
     f->lora = lora_load(f->device, f->adapter, class_tokens, CLASSES);
-    f->model->lora = f->lora;
-    f->pass = backward_open(f->model);
+    f->pass = backward_open(f->model, f->lora);
 
     const json_t *texts = json_object_get(f->answer, "tokens");
     f->n = (int)json_array_size(texts);

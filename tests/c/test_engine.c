@@ -74,7 +74,7 @@ static void close_case(void)
 
 static float *score(const struct sequence *s, int n, int batch_tokens, bool share)
 {
-    struct scorer *r = scorer_open(the.model, (struct score_options){batch_tokens, share});
+    struct scorer *r = scorer_open(the.model, NULL, (struct score_options){batch_tokens, share});
     float *logits = xcalloc((size_t)(n * the.classes), sizeof *logits);
     scorer_run(r, s, n, logits, NULL);
     scorer_close(r);
@@ -181,7 +181,7 @@ static void prefixes_are_computed_once(void **state)
 {
     (void)state;
     open_case("llama-tied", F32);
-    struct scorer *r = scorer_open(the.model, (struct score_options){2048, true});
+    struct scorer *r = scorer_open(the.model, NULL, (struct score_options){2048, true});
     float *logits = xcalloc((size_t)(the.n * the.classes), sizeof *logits);
     scorer_run(r, the.sequences, the.n, logits, NULL);
     struct score_counts shared = scorer_counts(r);

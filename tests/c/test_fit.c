@@ -154,7 +154,7 @@ static void scoring_holds_no_more_than_was_planned(void **state)
         int tokens = fitting_batch_tokens(m, NULL, true);
         assert_true(tokens > LEAST_BATCH_TOKENS);
         struct scorer *r =
-            scorer_open(m, (struct score_options){.batch_tokens = tokens, .share = true});
+            scorer_open(m, NULL, (struct score_options){.batch_tokens = tokens, .share = true});
         scorer_run(r, s, N, logits, NULL);
         double held = count_device_peak(m->device) - weights;
         assert_true(held <= 0.9 * available);

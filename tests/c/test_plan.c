@@ -137,7 +137,7 @@ static void counts_are_the_scorers(void **state)
         struct device *d = cpu_device_open(F32, 0);
         model_load(m, d);
         model_set_classes(m, classes, 2);
-        struct scorer *r = scorer_open(m, settings.score);
+        struct scorer *r = scorer_open(m, NULL, settings.score);
         float logits[2 * N];
         scorer_run(r, s, N, logits, NULL);
         struct score_counts counts = scorer_counts(r);
@@ -192,9 +192,9 @@ static void counts_are_those_of_torch(void **state)
     struct adapter_settings settings = {.rank = 4, .alpha = 8};
     adapter_targets(ADAPTER_TARGETS, settings.targets);
     struct adapter *a = adapter_create(m->config, &settings, 0);
-    m->lora = lora_load(d, a, classes, 2);
-    struct backward *b = backward_open(m);
-    lora_arrays(m->lora);
+    struct lora_set *lora = lora_load(d, a, classes, 2);
+    struct backward *b = backward_open(m, lora);
+    lora_arrays(lora);
     count_device_reset(d);
     backward_logits(b, &(struct pass){.sequences = s, .n = 1, .parts = 1});
     size_t count;
@@ -218,7 +218,7 @@ static void counts_are_those_of_torch(void **state)
     double all_pairs = operation(o, count, "attention_backward")->attended_pairs;
     assert_true(all_pairs == HEADS * (pairs(n) + n));
     backward_close(b);
-    lora_free(m->lora);
+    lora_free(lora);
     adapter_free(a);
     model_close(m);
     d->close(d);

@@ -1,0 +1,90 @@
+/* A layer of the transformer, forward and back: the one place that scoring and training share.
+ *
+ *   x -> norm -> q, k, v -> rotation -> attention -> o, added to x: the residual
+ *     -> norm -> SwiGLU of gate and up -> down, added to the residual
+ *
+ * Past the last layer's keys and values only each sequence's last position is computed, on the way
+ * back as well: nothing reads the others. */
+#ifndef DUQ_MODEL_LAYER_H
+#define DUQ_MODEL_LAYER_H
+
+#include "common/model/lora.h"
+#include "common/model/rope.h"
+#include "common/model/weights.h"
+
+/* Rows of a pass, on the device but for host_spans. */
+struct layer_rows {
+    int n;
+    const int32_t *positions; /* [n] */
+    const struct attention_span *spans, *host_spans;
+};
+
+/* What all layers of a pass share. */
+struct layer_pass {
+    const struct model *model;
+    struct lora_set *lora;    /* what is added to the products, or NULL */
+    struct layer_rows all;    /* the batch's */
+    struct layer_rows last;   /* each sequence's last position */
+    const int32_t *last_rows; /* [last.n]: where these are among all */
+    int n_spans;              /* of either */
+    const struct rotation *rotation;
+};
+
+/* What a layer computes. Inputs of products are in the compute type. */
+struct activations {
+    int rows, last;                   /* room */
+    void *attention_input;            /* [rows, width]: norm of x */
+    float *last_x;                    /* [last, width]: x at last positions */
+    void *last_input;                 /* [last, width]: its norm */
+    float *q, *k, *v;                 /* [rows, heads or kv_heads * head_dim] */
+    const float *prefix_k, *prefix_v; /* of the prefixes that spans name, or NULL */
+    float *lse;                       /* [rows, heads]; see struct attention */
+    void *attended;                   /* [rows, heads * head_dim] */
+    float *residual;                  /* [rows, width], past attention; NULL: x becomes it */
+    void *mlp_input;                  /* [rows, width]: its norm */
+    float *gate, *up;                 /* [rows, intermediate] */
+    void *gated;                      /* [rows, intermediate]; NULL: nothing is kept */
+};
+
+/* Makes room. keep: for all that layer_backward() reads; otherwise inputs of products take one
+ * another's place, and what the caller does not read is not written. */
+void activations_reserve(struct activations *a, struct device *d, const struct config *c, int rows,
+                         int last, bool keep);
+void activations_release(struct activations *a, struct device *d);
+
+/* Only the layer's keys, rotated, and values. x: [all.n, width]. */
+void layer_keys(const struct layer_pass *p, int layer, const float *x, const struct activations *a);
+
+/* The whole layer. x is changed where nothing is kept. out: the result [all.n, width], of the last
+ * layer [last.n, width]; may be x, or a->last_x; NULL where only the activations are wanted. */
+void layer_forward(const struct layer_pass *p, int layer, float *x, const struct activations *a,
+                   float *out);
+
+/* Gradients by what a layer computes, and working memory. */
+struct gradients {
+    int rows;                    /* room */
+    float *dx, *next, *norm;     /* [rows, width] */
+    float *last;                 /* [last, width]; the caller's */
+    float *gated, *wide;         /* [rows, intermediate] */
+    void *gate, *up;             /* [rows, intermediate], in the compute type */
+    float *attended, *q, *k, *v; /* [rows, ...] */
+    float *work;                 /* [rows, heads] */
+    void *rounded;               /* [rows, width or heads * head_dim], in the compute type */
+};
+
+void gradients_reserve(struct gradients *g, struct device *d, const struct config *c, int rows);
+void gradients_release(struct gradients *g, struct device *d);
+
+/* g->dx: the gradient by the layer's result on entry, by its input x on return, unless the layer is
+ * the first: below it there is nothing to train. a: what layer_forward() kept of the same pass.
+ * Adds to the adapter's gradients. */
+void layer_backward(const struct layer_pass *p, int layer, const float *x,
+                    const struct activations *a, struct gradients *g);
+
+/* For layer.c and layer_backward.c: what attention is asked for, and whether a layer is the last.
+ */
+struct attention layer_attention(const struct layer_pass *p, int layer,
+                                 const struct activations *a);
+bool is_last_layer(const struct layer_pass *p, int layer);
+
+#endif
