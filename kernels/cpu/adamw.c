@@ -22,15 +22,13 @@ struct update {
     const struct adamw_factors *factors;
     const float *gradient;
     float *value, *m, *v;
-    size_t n;
 };
 
 enum { ELEMENTS = 16384 };
 
-static void update_elements(void *context, size_t first)
+static void update_elements(void *context, size_t first, size_t end)
 {
     const struct update *u = context;
-    size_t end = u->n - first < ELEMENTS ? u->n : first + ELEMENTS;
     for (size_t i = first; i < end; i++)
         adamw_element(u->factors, u->gradient[i], &u->value[i], &u->m[i], &u->v[i]);
 }
@@ -39,6 +37,6 @@ void cpu_adamw(struct device *d, const struct adamw_factors *f, const float *gra
                float *m, float *v, size_t n)
 {
     (void)d;
-    struct update u = {f, gradient, value, m, v, n};
+    struct update u = {f, gradient, value, m, v};
     cpu_each(n, ELEMENTS, n, update_elements, &u);
 }

@@ -27,10 +27,10 @@ static inline struct room *cpu_room(struct device *d)
 /* cpu_device_open() with a path other than the one that would be chosen. */
 struct device *cpu_device_on_path(enum dtype compute, int threads, const struct path *path);
 
-/* Calls body for the indices 0, step, 2 step, ... below n: by all threads where `work` (elements,
- * say) is worth waking them. */
-void cpu_each(size_t n, size_t step, size_t work, void (*body)(void *context, size_t first),
-              void *context);
+/* Calls body for the indices first, ..., end - 1, a piece of `step` at most of 0, ..., n - 1: by
+ * all threads where `work` (elements, say) is worth waking them. */
+void cpu_each(size_t n, size_t step, size_t work,
+              void (*body)(void *context, size_t first, size_t end), void *context);
 
 /* The operations: cpu_rmsnorm() ... */
 #define OPERATION(result, name, parameters, arguments) result cpu_##name parameters;

@@ -80,22 +80,23 @@ static void cpu_close(struct device *d)
 }
 
 struct each {
-    void (*body)(void *context, size_t first);
+    void (*body)(void *context, size_t first, size_t end);
     void *context;
-    size_t step;
+    size_t n, step;
 };
 
 static void each_piece(void *context, size_t piece)
 {
     const struct each *e = context;
-    e->body(e->context, piece * e->step);
+    size_t first = piece * e->step;
+    e->body(e->context, first, e->n - first < e->step ? e->n : first + e->step);
 }
 
-void cpu_each(size_t n, size_t step, size_t work, void (*body)(void *context, size_t first),
-              void *context)
+void cpu_each(size_t n, size_t step, size_t work,
+              void (*body)(void *context, size_t first, size_t end), void *context)
 {
     enum { PARALLEL_FROM = 16384 };
-    struct each e = {body, context, step};
+    struct each e = {body, context, n, step};
     size_t pieces = (n + step - 1) / step;
     if (work > PARALLEL_FROM)
         threads_run(pieces, each_piece, &e);

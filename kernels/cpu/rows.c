@@ -5,11 +5,6 @@
 /* Rows, or elements, that one piece takes. */
 enum { ROWS = 8, ELEMENTS = 16384 };
 
-static size_t end_of(size_t first, size_t step, size_t n)
-{
-    return n - first < step ? n : first + step;
-}
-
 struct embedding {
     const struct path *path;
     const void *table;
@@ -19,10 +14,10 @@ struct embedding {
     float *out;
 };
 
-static void embed_rows(void *context, size_t first)
+static void embed_rows(void *context, size_t first, size_t end)
 {
     const struct embedding *e = context;
-    for (size_t r = first; r < end_of(first, ROWS, e->n); r++)
+    for (size_t r = first; r < end; r++)
         e->path->widen(e->stored,
                        (const char *)e->table +
                            (size_t)e->ids[r] * e->width * dtype_size(e->stored),
@@ -54,10 +49,10 @@ struct norm {
     enum dtype out_type;
 };
 
-static void norm_rows(void *context, size_t first)
+static void norm_rows(void *context, size_t first, size_t end)
 {
     const struct norm *n = context;
-    for (size_t r = first; r < end_of(first, ROWS, n->rows); r++)
+    for (size_t r = first; r < end; r++)
         n->path->rmsnorm(n->x + r * n->width, n->gain, n->eps, (int)n->width,
                          (char *)n->out + r * n->width * dtype_size(n->out_type), n->out_type);
 }
@@ -78,11 +73,11 @@ struct rotation {
     const float *cosine, *sine;
 };
 
-static void rotate_rows(void *context, size_t first)
+static void rotate_rows(void *context, size_t first, size_t end)
 {
     const struct rotation *t = context;
     size_t width = (size_t)t->heads * (size_t)t->head_dim, half = (size_t)t->head_dim / 2;
-    for (size_t r = first; r < end_of(first, ROWS, t->rows); r++)
+    for (size_t r = first; r < end; r++)
         t->path->rope(t->x + r * width, t->heads, t->head_dim,
                       t->cosine + (size_t)t->positions[r] * half,
                       t->sine + (size_t)t->positions[r] * half);
@@ -102,12 +97,11 @@ struct gating {
     void *out;
 };
 
-static void gate_elements(void *context, size_t first)
+static void gate_elements(void *context, size_t first, size_t end)
 {
     const struct gating *g = context;
     enum dtype type = g->device->compute;
-    cpu_path(g->device)->swiglu(g->gate + first, g->up + first,
-                                end_of(first, ELEMENTS, g->n) - first,
+    cpu_path(g->device)->swiglu(g->gate + first, g->up + first, end - first,
                                 (char *)g->out + first * dtype_size(type), type);
 }
 

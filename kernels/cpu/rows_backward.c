@@ -4,11 +4,6 @@
 /* Rows, or elements, that one piece takes. */
 enum { ROWS = 8, ELEMENTS = 16384 };
 
-static size_t end_of(size_t first, size_t step, size_t n)
-{
-    return n - first < step ? n : first + step;
-}
-
 struct norm_gradient {
     const struct path *path;
     const float *x, *gain;
@@ -18,10 +13,10 @@ struct norm_gradient {
     float *dx;
 };
 
-static void norm_rows(void *context, size_t first)
+static void norm_rows(void *context, size_t first, size_t end)
 {
     const struct norm_gradient *n = context;
-    for (size_t r = first; r < end_of(first, ROWS, n->rows); r++)
+    for (size_t r = first; r < end; r++)
         n->path->rmsnorm_backward(n->x + r * n->width, n->gain, n->eps, (int)n->width,
                                   n->dy + r * n->width, n->dx + r * n->width);
 }
@@ -40,13 +35,12 @@ struct gating_gradient {
     void *d_gate, *d_up;
 };
 
-static void gate_elements(void *context, size_t first)
+static void gate_elements(void *context, size_t first, size_t end)
 {
     const struct gating_gradient *g = context;
     enum dtype type = g->device->compute;
     cpu_path(g->device)->swiglu_backward(g->gate + first, g->up + first, g->d_out + first,
-                                         end_of(first, ELEMENTS, g->n) - first,
-                                         (char *)g->d_gate + first * dtype_size(type),
+                                         end - first, (char *)g->d_gate + first * dtype_size(type),
                                          (char *)g->d_up + first * dtype_size(type), type);
 }
 
@@ -76,10 +70,10 @@ struct conversion {
     size_t n;
 };
 
-static void convert_elements(void *context, size_t first)
+static void convert_elements(void *context, size_t first, size_t end)
 {
     const struct conversion *c = context;
-    size_t n = end_of(first, ELEMENTS, c->n) - first;
+    size_t n = end - first;
     const void *from = c->from + first * dtype_size(c->from_type);
     void *to = c->to + first * dtype_size(c->to_type);
     if (c->from_type == c->to_type)
@@ -107,10 +101,10 @@ struct dropping {
     bool accumulate;
 };
 
-static void drop_rows(void *context, size_t first)
+static void drop_rows(void *context, size_t first, size_t end)
 {
     const struct dropping *o = context;
-    for (size_t r = first; r < end_of(first, ROWS, o->rows); r++)
+    for (size_t r = first; r < end; r++)
         o->path->dropout(o->dropout, (int)r, o->x + r * o->width * dtype_size(o->type), o->type,
                          (int)o->width, o->out + r * o->width, o->accumulate);
 }
