@@ -17,34 +17,9 @@ struct attend {
     struct operands operands;
     enum dtype out_type;
     struct key_runs keys;
-    size_t k_size, v_size; /* words of a packed block */
-    uint32_t *k, *v;       /* [keys.blocks] */
+    struct packed_keys packed; /* rows of k, columns of v */
     struct query_panel *queries;
 };
-
-/* ---- keys and values ---- */
-
-/* A run's blocks for one key head. */
-static void pack_run(void *context, size_t piece)
-{
-    const struct attend *t = context;
-    const struct operands *o = &t->operands;
-    const struct attention *a = o->a;
-    const struct key_run *r = &t->keys.runs[piece / (size_t)a->kv_heads];
-    int head = (int)(piece % (size_t)a->kv_heads);
-    float *rows = xaligned(KEY_BLOCK * (size_t)o->row_floats * sizeof *rows);
-    for (int block = r->block; block < r->block + r->blocks; block++) {
-        int n = keys_of_block(r, block);
-        size_t at = packed_block(o, r, block, head);
-        gather_keys(o, r, block, head, a->k, a->prefix_k, rows);
-        pack_key_rows(o, rows, n, t->k + at * t->k_size);
-        gather_keys(o, r, block, head, a->v, a->prefix_v, rows);
-        pack_key_columns(o, rows, n, t->v + at * t->v_size);
-    }
-    free(rows);
-}
-
-/* ---- queries ---- */
 
 /* One piece's buffers, and its queries' running maximum and sum. */
 struct sweep {
@@ -58,10 +33,9 @@ struct sweep {
 
 static struct sweep *sweep_open(const struct operands *o)
 {
-    enum { SPARE_ROWS = 16 };
     struct sweep *s = xaligned(sizeof *s);
     size_t panel = (size_t)o->row_floats * PANEL;
-    s->rows = xaligned((3 * panel + SPARE_ROWS * PANEL) * sizeof *s->rows);
+    s->rows = xaligned((3 * panel + MOST_PANEL_ROWS * PANEL) * sizeof *s->rows);
     s->q = (void *)(s->rows + panel);
     s->out = s->rows + 2 * panel;
     memset(s->out, 0, panel * sizeof *s->out);
@@ -85,12 +59,13 @@ static void sweep_block(const struct attend *t, const struct query_panel *p, int
     const struct key_run *r = run_of_block(&t->keys, p->span, block);
     size_t at = packed_block(o, r, block, p->kv_head);
     int n = keys_of_block(r, block);
-    score_block(o, p, block, n, t->k + at * t->k_size, s->q, s->scores);
+    score_block(o, p, block, n, t->packed.k_rows + at * t->packed.row_size, s->q, s->scores);
     o->path->softmax_block(s->scores, n, s->maximum, s->sum, s->shrink);
     o->path->scale_columns(s->out, o->head_dim, s->shrink);
     int words = position_words(o, n);
-    panels_multiply(o->multiplier, t->v + at * t->v_size, panel_step(o, words), 0,
-                    pack_scores(o, s->scores, n, s->narrow), o->head_dim, words, s->out, true);
+    panels_multiply(o->multiplier, t->packed.v_columns + at * t->packed.column_size,
+                    panel_step(o, words), 0, pack_scores(o, s->scores, n, s->narrow), o->head_dim,
+                    words, s->out, true);
 }
 
 /* ln x of a normal x > 0 in operations that IEEE 754 fixes, for the C library's may differ in the
@@ -157,11 +132,12 @@ void cpu_attention(struct device *d, const struct attention *a)
     size_t panels;
     t.keys = key_runs_of(a);
     t.queries = query_panels_of(a, &panels);
-    t.k_size = panels_size(o, KEY_BLOCK, o->dim_words);
-    t.v_size = panels_size(o, o->head_dim, position_words(o, KEY_BLOCK));
-    t.k = room_reserve(cpu_room(d), t.keys.blocks * (t.k_size + t.v_size) * sizeof *t.k);
-    t.v = t.k + t.keys.blocks * t.k_size;
-    threads_run(t.keys.n * (size_t)a->kv_heads, pack_run, &t);
+    struct packed_keys *p = &t.packed;
+    *p = (struct packed_keys){.row_size = key_rows_size(o), .column_size = key_columns_size(o)};
+    p->k_rows = room_reserve(cpu_room(d),
+                             t.keys.blocks * (p->row_size + p->column_size) * sizeof *p->k_rows);
+    p->v_columns = p->k_rows + t.keys.blocks * p->row_size;
+    pack_keys(o, &t.keys, p);
     threads_run(panels, attend_piece, &t);
     key_runs_free(&t.keys);
     free(t.queries);

@@ -16,37 +16,21 @@
 
 /* ---- what all pieces share ---- */
 
+/* A prefix that spans share, as long as the longest of them has it. */
+struct prefix {
+    int row, longest;
+};
+
 struct gradients {
     const struct attention_backward *b;
     struct operands operands;
     struct key_runs keys;
-    size_t row_size, column_size; /* words of a packed block */
-    uint32_t *k, *v, *turned_k;   /* [keys.blocks]: rows of k and v, columns of k */
+    struct packed_keys packed; /* rows of k and v, columns of k */
     struct query_panel *queries;
-    size_t *first_panel; /* [spans * kv_heads + 1] in queries */
-    int *prefix_spans;   /* the first span of each prefix there is */
+    size_t *first_panel;     /* [spans * kv_heads + 1] in queries */
+    struct prefix *prefixes; /* each that there is */
     int n_prefixes;
 };
-
-static void pack_run(void *context, size_t piece)
-{
-    const struct gradients *g = context;
-    const struct operands *o = &g->operands;
-    const struct attention *a = o->a;
-    const struct key_run *r = &g->keys.runs[piece / (size_t)a->kv_heads];
-    int head = (int)(piece % (size_t)a->kv_heads);
-    float *rows = xaligned(KEY_BLOCK * (size_t)o->row_floats * sizeof *rows);
-    for (int block = r->block; block < r->block + r->blocks; block++) {
-        int n = keys_of_block(r, block);
-        size_t at = packed_block(o, r, block, head);
-        gather_keys(o, r, block, head, a->k, a->prefix_k, rows);
-        pack_key_rows(o, rows, n, g->k + at * g->row_size);
-        pack_key_columns(o, rows, n, g->turned_k + at * g->column_size);
-        gather_keys(o, r, block, head, a->v, a->prefix_v, rows);
-        pack_key_rows(o, rows, n, g->v + at * g->row_size);
-    }
-    free(rows);
-}
 
 /* Where each span's panels of a key head begin: they lie in that order. */
 static void find_panels(struct gradients *g, size_t panels)
@@ -66,14 +50,20 @@ static void find_panels(struct gradients *g, size_t panels)
 /* Prefixes that begin at one row are one. */
 static void find_prefixes(struct gradients *g)
 {
-    const struct attention_span *spans = g->operands.a->spans_at;
-    g->prefix_spans = xreallocarray(NULL, (size_t)g->operands.a->n_spans + 1, sizeof(int));
-    for (int i = 0; i < g->operands.a->n_spans; i++) {
+    const struct attention *a = g->operands.a;
+    g->prefixes = xreallocarray(NULL, (size_t)a->n_spans + 1, sizeof *g->prefixes);
+    for (int i = 0; i < a->n_spans; i++) {
+        const struct attention_span *s = &a->spans_at[i];
         int k = 0;
-        while (k < g->n_prefixes && spans[g->prefix_spans[k]].prefix_row != spans[i].prefix_row)
+        if (!s->prefix)
+            continue;
+        while (k < g->n_prefixes && g->prefixes[k].row != s->prefix_row)
             k++;
-        if (k == g->n_prefixes && spans[i].prefix)
-            g->prefix_spans[g->n_prefixes++] = i;
+        struct prefix *p = &g->prefixes[k];
+        if (k == g->n_prefixes)
+            g->prefixes[g->n_prefixes++] = (struct prefix){s->prefix_row, s->prefix};
+        else if (s->prefix > p->longest)
+            p->longest = s->prefix;
     }
 }
 
@@ -92,7 +82,7 @@ struct work {
 
 static struct work *work_open(const struct operands *o, int blocks)
 {
-    enum { SPARE = 16 * PANEL, BLOCK = KEY_BLOCK * PANEL };
+    enum { SPARE = MOST_PANEL_ROWS * PANEL, BLOCK = KEY_BLOCK * PANEL };
     struct work *w = xaligned(sizeof *w);
     size_t panel = (size_t)o->row_floats * PANEL;
     size_t score_rows = panels_size(o, KEY_BLOCK, position_words(o, PANEL));
@@ -137,10 +127,10 @@ static void block_probabilities(const struct gradients *g, const struct query_pa
     const struct key_run *r = run_of_block(&g->keys, q->span, block);
     size_t at = packed_block(o, r, block, q->kv_head);
     int n = keys_of_block(r, block);
-    score_block(o, q, block, n, g->k + at * g->row_size, w->q, p);
+    score_block(o, q, block, n, g->packed.k_rows + at * g->packed.row_size, w->q, p);
     o->path->probabilities(p, n, o->a->scale, w->lse);
-    panels_multiply(o->multiplier, g->v + at * g->row_size, panel_step(o, o->dim_words), 0,
-                    w->d_out, n, o->dim_words, dp, false);
+    panels_multiply(o->multiplier, g->packed.v_rows + at * g->packed.row_size,
+                    panel_step(o, o->dim_words), 0, w->d_out, n, o->dim_words, dp, false);
 }
 
 /* Sums over queries for a block's keys: [row_floats / PANEL][KEY_BLOCK][PANEL] each. */
@@ -219,7 +209,8 @@ static void backward_of_panel(const struct gradients *g, const struct query_pane
         float *p = w->p + (block - begin) * BLOCK, *ds = w->dp + (block - begin) * BLOCK;
         o->path->score_gradients(p, ds, n, o->a->scale, w->along);
         panels_multiply(o->multiplier,
-                        g->turned_k + packed_block(o, r, block, q->kv_head) * g->column_size,
+                        g->packed.k_columns +
+                            packed_block(o, r, block, q->kv_head) * g->packed.column_size,
                         panel_step(o, words), 0, pack_scores(o, ds, n, w->narrow), o->head_dim,
                         words, w->dq, true);
         if (block >= own)
@@ -298,7 +289,7 @@ static void add_span(const struct gradients *g, int span, int block, int head, s
 /* One block of one prefix, for one key head. */
 struct prefix_pass {
     const struct gradients *g;
-    int prefix_row;
+    const struct prefix *prefix;
 };
 
 static void backward_of_prefix(void *context, size_t piece)
@@ -309,7 +300,8 @@ static void backward_of_prefix(void *context, size_t piece)
     struct work *w = work_open(&t->g->operands, 1);
     multiplier_begin(t->g->operands.multiplier);
     for (int i = 0; i < a->n_spans; i++)
-        if (a->spans_at[i].prefix_row == t->prefix_row && a->spans_at[i].prefix > block * KEY_BLOCK)
+        if (a->spans_at[i].prefix_row == t->prefix->row &&
+            a->spans_at[i].prefix > block * KEY_BLOCK)
             add_span(t->g, i, block, head, w);
     multiplier_end(t->g->operands.multiplier);
     work_close(w);
@@ -324,24 +316,21 @@ void cpu_attention_backward(struct device *d, const struct attention_backward *b
     g.queries = query_panels_of(a, &panels);
     find_panels(&g, panels);
     find_prefixes(&g);
-    g.row_size = panels_size(o, KEY_BLOCK, o->dim_words);
-    g.column_size = panels_size(o, o->head_dim, position_words(o, KEY_BLOCK));
-    g.k = room_reserve(cpu_room(d), g.keys.blocks * (2 * g.row_size + g.column_size) * sizeof *g.k);
-    g.v = g.k + g.keys.blocks * g.row_size;
-    g.turned_k = g.v + g.keys.blocks * g.row_size;
-    threads_run(g.keys.n * heads, pack_run, &g);
+    struct packed_keys *p = &g.packed;
+    *p = (struct packed_keys){.row_size = key_rows_size(o), .column_size = key_columns_size(o)};
+    p->k_rows = room_reserve(cpu_room(d), g.keys.blocks * (2 * p->row_size + p->column_size) *
+                                              sizeof *p->k_rows);
+    p->v_rows = p->k_rows + g.keys.blocks * p->row_size;
+    p->k_columns = p->v_rows + g.keys.blocks * p->row_size;
+    pack_keys(o, &g.keys, p);
     threads_run((size_t)a->n_spans * heads, backward_of_sequence, &g);
     for (int k = 0; k < g.n_prefixes; k++) {
-        struct prefix_pass t = {&g, a->spans_at[g.prefix_spans[k]].prefix_row};
-        int longest = 0;
-        for (int i = 0; i < a->n_spans; i++)
-            if (a->spans_at[i].prefix_row == t.prefix_row && a->spans_at[i].prefix > longest)
-                longest = a->spans_at[i].prefix;
-        size_t blocks = (size_t)(longest + KEY_BLOCK - 1) / KEY_BLOCK;
+        struct prefix_pass t = {&g, &g.prefixes[k]};
+        size_t blocks = (size_t)(g.prefixes[k].longest + KEY_BLOCK - 1) / KEY_BLOCK;
         threads_run(blocks * heads, backward_of_prefix, &t);
     }
     key_runs_free(&g.keys);
     free(g.queries);
     free(g.first_panel);
-    free(g.prefix_spans);
+    free(g.prefixes);
 }

@@ -2,6 +2,7 @@
 
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/threads.h"
 
 #include <stdlib.h>
 
@@ -89,8 +90,9 @@ void key_runs_free(struct key_runs *k)
     free(k->shared);
 }
 
-void gather_keys(const struct operands *o, const struct key_run *r, int block, int kv_head,
-                 const float *own, const float *prefix, float *to)
+/* Rows of k, or of v, of a block: to[key][row_floats], zeros past the run's end. */
+static void gather_keys(const struct operands *o, const struct key_run *r, int block, int kv_head,
+                        const float *own, const float *prefix, float *to)
 {
     size_t step = (size_t)o->a->kv_heads * (size_t)o->head_dim;
     size_t column = (size_t)kv_head * (size_t)o->head_dim, bytes = (size_t)o->head_dim * sizeof *to;
@@ -103,7 +105,8 @@ void gather_keys(const struct operands *o, const struct key_run *r, int block, i
     }
 }
 
-void pack_key_rows(const struct operands *o, const float *rows, int n, uint32_t *to)
+/* A's panels of n gathered rows: a row for each key. */
+static void pack_key_rows(const struct operands *o, const float *rows, int n, uint32_t *to)
 {
     const struct multiplier *m = o->multiplier;
     size_t step = (size_t)o->row_floats * sizeof *rows;
@@ -120,7 +123,8 @@ void pack_key_rows(const struct operands *o, const float *rows, int n, uint32_t 
     }
 }
 
-void pack_key_columns(const struct operands *o, const float *rows, int n, uint32_t *to)
+/* The same: a row for each dimension. */
+static void pack_key_columns(const struct operands *o, const float *rows, int n, uint32_t *to)
 {
     const struct multiplier *m = o->multiplier;
     size_t step = (size_t)o->row_floats;
@@ -140,6 +144,55 @@ void pack_key_columns(const struct operands *o, const float *rows, int n, uint32
                          count, to);
     }
     free(pairs);
+}
+
+size_t key_rows_size(const struct operands *o)
+{
+    return panels_size(o, KEY_BLOCK, o->dim_words);
+}
+
+size_t key_columns_size(const struct operands *o)
+{
+    return panels_size(o, o->head_dim, position_words(o, KEY_BLOCK));
+}
+
+struct packing {
+    const struct operands *o;
+    const struct key_runs *keys;
+    const struct packed_keys *to;
+};
+
+/* A run's blocks for one key head. */
+static void pack_run(void *context, size_t piece)
+{
+    const struct packing *p = context;
+    const struct operands *o = p->o;
+    const struct packed_keys *to = p->to;
+    const struct attention *a = o->a;
+    const struct key_run *r = &p->keys->runs[piece / (size_t)a->kv_heads];
+    int head = (int)(piece % (size_t)a->kv_heads);
+    float *rows = xaligned(KEY_BLOCK * (size_t)o->row_floats * sizeof *rows);
+    for (int block = r->block; block < r->block + r->blocks; block++) {
+        int n = keys_of_block(r, block);
+        size_t at = packed_block(o, r, block, head);
+        gather_keys(o, r, block, head, a->k, a->prefix_k, rows);
+        if (to->k_rows)
+            pack_key_rows(o, rows, n, to->k_rows + at * to->row_size);
+        if (to->k_columns)
+            pack_key_columns(o, rows, n, to->k_columns + at * to->column_size);
+        gather_keys(o, r, block, head, a->v, a->prefix_v, rows);
+        if (to->v_rows)
+            pack_key_rows(o, rows, n, to->v_rows + at * to->row_size);
+        if (to->v_columns)
+            pack_key_columns(o, rows, n, to->v_columns + at * to->column_size);
+    }
+    free(rows);
+}
+
+void pack_keys(const struct operands *o, const struct key_runs *keys, const struct packed_keys *to)
+{
+    struct packing p = {o, keys, to};
+    threads_run(keys->n * (size_t)o->a->kv_heads, pack_run, &p);
 }
 
 /* ---- queries ---- */

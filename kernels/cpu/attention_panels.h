@@ -80,14 +80,19 @@ static inline int keys_of_block(const struct key_run *r, int block)
     return (n + KEY_STEP - 1) / KEY_STEP * KEY_STEP;
 }
 
-/* Rows of k, or of v, of a block: to[key][row_floats], zeros past the run's end. */
-void gather_keys(const struct operands *, const struct key_run *, int block, int kv_head,
-                 const float *own, const float *prefix, float *to);
+/* All runs' blocks of k and v as A's panels, `blocks` of each kind that is asked for (NULL is not):
+ * with a row for each key, the sum over dimensions; with a row for each dimension, the sum over
+ * keys. */
+struct packed_keys {
+    size_t row_size, column_size; /* words of a packed block */
+    uint32_t *k_rows, *k_columns, *v_rows, *v_columns;
+};
 
-/* A's panels of n gathered rows: with a row for each key, the sum over dimensions; with a row for
- * each dimension, the sum over keys. */
-void pack_key_rows(const struct operands *, const float *rows, int n, uint32_t *to);
-void pack_key_columns(const struct operands *, const float *rows, int n, uint32_t *to);
+/* Words of a packed block. */
+size_t key_rows_size(const struct operands *);
+size_t key_columns_size(const struct operands *);
+
+void pack_keys(const struct operands *, const struct key_runs *, const struct packed_keys *);
 
 /* ---- queries ---- */
 
