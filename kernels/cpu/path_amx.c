@@ -29,20 +29,25 @@ static void end(void)
     tile_release();
 }
 
-/* Two panels of A, tiles 4 and 5, by B's 32 columns, tiles 6 and 7; sums in tiles 0 to 3. */
-static void multiply_two(const uint32_t *a, size_t a_step, const uint32_t *b, int n, float *c,
-                         bool add)
+/* One panel of A, tile 4, or two, tile 5 as well, by B's 32 columns, tiles 6 and 7; sums in tiles 0
+ * and 1, of the second panel in 2 and 3. `two` is a constant where this is called. */
+static inline __attribute__((always_inline)) void multiply_panels(const uint32_t *a, size_t a_step,
+                                                                  const uint32_t *b, int n,
+                                                                  float *c, bool add, bool two)
 {
     enum { C_STEP = PANEL * sizeof(float) };
     float *low = c + ROWS * PANEL;
     if (add) {
         tile_load(0, c, C_STEP);
         tile_load(1, c + CHUNK, C_STEP);
-        tile_load(2, low, C_STEP);
-        tile_load(3, low + CHUNK, C_STEP);
     } else {
         tile_zero(0);
         tile_zero(1);
+    }
+    if (add && two) {
+        tile_load(2, low, C_STEP);
+        tile_load(3, low + CHUNK, C_STEP);
+    } else if (two) {
         tile_zero(2);
         tile_zero(3);
     }
@@ -52,35 +57,18 @@ static void multiply_two(const uint32_t *a, size_t a_step, const uint32_t *b, in
         tile_multiply(0, 4, 6);
         tile_load(7, b + CHUNK, C_STEP);
         tile_multiply(1, 4, 7);
+        if (!two)
+            continue;
         tile_load(5, a + a_step, TILE_BYTES);
         tile_multiply(2, 5, 6);
         tile_multiply(3, 5, 7);
     }
     tile_store(0, c, C_STEP);
     tile_store(1, c + CHUNK, C_STEP);
-    tile_store(2, low, C_STEP);
-    tile_store(3, low + CHUNK, C_STEP);
-}
-
-static void multiply_one(const uint32_t *a, const uint32_t *b, int n, float *c, bool add)
-{
-    enum { C_STEP = PANEL * sizeof(float) };
-    if (add) {
-        tile_load(0, c, C_STEP);
-        tile_load(1, c + CHUNK, C_STEP);
-    } else {
-        tile_zero(0);
-        tile_zero(1);
+    if (two) {
+        tile_store(2, low, C_STEP);
+        tile_store(3, low + CHUNK, C_STEP);
     }
-    for (; n > 0; n -= CHUNK, a += ROWS * CHUNK, b += CHUNK * PANEL) {
-        tile_load(4, a, TILE_BYTES);
-        tile_load(6, b, C_STEP);
-        tile_multiply(0, 4, 6);
-        tile_load(7, b + CHUNK, C_STEP);
-        tile_multiply(1, 4, 7);
-    }
-    tile_store(0, c, C_STEP);
-    tile_store(1, c + CHUNK, C_STEP);
 }
 
 /* The words of bf16 operands fill whole chunks, with zeros at the end. */
@@ -88,9 +76,9 @@ static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int ro
                      bool add)
 {
     for (; rows > ROWS; rows -= 2 * ROWS, a += 2 * a_step, c += 2 * ROWS * PANEL)
-        multiply_two(a, a_step, b, n, c, add);
+        multiply_panels(a, a_step, b, n, c, add, true);
     if (rows > 0)
-        multiply_one(a, b, n, c, add);
+        multiply_panels(a, a_step, b, n, c, add, false);
 }
 
 const struct multiplier multiplier_amx = {
