@@ -9,7 +9,6 @@
 #include "kernels/cpu/product.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 struct weight {
     enum dtype type; /* packed */
@@ -80,9 +79,7 @@ struct weight *cpu_weight_create(struct device *d, const void *data, enum dtype 
     enum dtype type = d->compute == BF16 ? BF16 : stored;
     *w = (struct weight){.type = type, .out = out, .in = in, .words = words_of(type, in)};
     size_t panels = (size_t)(out + PANEL - 1) / PANEL;
-    size_t bytes = panels * (size_t)w->words * PANEL * sizeof *w->panels;
-    w->panels = xaligned(bytes);
-    madvise(w->panels, bytes, MADV_HUGEPAGE); /* a wish: fewer misses of the TLB */
+    w->panels = xaligned(panels * (size_t)w->words * PANEL * sizeof *w->panels);
     struct packing p = {cpu_path(d), w, data, stored};
     threads_run(panels, pack_panel, &p);
     return w;
