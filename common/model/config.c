@@ -224,15 +224,13 @@ static const struct architecture *read_architecture(const struct source *s)
         json_string_value(json_array_get(json_object_get(s->root, "architectures"), 0));
     if (!name)
         die(EX_DATAERR, "%s: 'architectures' is missing", s->path);
-    struct buf known = {0};
     size_t n = sizeof architectures / sizeof *architectures;
-    for (size_t i = 0; i < n; i++) {
-        if (!strcmp(name, architectures[i].name)) {
-            buf_free(&known);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(name, architectures[i].name))
             return &architectures[i];
-        }
+    struct buf known = {0};
+    for (size_t i = 0; i < n; i++)
         buf_addf(&known, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " and ", architectures[i].name);
-    }
     die(EX_DATAERR, "%s: architecture %s is not supported (%s are)", s->path, name,
         buf_str(&known));
 }

@@ -79,14 +79,12 @@ const struct path *path_choose(void)
     const char *name = getenv("DUQ_ISA");
     if (!name || !*name)
         return paths[0];
+    for (const struct path *const *p = paths; *p; p++)
+        if (!strcmp((*p)->name, name))
+            return *p;
     struct buf names = {0};
-    for (; *paths; paths++) {
-        if (!strcmp((*paths)->name, name)) {
-            buf_free(&names);
-            return *paths;
-        }
-        buf_addf(&names, "%s%s", names.len ? ", " : "", (*paths)->name);
-    }
+    for (const struct path *const *p = paths; *p; p++)
+        buf_addf(&names, "%s%s", names.len ? ", " : "", (*p)->name);
     die(EX_UNAVAILABLE, "DUQ_ISA=%s: this processor has %s; name one of these or unset DUQ_ISA",
         name, buf_str(&names));
 }
