@@ -1,8 +1,8 @@
 #include "common/model/rope.h"
 
+#include "common/math/circle.h"
 #include "common/util/mem.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 void rotation_release(struct rotation *r, struct device *d)
@@ -31,9 +31,11 @@ void rotation_reserve(struct rotation *r, struct device *d, const struct config 
     float *sine = xreallocarray(NULL, n, sizeof *sine);
     for (size_t p = 0; p < (size_t)positions; p++)
         for (size_t i = 0; i < half; i++) {
+            double x, y;
             float angle = (float)p * c->frequency[i];
-            cosine[p * half + i] = cosf(angle) * c->rope_magnitude;
-            sine[p * half + i] = sinf(angle) * c->rope_magnitude;
+            cosine_and_sine((double)angle, &x, &y);
+            cosine[p * half + i] = (float)x * c->rope_magnitude;
+            sine[p * half + i] = (float)y * c->rope_magnitude;
         }
     r->positions = positions;
     r->cosine = table(d, cosine, n);
