@@ -230,6 +230,43 @@ bool lora_has(const struct lora_set *s, int layer, enum projection projection)
     return find(s, layer, projection, &dropout);
 }
 
+/* c[m, n] += scale a^T b, a: [rows, m], b: [rows, n]. */
+static void add_transposed(struct device *d, float scale, const float *a, int m, const float *b,
+                           int n, int rows, float *c)
+{
+    d->gemm(d, &(struct matrix_product){.transpose_a = true,
+                                        .m = m,
+                                        .n = n,
+                                        .k = rows,
+                                        .scale = scale,
+                                        .a = a,
+                                        .a_step = (size_t)m,
+                                        .b = b,
+                                        .b_step = (size_t)n,
+                                        .c = c,
+                                        .c_step = (size_t)n,
+                                        .accumulate = true});
+}
+
+/* c[rows, n] = scale a b, added when accumulate, a: [rows, k], b: [k, n]. */
+static void multiply(struct device *d, float scale, const float *a, int k, const float *b, int n,
+                     int rows, float *c, bool accumulate)
+{
+    d->gemm(d, &(struct matrix_product){.m = rows,
+                                        .n = n,
+                                        .k = k,
+                                        .scale = scale,
+                                        .a = a,
+                                        .a_step = (size_t)k,
+                                        .b = b,
+                                        .b_step = (size_t)n,
+                                        .c = c,
+                                        .c_step = (size_t)n,
+                                        .accumulate = accumulate});
+}
+
+/* With low = x A^T:  dB += scale dy^T low,  d_low = scale dy B,  dA += d_low^T x,  dx += d_low A
+ * past dropout. */
 void lora_backward(struct lora_set *s, int layer, enum projection projection, const void *x,
                    enum dtype type, int rows, const float *dy, float *dx)
 {
@@ -239,61 +276,19 @@ void lora_backward(struct lora_set *s, int layer, enum projection projection, co
         return;
     struct device *d = s->device;
     int rank = p->host->rank, in = p->host->in;
+    float scale = p->host->scale;
     const float *wide = input(s, p, &dropout, x, type, rows), *low = lower(s, p, wide, rows);
     float *d_low = reserve(s, &s->d_low, (size_t)rows * (size_t)rank);
-    /* dB += scale dy^T low */
-    d->gemm(d, &(struct matrix_product){.transpose_a = true,
-                                        .m = p->out,
-                                        .n = rank,
-                                        .k = rows,
-                                        .scale = p->host->scale,
-                                        .a = dy,
-                                        .a_step = (size_t)p->out,
-                                        .b = low,
-                                        .b_step = (size_t)rank,
-                                        .c = s->gradients + p->place.b,
-                                        .c_step = (size_t)rank,
-                                        .accumulate = true});
-    /* d_low = scale dy B */
-    d->gemm(d, &(struct matrix_product){.m = rows,
-                                        .n = rank,
-                                        .k = p->out,
-                                        .scale = p->host->scale,
-                                        .a = dy,
-                                        .a_step = (size_t)p->out,
-                                        .b = s->values + p->place.b,
-                                        .b_step = (size_t)rank,
-                                        .c = d_low,
-                                        .c_step = (size_t)rank});
-    /* dA += d_low^T x */
-    d->gemm(d, &(struct matrix_product){.transpose_a = true,
-                                        .m = rank,
-                                        .n = in,
-                                        .k = rows,
-                                        .scale = 1,
-                                        .a = d_low,
-                                        .a_step = (size_t)rank,
-                                        .b = wide,
-                                        .b_step = (size_t)in,
-                                        .c = s->gradients + p->place.a,
-                                        .c_step = (size_t)in,
-                                        .accumulate = true});
+    add_transposed(d, scale, dy, p->out, low, rank, rows, s->gradients + p->place.b);
+    multiply(d, scale, dy, p->out, s->values + p->place.b, rank, rows, d_low, false);
+    add_transposed(d, 1, d_low, rank, wide, in, rows, s->gradients + p->place.a);
     if (!dx)
         return;
-    /* dx += d_low A, past dropout */
-    bool drops = dropout.rate > 0;
-    float *d_wide = drops ? reserve(s, &s->d_wide, (size_t)rows * (size_t)in) : dx;
-    d->gemm(d, &(struct matrix_product){.m = rows,
-                                        .n = in,
-                                        .k = rank,
-                                        .scale = 1,
-                                        .a = d_low,
-                                        .a_step = (size_t)rank,
-                                        .b = s->values + p->place.a,
-                                        .b_step = (size_t)in,
-                                        .c = d_wide,
-                                        .c_step = (size_t)in,
-                                        .accumulate = !drops});
-    if (drops)
-        d->dropout(d, &dropout, d_wide, F32, rows, in, dx, true);
+    if (dropout.rate == 0) {
+        multiply(d, 1, d_low, rank, s->values + p->place.a, in, rows, dx, true);
+        return;
+    }
+    float *d_wide = reserve(s, &s->d_wide, (size_t)rows * (size_t)in);
+    multiply(d, 1, d_low, rank, s->values + p->place.a, in, rows, d_wide, false);
+    d->dropout(d, &dropout, d_wide, F32, rows, in, dx, true);
 }
