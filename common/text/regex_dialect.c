@@ -67,91 +67,66 @@ static const char *property(const char **at, struct buf *out)
     return NULL;
 }
 
+/* A character by its number: \uHHHH, \xHH, \x{H...} at *at. */
+static const char *numbered(const char **at, struct buf *out)
+{
+    const char *p = *at;
+    unsigned code;
+    int n = 0;
+    if (p[1] == 'u') {
+        if (sscanf(p + 2, "%4x%n", &code, &n) != 1 || n != 4)
+            return cannot("the escape", p, 2);
+        *at = p + 6;
+    } else if (p[2] == '{') {
+        if (sscanf(p + 3, "%8x}%n", &code, &n) != 1 || n == 0)
+            return cannot("the escape", p, 3);
+        *at = p + 3 + n;
+    } else {
+        if (sscanf(p + 2, "%2x%n", &code, &n) != 1 || code >= 0x80)
+            return cannot("the escape", p, 4);
+        *at = p + 2 + n;
+    }
+    buf_addf(out, "\\x{%x}", code);
+    return NULL;
+}
+
+/* Escapes that PCRE2 takes in another sense, or not, and what to say instead. */
+static const struct {
+    char letter;
+    const char *outside, *inside; /* brackets; NULL: not to be said there */
+} escapes[] = {
+    {'s', "[" SPACES "]", SPACES}, {'S', "[^" SPACES "]", NOT_SPACES}, {'w', "[" WORD "]", WORD},
+    {'W', "[^" WORD "]", NULL},    {'h', "[0-9a-fA-F]", "0-9a-fA-F"},  {'H', "[^0-9a-fA-F]", NULL},
+    {'b', BOUNDARY, "\\x08"},      {'B', NOT_BOUNDARY, NULL},          {'v', "\\x0b", "\\x0b"},
+};
+
 /* The escape at *at; inside: within brackets. */
 static const char *escape(const char **at, bool inside, struct buf *out)
 {
     const char *p = *at;
-    char c = p[1];
-    unsigned code;
-    int n = 0;
-    *at = p + 2;
-    switch (c) {
-    case '\0':
+    if (!p[1])
         return "a backslash at its end";
-    case 's':
-        put(out, inside ? SPACES : "[" SPACES "]");
-        return NULL;
-    case 'S':
-        put(out, inside ? NOT_SPACES : "[^" SPACES "]");
-        return NULL;
-    case 'w':
-        put(out, inside ? WORD : "[" WORD "]");
-        return NULL;
-    case 'W':
-        if (inside)
-            return "\\W within brackets";
-        put(out, "[^" WORD "]");
-        return NULL;
-    case 'h':
-        put(out, inside ? "0-9a-fA-F" : "[0-9a-fA-F]");
-        return NULL;
-    case 'H':
-        if (inside)
-            return "\\H within brackets";
-        put(out, "[^0-9a-fA-F]");
-        return NULL;
-    case 'b':
-        put(out, inside ? "\\x08" : BOUNDARY);
-        return NULL;
-    case 'B':
-        if (inside)
-            return "\\B within brackets";
-        put(out, NOT_BOUNDARY);
-        return NULL;
-    case 'v':
-        put(out, "\\x0b");
-        return NULL;
-    case 'p':
-    case 'P':
-        *at = p;
+    if (p[1] == 'p' || p[1] == 'P')
         return property(at, out);
-    case 'u':
-        if (sscanf(p + 2, "%4x%n", &code, &n) != 1 || n != 4)
-            return cannot("the escape", p, 2);
-        buf_addf(out, "\\x{%x}", code);
-        *at = p + 6;
-        return NULL;
-    case 'x':
-        if (p[2] == '{') {
-            if (sscanf(p + 3, "%8x}%n", &code, &n) != 1 || n == 0)
-                return cannot("the escape", p, 3);
-            *at = p + 3 + n;
-        } else {
-            if (sscanf(p + 2, "%2x%n", &code, &n) != 1 || code >= 0x80)
-                return cannot("the escape", p, 4);
-            *at = p + 2 + n;
+    if (p[1] == 'u' || p[1] == 'x')
+        return numbered(at, out);
+    *at = p + 2;
+    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) {
+        if (escapes[i].letter != p[1])
+            continue;
+        const char *pattern = inside ? escapes[i].inside : escapes[i].outside;
+        if (!pattern) {
+            static char name[] = "\\? within brackets";
+            name[1] = p[1];
+            return name;
         }
-        buf_addf(out, "\\x{%x}", code);
+        put(out, pattern);
         return NULL;
-    case 'A':
-    case 'z':
-    case 'Z':
-        if (inside)
-            return cannot("the escape", p, 2);
-        break;
-    case 'd':
-    case 'D':
-    case 't':
-    case 'n':
-    case 'r':
-    case 'f':
-    case 'a':
-    case 'e':
-        break;
-    default:
-        if (isalnum((unsigned char)c))
-            return cannot("the escape", p, 2);
     }
+    /* PCRE2 means the same by these, and by what is no letter. */
+    bool same = strchr(inside ? "dDtnrfae" : "dDtnrfaeAzZ", p[1]);
+    if (!same && isalnum((unsigned char)p[1]))
+        return cannot("the escape", p, 2);
     buf_add(out, p, 2);
     return NULL;
 }
