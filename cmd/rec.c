@@ -16,67 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct program program = {
-    "rec",
-    "usage: rec COMMAND [OPTION ...] [FILE ...]\n"
-    "Makes record streams of tables, and takes streams apart, puts them together, checks and\n"
-    "shows them.\n"
-    "\n"
-    "  rec from-csv --id idx --text sentence --label label train.csv >all.mp\n"
-    "  rec head -n 10000 all.mp >train.mp; rec head --skip 10000 -n 45 all.mp >shots.mp\n"
-    "  rec to-json teacher.test.mp | jq -c 'select(.epistemic > 0.1)'\n"
-    "\n"
-    "Commands:\n"
-    "  from-csv, from-tsv, from-jsonl   rows to 'example' records:\n"
-    "      --text TEMPLATE        what becomes the text: a column's name or number, or text with\n"
-    "                             {NAME} or {NUMBER} in it: 'Question: {2} {3}'\n"
-    "      --id TEMPLATE          what becomes the id (the row's number)\n"
-    "      --label COLUMN         what becomes the label (none: all labels nil)\n"
-    "      --classes A,B,...      the classes' names, class 0 first\n"
-    "      --labels X,Y,...       what stands for class 0, 1 ... in the label column\n"
-    "      --label-map X=1,Y=0    the same, one by one\n"
-    "      --no-header            the first row holds data: columns go by number\n"
-    "      --delimiter CHAR       what ends a field in from-csv (,)\n"
-    "      --skip-bad             pass over bad rows and count them, instead of stopping\n"
-    "  to-json    records as JSON, one a line;  --header  the header as the first line\n"
-    "  to-csv     records as a table\n"
-    "  cat        the streams in FILEs, verified, as one\n"
-    "  head       the first records;  -n N  how many (10)  --skip K  after passing over K\n"
-    "  sample     -n N  random records;  --shuffle  in random order (all without -n);\n"
-    "             --seed S  another choice (0)\n"
-    "  split      -n N -o PREFIX  N shards PREFIX.0.mp ...;  --index I  shard I alone\n"
-    "  join       the records of the first FILE with the fields of the second's by id;\n"
-    "             --inner  leave out what has no partner there\n"
-    "  count      how many records, in all and by label (-q: in all)\n"
-    "  check      each FILE against the schema of its records\n"
-    "\n"
-    "  -o, --output FILE         write here; ends in .zst: compressed\n"
-    "  -z, --compress            zstd output\n"
-    "  -q, --quiet / -v, --verbose / -h, --help / --version\n"};
-
-enum {
-    TEXT = OPTION_OWN,
-    ID,
-    LABEL,
-    CLASSES,
-    LABELS,
-    LABEL_MAP,
-    NO_HEADER,
-    DELIMITER,
-    SKIP_BAD,
-    HEADER,
-    SKIP,
-    SEED,
-    SHUFFLE,
-    INDEX,
-    INNER
-};
-
 struct settings {
     struct common_options common;
     struct import_options import;
     char delimiter;
-    bool no_header, header, shuffle, inner;
+    bool names; /* the first row of a table has the columns' names */
+    bool header, shuffle, inner;
     long number, skip, index; /* number, index: -1 when not given */
     uint64_t seed;
     char **files;
@@ -119,12 +64,46 @@ static void write_text(struct buf *text, struct outfile *f)
 
 /* ---- rows to records ---- */
 
+static size_t list_length(const char *list)
+{
+    size_t n = 1;
+    for (; (list = strchr(list, ',')); list++)
+        n++;
+    return n;
+}
+
+static void check_import(const struct import_options *o)
+{
+    if (!o->text)
+        usage_error("--text says which column the text is in");
+    if (o->labels && o->label_map)
+        usage_error("--labels and --label-map say the same in two ways: give one");
+    if ((o->labels || o->label_map) && !o->label)
+        usage_error("%s needs --label COLUMN", o->labels ? "--labels" : "--label-map");
+    if (o->labels && o->classes && list_length(o->labels) != list_length(o->classes))
+        usage_error("--labels has %zu for %zu --classes", list_length(o->labels),
+                    list_length(o->classes));
+}
+
+static struct import *open_import(struct rows *rows, const struct import_options *o)
+{
+    static const char *const options[] = {[IMPORT_ID] = "--id",
+                                          [IMPORT_TEXT] = "--text",
+                                          [IMPORT_CLASSES] = "--classes",
+                                          [IMPORT_LABELS] = "--labels",
+                                          [IMPORT_LABEL_MAP] = "--label-map"};
+    struct import *im = import_new(rows, o);
+    const struct import_fault *fault = import_fault(im);
+    if (fault)
+        usage_error("%s%s", options[fault->part], fault->text);
+    return im;
+}
+
 static void run_from(const struct settings *s, enum row_format format)
 {
-    if (!s->import.text)
-        usage_error("--text says which column the text is in");
-    struct rows *rows = rows_open(format, s->files, s->n_files, s->delimiter, !s->no_header);
-    struct import *im = import_new(rows, &s->import);
+    check_import(&s->import);
+    struct rows *rows = rows_open(format, s->files, s->n_files, s->delimiter, s->names);
+    struct import *im = open_import(rows, &s->import);
     json_t *header = stream_header_from(NULL, "example", s->argc, s->argv);
     json_t *classes = import_classes(im);
     if (classes)
@@ -443,141 +422,130 @@ static void run_check(const struct settings *s)
 
 /* ---- the command line ---- */
 
-#define ROW_OPTIONS                                                                                \
-    {"text", required_argument, NULL, TEXT}, {"id", required_argument, NULL, ID},                  \
-        {"label", required_argument, NULL, LABEL}, {"classes", required_argument, NULL, CLASSES},  \
-        {"labels", required_argument, NULL, LABELS},                                               \
-        {"label-map", required_argument, NULL, LABEL_MAP},                                         \
+static void take_delimiter(void *target, const char *option, const char *value)
+{
+    bool tab = !strcmp(value, "\\t");
+    if (!tab && (strlen(value) != 1 || strchr("\"\r\n", *value)))
+        usage_error("%s: '%s' is not one character (\\t is a tab)", option, value);
+    *(char *)target = tab ? '\t' : *value;
+}
+
+#define TEXT(m) OPTION_TEXT(struct settings, m)
+#define SET(m) OPTION_SET(struct settings, m)
+#define WHOLE(m, min, max) OPTION_WHOLE(struct settings, m, min, max)
+
+/* The rows of several commands. */
+#define IMPORT_ROWS                                                                                \
+    {"text", 0, "TEMPLATE",                                                                        \
+     "what becomes the text: a column's name or number, or text with\n"                            \
+     "{NAME} or {NUMBER} in it: 'Question: {2} {3}'",                                              \
+     TEXT(import.text)},                                                                           \
+        {"id", 0, "TEMPLATE", "what becomes the id (the row's number)", TEXT(import.id)},          \
+        {"label", 0, "COLUMN", "what becomes the label (none: all labels nil)",                    \
+         TEXT(import.label)},                                                                      \
+        {"classes", 0, "A,B,...", "the classes' names, class 0 first", TEXT(import.classes)},      \
+        {"labels", 0, "X,Y,...", "what stands for class 0, 1 ... in the label column",             \
+         TEXT(import.labels)},                                                                     \
     {                                                                                              \
-        "skip-bad", no_argument, NULL, SKIP_BAD                                                    \
+        "label-map", 0, "X=1,Y=0", "the same, one by one", TEXT(import.label_map)                  \
+    }
+#define NO_HEADER_ROW                                                                              \
+    {                                                                                              \
+        "no-header", 0, NULL, "the first row holds data: columns go by number",                    \
+            OPTION_CLEAR(struct settings, names)                                                   \
+    }
+#define SKIP_BAD_ROW                                                                               \
+    {                                                                                              \
+        "skip-bad", 0, NULL, "pass over bad rows and count them, instead of stopping",             \
+            SET(import.skip_bad)                                                                   \
+    }
+#define NUMBER_ROW(argument, help)                                                                 \
+    {                                                                                              \
+        NULL, 'n', argument, help, WHOLE(number, 1, INT32_MAX)                                     \
     }
 
-static const struct option csv_table[] = {ROW_OPTIONS,
-                                          {"no-header", no_argument, NULL, NO_HEADER},
-                                          {"delimiter", required_argument, NULL, DELIMITER},
-                                          COMMON_LONG};
-static const struct option tsv_table[] = {
-    ROW_OPTIONS, {"no-header", no_argument, NULL, NO_HEADER}, COMMON_LONG};
-static const struct option jsonl_table[] = {ROW_OPTIONS, COMMON_LONG};
-static const struct option json_table[] = {{"header", no_argument, NULL, HEADER}, COMMON_LONG};
-static const struct option head_table[] = {{"skip", required_argument, NULL, SKIP}, COMMON_LONG};
-static const struct option sample_table[] = {
-    {"seed", required_argument, NULL, SEED}, {"shuffle", no_argument, NULL, SHUFFLE}, COMMON_LONG};
-static const struct option split_table[] = {{"index", required_argument, NULL, INDEX}, COMMON_LONG};
-static const struct option join_table[] = {{"inner", no_argument, NULL, INNER}, COMMON_LONG};
-static const struct option plain_table[] = {COMMON_LONG};
+static const struct option_row csv_rows[] = {
+    IMPORT_ROWS,
+    NO_HEADER_ROW,
+    {"delimiter", 0, "CHAR", "what ends a field in from-csv (,)",
+     OPTION_OWN(struct settings, delimiter, take_delimiter)},
+    SKIP_BAD_ROW,
+    OPTIONS_END};
+static const struct option_row tsv_rows[] = {IMPORT_ROWS, NO_HEADER_ROW, SKIP_BAD_ROW, OPTIONS_END};
+static const struct option_row jsonl_rows[] = {IMPORT_ROWS, SKIP_BAD_ROW, OPTIONS_END};
+static const struct option_row json_rows[] = {
+    {"header", 0, NULL, "the header as the first line", SET(header)}, OPTIONS_END};
+static const struct option_row head_rows[] = {
+    NUMBER_ROW("N", "how many (10)"),
+    {"skip", 0, "K", "after passing over K", WHOLE(skip, 0, INT64_MAX)},
+    OPTIONS_END};
+static const struct option_row sample_rows[] = {
+    NUMBER_ROW("N", "random records;"),
+    {"shuffle", 0, NULL, "in random order (all without -n);\n", SET(shuffle)},
+    {"seed", 0, "S", "another choice (0)", WHOLE(seed, 0, INT64_MAX)},
+    OPTIONS_END};
+static const struct option_row split_rows[] = {
+    NUMBER_ROW("N", NULL),
+    {"output", 0, "PREFIX", "N shards PREFIX.0.mp ...;", OPTION_WORDS},
+    {"index", 0, "I", "shard I alone", WHOLE(index, 0, INT32_MAX)},
+    OPTIONS_END};
+static const struct option_row join_rows[] = {
+    {"inner", 0, NULL, "leave out what has no partner there", SET(inner)}, OPTIONS_END};
+static const struct option_row no_rows[] = {OPTIONS_END};
 
-static const struct command {
-    const char *name, *letters;
-    const struct option *table;
-    void (*run)(const struct settings *);
-} commands[] = {{"from-csv", COMMON_SHORT, csv_table, run_from_csv},
-                {"from-tsv", COMMON_SHORT, tsv_table, run_from_tsv},
-                {"from-jsonl", COMMON_SHORT, jsonl_table, run_from_jsonl},
-                {"to-json", COMMON_SHORT, json_table, run_to_json},
-                {"to-csv", COMMON_SHORT, plain_table, run_to_csv},
-                {"cat", COMMON_SHORT, plain_table, run_cat},
-                {"head", COMMON_SHORT "n:", head_table, run_head},
-                {"sample", COMMON_SHORT "n:", sample_table, run_sample},
-                {"split", COMMON_SHORT "n:", split_table, run_split},
-                {"join", COMMON_SHORT, join_table, run_join},
-                {"count", COMMON_SHORT, plain_table, run_count},
-                {"check", COMMON_SHORT, plain_table, run_check}};
+static const struct command commands[] = {
+    {"from-csv", "rows to 'example' records:", csv_rows, 29, run_from_csv},
+    {"from-tsv", NULL, tsv_rows, 0, run_from_tsv},
+    {"from-jsonl", NULL, jsonl_rows, 0, run_from_jsonl},
+    {"to-json", "records as JSON, one a line;", json_rows, 0, run_to_json},
+    {"to-csv", "records as a table", no_rows, 0, run_to_csv},
+    {"cat", "the streams in FILEs, verified, as one", no_rows, 0, run_cat},
+    {"head", "the first records;", head_rows, 0, run_head},
+    {"sample", "", sample_rows, 0, run_sample},
+    {"split", "", split_rows, 0, run_split},
+    {"join", "the records of the first FILE with the fields of the second's by id;\n", join_rows, 0,
+     run_join},
+    {"count", "how many records, in all and by label (-q: in all)", no_rows, 0, run_count},
+    {"check", "each FILE against the schema of its records", no_rows, 0, run_check},
+    {0}};
 
-static char delimiter_option(const char *value)
-{
-    if (!strcmp(value, "\\t"))
-        return '\t';
-    if (strlen(value) != 1 || strchr("\"\r\n", *value))
-        usage_error("--delimiter: '%s' is not one character (\\t is a tab)", value);
-    return *value;
-}
-
-static void set_option(struct settings *s, int c)
-{
-    switch (c) {
-    case 'n':
-        s->number = option_long("-n", optarg, 1, INT32_MAX);
-        break;
-    case TEXT:
-        s->import.text = optarg;
-        break;
-    case ID:
-        s->import.id = optarg;
-        break;
-    case LABEL:
-        s->import.label = optarg;
-        break;
-    case CLASSES:
-        s->import.classes = optarg;
-        break;
-    case LABELS:
-        s->import.labels = optarg;
-        break;
-    case LABEL_MAP:
-        s->import.label_map = optarg;
-        break;
-    case NO_HEADER:
-        s->no_header = true;
-        break;
-    case DELIMITER:
-        s->delimiter = delimiter_option(optarg);
-        break;
-    case SKIP_BAD:
-        s->import.skip_bad = true;
-        break;
-    case HEADER:
-        s->header = true;
-        break;
-    case SKIP:
-        s->skip = option_long("--skip", optarg, 0, INT64_MAX);
-        break;
-    case SEED:
-        s->seed = (uint64_t)option_long("--seed", optarg, 0, INT64_MAX);
-        break;
-    case SHUFFLE:
-        s->shuffle = true;
-        break;
-    case INDEX:
-        s->index = option_long("--index", optarg, 0, INT32_MAX);
-        break;
-    case INNER:
-        s->inner = true;
-        break;
-    }
-}
-
-static const struct command *find_command(int argc, char **argv)
-{
-    static const struct option none[] = {COMMON_LONG};
-    struct common_options ignored = {0};
-    size_t n = sizeof commands / sizeof *commands;
-    for (size_t i = 0; argc > 1 && i < n; i++)
-        if (!strcmp(argv[1], commands[i].name))
-            return &commands[i];
-    if (argc > 1 && argv[1][0] != '-')
-        usage_error("no command '%s'", argv[1]);
-    /* --help and --version, or an option where the command is due. */
-    next_option(argc, argv, "+" COMMON_SHORT, none, &ignored);
-    usage_error("the first argument is the command");
-}
+static const struct program program = {
+    .name = "rec",
+    .about = "usage: rec COMMAND [OPTION ...] [FILE ...]\n"
+             "Makes record streams of tables, and takes streams apart, puts them together, checks "
+             "and\n"
+             "shows them.\n"
+             "\n"
+             "  rec from-csv --id idx --text sentence --label label train.csv >all.mp\n"
+             "  rec head -n 10000 all.mp >train.mp; rec head --skip 10000 -n 45 all.mp >shots.mp\n"
+             "  rec to-json teacher.test.mp | jq -c 'select(.epistemic > 0.1)'\n"
+             "\n"
+             "Commands:\n",
+    .commands = commands,
+    .name_column = 6,
+    .help_column = 28};
 
 int main(int argc, char **argv)
 {
     program_start(&program, argc, argv);
-    const struct command *command = find_command(argc, argv);
-    struct settings s = {.delimiter = ',', .number = -1, .index = -1, .argc = argc, .argv = argv};
-    /* getopt() names argv[0] in its messages. */
+    const struct command *command = command_find(&program, argc, argv);
+    struct settings s = {
+        .import = {.row_remedy = "--skip-bad passes over such rows",
+                   .label_remedy = "--labels or --label-map tells what it stands for"},
+        .delimiter = ',',
+        .names = true,
+        .number = -1,
+        .index = -1,
+        .argc = argc,
+        .argv = argv};
+    /* Messages name argv[0], and operands move; the stream's header has them as they were. */
     char **arguments = xcalloc((size_t)argc, sizeof *arguments);
     memcpy(arguments, argv + 1, (size_t)(argc - 1) * sizeof *arguments);
     char *name = xasprintf("rec %s", command->name);
     arguments[0] = name;
-    int c;
-    while ((c = next_option(argc - 1, arguments, command->letters, command->table, &s.common)) !=
-           -1)
-        set_option(&s, c);
-    s.files = arguments + optind;
-    s.n_files = argc - 1 - optind;
+    int first = options_parse(&program, command->rows, argc - 1, arguments, &s.common);
+    s.files = arguments + first;
+    s.n_files = argc - 1 - first;
     command->run(&s);
     free(arguments);
     free(name);

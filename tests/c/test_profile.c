@@ -78,7 +78,7 @@ static void score(struct device *d, float *logits)
     model_load(m, d);
     model_set_classes(m, classes, CLASSES);
     struct scorer *r = scorer_open(m, (struct score_options){.batch_tokens = 2048, .share = true});
-    scorer_run(r, s, N, logits, NULL);
+    scorer_run(r, s, N, logits, NULL, NULL);
     scorer_close(r);
     model_close(m);
 }
