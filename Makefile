@@ -1,8 +1,9 @@
 # duq: two commands do it all, `make demo` and `make test`; `make help` lists the rest.
 #
 # Everything is built out of tree in $(BUILD). Sources are found by folder: each cmd/NAME.c is a
-# program, everything under common/, kernels/cpu/ and kernels/count/ is the library they share, each
-# tests/c/test_NAME.c is a cmocka test and each tests/bats/NAME.bats a program test.
+# program, with what is in cmd/NAME/, everything under common/, kernels/cpu/ and kernels/count/ is the
+# library they share, each tests/c/test_NAME.c is a cmocka test and each tests/bats/NAME.bats a
+# program test.
 
 VERSION = 0.1.0
 PREFIX ?= /usr/local
@@ -72,7 +73,11 @@ $(BUILD)/libduq.a: $(LIB_OBJECTS)
 # -rdynamic: a device in a shared object uses the messages and memory of the program that opens it.
 $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libduq.a $(LIBS)
+
+# The parts of a program that has several.
+$(foreach program,$(PROGRAMS),$(eval $(BUILD)/bin/$(program): \
+	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard cmd/$(program)/*.c))))
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)

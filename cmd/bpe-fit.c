@@ -10,80 +10,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct program program = {
-    "bpe-fit",
-    "usage: bpe-fit [--objective paper|published] [-o FILE] [FILE ...]\n"
-    "       bpe-fit --apply WEIGHTS [-o FILE] [FILE ...]\n"
-    "Fits the weights of a prompt ensemble to the scores of labelled validation texts; with\n"
-    "--apply, turns scores into the ensemble's predictions.\n"
-    "\n"
-    "  lm-score --model $M val.tokens.mp | bpe-fit >weights.mp\n"
-    "  lm-score --model $M test.tokens.mp | bpe-fit --apply weights.mp >teacher.test.mp\n"
-    "\n"
-    "      --objective NAME      'paper' (-sum w log w, the default) or 'published' (-sum w exp "
-    "w)\n"
-    "      --entropy-weight X    weight of that term (0.1)\n"
-    "      --tolerance X         how far below the optimum, at most (1e-8)\n"
-    "      --uniform             equal weights, nothing fitted: labels are not needed\n"
-    "      --apply FILE          weights made by bpe-fit\n"
-    "  -o, --output FILE         write here; ends in .zst: compressed\n"
-    "  -z, --compress            zstd output\n"
-    "  -q, --quiet / -v, --verbose / -h, --help / --version\n"};
-
-enum { OBJECTIVE = OPTION_OWN, ENTROPY_WEIGHT, TOLERANCE, UNIFORM, APPLY };
-
 struct settings {
     struct common_options common;
     enum objective objective;
     double entropy_weight, tolerance;
-    bool uniform, fit_options;
+    bool uniform;
+    bool fit_options;  /* any of those was given */
     const char *apply; /* NULL: fit */
 };
 
-static enum objective parse_objective(const char *name)
-{
-    if (!strcmp(name, "paper"))
-        return OBJECTIVE_PAPER;
-    if (!strcmp(name, "published"))
-        return OBJECTIVE_PUBLISHED;
-    usage_error("--objective: '%s' is neither 'paper' nor 'published'", name);
-}
+static const struct option_choice objectives[] = {
+    {"paper", OBJECTIVE_PAPER}, {"published", OBJECTIVE_PUBLISHED}, {0}};
 
-static struct settings read_options(int argc, char **argv)
-{
-    static const struct option table[] = {
-        {"objective", required_argument, NULL, OBJECTIVE},
-        {"entropy-weight", required_argument, NULL, ENTROPY_WEIGHT},
-        {"tolerance", required_argument, NULL, TOLERANCE},
-        {"uniform", no_argument, NULL, UNIFORM},
-        {"apply", required_argument, NULL, APPLY},
-        COMMON_LONG};
-    struct settings s = {.entropy_weight = 0.1, .tolerance = 1e-8};
-    int c;
-    while ((c = next_option(argc, argv, COMMON_SHORT, table, &s.common)) != -1) {
-        switch (c) {
-        case OBJECTIVE:
-            s.objective = parse_objective(optarg);
-            break;
-        case ENTROPY_WEIGHT:
-            s.entropy_weight = option_double("--entropy-weight", optarg, 0, 1e6);
-            break;
-        case TOLERANCE:
-            s.tolerance = option_double("--tolerance", optarg, 1e-14, 1);
-            break;
-        case UNIFORM:
-            s.uniform = true;
-            break;
-        case APPLY:
-            s.apply = optarg;
-            break;
-        }
-        s.fit_options = s.fit_options || c != APPLY;
-    }
-    if (s.apply && s.fit_options)
-        usage_error("--apply takes weights that are fitted already: fitting options have no place");
-    return s;
-}
+static const struct option_row rows[] = {
+    {"objective", 0, "NAME", "'paper' (-sum w log w, the default) or 'published' (-sum w exp w)",
+     OPTION_CHOICE(enum objective, struct settings, objective, objectives),
+     OPTION_GIVEN(struct settings, fit_options)},
+    {"entropy-weight", 0, "X", "weight of that term (0.1)",
+     OPTION_REAL(struct settings, entropy_weight, 0, 1e6),
+     OPTION_GIVEN(struct settings, fit_options)},
+    {"tolerance", 0, "X", "how far below the optimum, at most (1e-8)",
+     OPTION_REAL(struct settings, tolerance, 1e-14, 1), OPTION_GIVEN(struct settings, fit_options)},
+    {"uniform", 0, NULL, "equal weights, nothing fitted: labels are not needed",
+     OPTION_SET(struct settings, uniform), OPTION_GIVEN(struct settings, fit_options)},
+    {"apply", 0, "FILE", "weights made by bpe-fit", OPTION_TEXT(struct settings, apply)},
+    OPTIONS_END};
+
+static const struct program program = {
+    .name = "bpe-fit",
+    .about =
+        "usage: bpe-fit [--objective paper|published] [-o FILE] [FILE ...]\n"
+        "       bpe-fit --apply WEIGHTS [-o FILE] [FILE ...]\n"
+        "Fits the weights of a prompt ensemble to the scores of labelled validation texts; with\n"
+        "--apply, turns scores into the ensemble's predictions.\n"
+        "\n"
+        "  lm-score --model $M val.tokens.mp | bpe-fit >weights.mp\n"
+        "  lm-score --model $M test.tokens.mp | bpe-fit --apply weights.mp >teacher.test.mp\n"
+        "\n",
+    .rows = rows,
+    .name_column = 6,
+    .help_column = 28};
 
 static void warn_not_number(unsigned long n)
 {
@@ -188,9 +154,12 @@ static void apply(const struct settings *s, struct stream_reader *r, int argc, c
 
 int main(int argc, char **argv)
 {
+    struct settings s = {.entropy_weight = 0.1, .tolerance = 1e-8};
     program_start(&program, argc, argv);
-    struct settings s = read_options(argc, argv);
-    struct stream_reader *r = stream_open_all(argv + optind, argc - optind, "scores");
+    int first = options_parse(&program, rows, argc, argv, &s.common);
+    if (s.apply && s.fit_options)
+        usage_error("--apply takes weights that are fitted already: fitting options have no place");
+    struct stream_reader *r = stream_open_all(argv + first, argc - first, "scores");
     if (s.apply)
         apply(&s, r, argc, argv);
     else

@@ -11,37 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct program program = {
-    "dir-eval",
-    "usage: dir-eval [--ood [SET:]NAME=FILE] [--json | --stream] [-o FILE] [[NAME=]FILE ...]\n"
-    "Measures predictions: accuracy, calibration, uncertainty; several sets side by side, and how\n"
-    "well uncertainty tells out-of-distribution texts apart.\n"
-    "\n"
-    "  dir-eval teacher=teacher.test.mp dirichlet=dirichlet.test.mp\n"
-    "  dir-eval dirichlet.test.mp --ood youtube=dirichlet.youtube.mp --figures out/\n"
-    "  dir-eval --json teacher.test.mp | jq '.sets[0].metrics.ece.value'\n"
-    "\n"
-    "      --ood [SET:]NAME=FILE the same model's predictions for texts of another kind\n"
-    "      --members             also the average prompt of each ensemble, as NAME/prompts\n"
-    "      --abstain KIND        risk when only texts of low 'total', 'aleatoric' or 'epistemic'\n"
-    "                            uncertainty are answered\n"
-    "      --bootstrap N         95 % intervals from N resamplings of the texts\n"
-    "      --seed N              of the bootstrap (1)\n"
-    "      --bins N              of the calibration errors (10)\n"
-    "      --figures DIR         figures as SVG and PNG, drawn by gnuplot\n"
-    "      --curve [NAME=]FILE   a training log (step, loss, lr) to draw with them\n"
-    "      --json                JSON instead of the table\n"
-    "      --stream              a stream of metrics records instead of the table\n"
-    "  -o, --output FILE         write here\n"
-    "  -z, --compress            zstd output (with --stream)\n"
-    "  -q, --quiet / -v, --verbose / -h, --help / --version\n"};
-
-enum { OOD = OPTION_OWN, MEMBERS, ABSTAIN, BOOTSTRAP, SEED, BINS, FIGURES, CURVE, JSON, STREAM };
-
 /* A set named on the command line: [OF:][NAME=]FILE. */
 struct operand {
     char *of, *name; /* NULL where not given */
     const char *file;
+};
+
+struct operands {
+    struct operand *items;
+    size_t n;
 };
 
 struct settings {
@@ -50,15 +28,12 @@ struct settings {
     struct evaluation_settings evaluation;
     bool abstention;
     enum uncertainty_kind abstain_by;
-    struct operand *oods;
-    size_t n_oods;
+    struct operands oods, curves;
     const char *figures; /* NULL: none */
-    struct operand *curves;
-    size_t n_curves;
 };
 
 /* NAME=FILE, or a bare FILE: a slash before the first '=' makes it part of the path. */
-static struct operand parse_operand(char *text)
+static struct operand parse_operand(const char *text)
 {
     size_t n = strcspn(text, "=/");
     if (text[n] != '=')
@@ -70,87 +45,86 @@ static struct operand parse_operand(char *text)
     return (struct operand){.name = name, .file = text + n + 1};
 }
 
-static void add_ood(struct settings *s, char *text)
+static void add_operand(struct operands *list, struct operand o)
 {
-    struct operand o = parse_operand(text);
+    list->items = xreallocarray(list->items, list->n + 1, sizeof *list->items);
+    list->items[list->n++] = o;
+}
+
+static void take_ood(void *target, const char *option, const char *value)
+{
+    struct operand o = parse_operand(value);
     char *colon = o.name ? strchr(o.name, ':') : NULL;
     if (colon) {
         *colon = '\0';
         o.of = o.name;
         o.name = xstrdup(colon + 1);
         if (!*o.of || !*o.name)
-            usage_error("--ood: '%s' is not [SET:]NAME=FILE", text);
+            usage_error("%s: '%s' is not [SET:]NAME=FILE", option, value);
     }
-    s->oods = xreallocarray(s->oods, s->n_oods + 1, sizeof *s->oods);
-    s->oods[s->n_oods++] = o;
+    add_operand(target, o);
 }
 
-static enum uncertainty_kind parse_kind(const char *text)
+static void take_curve(void *target, const char *option, const char *value)
 {
-    for (int k = 0; k < N_UNCERTAINTIES; k++)
-        if (!strcmp(text, uncertainty_name(k)))
-            return k;
-    usage_error("--abstain: '%s' is none of total, aleatoric, epistemic", text);
+    (void)option;
+    add_operand(target, parse_operand(value));
 }
 
-static struct settings read_options(int argc, char **argv)
+static const struct option_choice uncertainties[] = {
+    {"total", TOTAL}, {"aleatoric", ALEATORIC}, {"epistemic", EPISTEMIC}, {0}};
+
+static const struct option_row rows[] = {
+    {"ood", 0, "[SET:]NAME=FILE", "the same model's predictions for texts of another kind",
+     OPTION_OWN(struct settings, oods, take_ood)},
+    {"members", 0, NULL, "also the average prompt of each ensemble, as NAME/prompts",
+     OPTION_SET(struct settings, evaluation.members)},
+    {"abstain", 0, "KIND",
+     "risk when only texts of low 'total', 'aleatoric' or 'epistemic'\n"
+     "uncertainty are answered",
+     OPTION_CHOICE(enum uncertainty_kind, struct settings, abstain_by, uncertainties),
+     OPTION_GIVEN(struct settings, abstention)},
+    {"bootstrap", 0, "N", "95 % intervals from N resamplings of the texts",
+     OPTION_WHOLE(struct settings, evaluation.replicates, 20, 10000000)},
+    {"seed", 0, "N", "of the bootstrap (1)",
+     OPTION_WHOLE(struct settings, evaluation.seed, 0, INT64_MAX)},
+    {"bins", 0, "N", "of the calibration errors (10)",
+     OPTION_WHOLE(struct settings, evaluation.bins, 1, 1000000)},
+    {"figures", 0, "DIR", "figures as SVG and PNG, drawn by gnuplot",
+     OPTION_TEXT(struct settings, figures)},
+    {"curve", 0, "[NAME=]FILE", "a training log (step, loss, lr) to draw with them",
+     OPTION_OWN(struct settings, curves, take_curve)},
+    {"json", 0, NULL, "JSON instead of the table", OPTION_SET(struct settings, json)},
+    {"stream", 0, NULL, "a stream of metrics records instead of the table",
+     OPTION_SET(struct settings, stream)},
+    {"output", 0, "FILE", "write here", OPTION_WORDS},
+    {"compress", 0, NULL, "zstd output (with --stream)", OPTION_WORDS},
+    OPTIONS_END};
+
+static const struct program program = {
+    .name = "dir-eval",
+    .about =
+        "usage: dir-eval [--ood [SET:]NAME=FILE] [--json | --stream] [-o FILE] [[NAME=]FILE ...]\n"
+        "Measures predictions: accuracy, calibration, uncertainty; several sets side by side, and "
+        "how\n"
+        "well uncertainty tells out-of-distribution texts apart.\n"
+        "\n"
+        "  dir-eval teacher=teacher.test.mp dirichlet=dirichlet.test.mp\n"
+        "  dir-eval dirichlet.test.mp --ood youtube=dirichlet.youtube.mp --figures out/\n"
+        "  dir-eval --json teacher.test.mp | jq '.sets[0].metrics.ece.value'\n"
+        "\n",
+    .rows = rows,
+    .name_column = 6,
+    .help_column = 28};
+
+static void check_options(const struct settings *s)
 {
-    static const struct option table[] = {{"ood", required_argument, NULL, OOD},
-                                          {"members", no_argument, NULL, MEMBERS},
-                                          {"abstain", required_argument, NULL, ABSTAIN},
-                                          {"bootstrap", required_argument, NULL, BOOTSTRAP},
-                                          {"seed", required_argument, NULL, SEED},
-                                          {"bins", required_argument, NULL, BINS},
-                                          {"figures", required_argument, NULL, FIGURES},
-                                          {"curve", required_argument, NULL, CURVE},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"stream", no_argument, NULL, STREAM},
-                                          COMMON_LONG};
-    struct settings s = {.evaluation = {.bins = 10, .seed = 1}};
-    int c;
-    while ((c = next_option(argc, argv, COMMON_SHORT, table, &s.common)) != -1) {
-        switch (c) {
-        case OOD:
-            add_ood(&s, optarg);
-            break;
-        case MEMBERS:
-            s.evaluation.members = true;
-            break;
-        case ABSTAIN:
-            s.abstention = true;
-            s.abstain_by = parse_kind(optarg);
-            break;
-        case BOOTSTRAP:
-            s.evaluation.replicates = (size_t)option_long("--bootstrap", optarg, 20, 10000000);
-            break;
-        case SEED:
-            s.evaluation.seed = (uint64_t)option_long("--seed", optarg, 0, INT64_MAX);
-            break;
-        case BINS:
-            s.evaluation.bins = (size_t)option_long("--bins", optarg, 1, 1000000);
-            break;
-        case FIGURES:
-            s.figures = optarg;
-            break;
-        case CURVE:
-            s.curves = xreallocarray(s.curves, s.n_curves + 1, sizeof *s.curves);
-            s.curves[s.n_curves++] = parse_operand(optarg);
-            break;
-        case JSON:
-            s.json = true;
-            break;
-        case STREAM:
-            s.stream = true;
-            break;
-        }
-    }
-    if (s.json && s.stream)
+    if (s->json && s->stream)
         usage_error("--json and --stream are two kinds of output; choose one");
-    if (s.n_curves && !s.figures)
+    if (s->curves.n && !s->figures)
         usage_error("--curve draws a figure; say where with --figures");
-    if (s.common.compress && !s.stream)
+    if (s->common.compress && !s->stream)
         usage_error("only --stream output is compressed; add --stream or leave out -z and .zst");
-    return s;
 }
 
 /* ---- the sets ---- */
@@ -181,7 +155,7 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
         free(o.name);
     }
     free(labelled_rows(sets[0], &labels));
-    if (labels == 0 && s->n_oods == 0)
+    if (labels == 0 && s->oods.n == 0)
         die(EX_DATAERR, "%s: no prediction has a label; metrics need the labels of the texts",
             sets[0]->file);
     if (labels < sets[0]->n)
@@ -226,9 +200,9 @@ static const struct prediction_set *partner(const struct evaluation_settings *e,
 
 static struct ood_set *read_oods(const struct settings *s, const struct evaluation_settings *e)
 {
-    struct ood_set *oods = xcalloc(s->n_oods, sizeof *oods);
-    for (size_t i = 0; i < s->n_oods; i++) {
-        struct operand *o = &s->oods[i];
+    struct ood_set *oods = xcalloc(s->oods.n, sizeof *oods);
+    for (size_t i = 0; i < s->oods.n; i++) {
+        struct operand *o = &s->oods.items[i];
         oods[i].set = prediction_set_read(o->name, o->file, false);
         oods[i].of = partner(e, o, oods[i].set);
         for (size_t j = 0; j < i; j++)
@@ -277,53 +251,63 @@ static void draw(const struct settings *s, const struct report *r)
     draw_uncertainty(s->figures, e, r->results, r->n_results);
 }
 
-static void draw_curves(struct settings *s)
+static void draw_curves(const struct settings *s)
 {
-    struct training_log *logs = xcalloc(s->n_curves, sizeof *logs);
-    for (size_t i = 0; i < s->n_curves; i++)
-        logs[i] = training_log_read(s->curves[i].name, s->curves[i].file);
-    if (s->n_curves)
-        draw_training(s->figures, logs, s->n_curves);
-    for (size_t i = 0; i < s->n_curves; i++)
+    size_t n = s->curves.n;
+    struct training_log *logs = xcalloc(n, sizeof *logs);
+    for (size_t i = 0; i < n; i++)
+        logs[i] = training_log_read(s->curves.items[i].name, s->curves.items[i].file);
+    if (n)
+        draw_training(s->figures, logs, n);
+    for (size_t i = 0; i < n; i++)
         training_log_free(&logs[i]);
     free(logs);
-    free(s->curves);
+    free(s->curves.items);
 }
 
-int main(int argc, char **argv)
+static void report(const struct settings *s, int argc, char **argv)
 {
-    program_start(&program, argc, argv);
-    struct settings s = read_options(argc, argv);
-    struct evaluation_settings *e = &s.evaluation;
-    if (s.figures)
-        gnuplot_prepare(s.figures);
-    draw_curves(&s);
-    if (s.n_curves && argc == optind)
-        return EX_OK; /* training logs alone, no predictions */
-    e->n_sets = argc > optind ? (size_t)(argc - optind) : 1;
-    e->sets = read_sets(&s, argv + optind, (size_t)(argc - optind));
-    struct ood_set *oods = read_oods(&s, e);
-    e->oods = oods;
-    e->n_oods = s.n_oods;
-    struct report r = {.settings = e, .abstention = s.abstention, .abstain_by = s.abstain_by};
+    const struct evaluation_settings *e = &s->evaluation;
+    struct report r = {.settings = e, .abstention = s->abstention, .abstain_by = s->abstain_by};
     struct result *results = evaluate(e, &r.n_results);
     r.results = results;
-    if (s.figures)
-        draw(&s, &r);
-    if (s.stream)
-        write_stream(&s, &r, argc, argv);
+    if (s->figures)
+        draw(s, &r);
+    if (s->stream)
+        write_stream(s, &r, argc, argv);
     else
-        write_text(&s, &r);
+        write_text(s, &r);
     unsigned long read = 0;
     for (size_t i = 0; i < e->n_sets; i++)
         read += e->sets[i]->n;
     closing_count(read, r.n_results, 0);
     results_free(results, r.n_results);
-    for (size_t i = 0; i < s.n_oods; i++)
+}
+
+int main(int argc, char **argv)
+{
+    struct settings s = {.evaluation = {.bins = 10, .seed = 1}};
+    program_start(&program, argc, argv);
+    int first = options_parse(&program, rows, argc, argv, &s.common);
+    check_options(&s);
+    struct evaluation_settings *e = &s.evaluation;
+    if (s.figures)
+        gnuplot_prepare(s.figures);
+    draw_curves(&s);
+    if (s.curves.n && argc == first)
+        return EX_OK; /* training logs alone, no predictions */
+    struct prediction_set **sets = read_sets(&s, argv + first, (size_t)(argc - first));
+    e->sets = sets;
+    e->n_sets = argc > first ? (size_t)(argc - first) : 1;
+    struct ood_set *oods = read_oods(&s, e);
+    e->oods = oods;
+    e->n_oods = s.oods.n;
+    report(&s, argc, argv);
+    for (size_t i = 0; i < s.oods.n; i++)
         prediction_set_free(oods[i].set);
     for (size_t i = 0; i < e->n_sets; i++)
-        prediction_set_free(e->sets[i]);
+        prediction_set_free(sets[i]);
     free(oods);
-    free(s.oods);
-    free(e->sets);
+    free(s.oods.items);
+    free(sets);
 }

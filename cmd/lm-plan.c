@@ -1,10 +1,10 @@
 /* lm-plan: what scoring or training on a token stream would ask of a GPU, before there is one. */
+#include "cmd/model_options.h"
 #include "common/model/token_input.h"
 #include "common/plan/plan.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
-#include "common/util/options.h"
 #include "common/util/outfile.h"
 
 #include <limits.h>
@@ -12,39 +12,78 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A machine in the units of its options; -1 where not given. */
+struct figures {
+    double product_rate, f32_rate; /* TFLOP/s */
+    double bandwidth, link;        /* GB/s */
+    double memory;                 /* GB */
+    double launch;                 /* microseconds */
+};
+
+struct settings {
+    struct common_options common;
+    const char *config, *gpu, *synthetic;
+    bool json;
+    struct figures figures;
+    struct plan_settings plan; /* its adapter's rank -1: not given */
+};
+
+static const struct option_choice stages[] = {{"score", PLAN_SCORE}, {"train", PLAN_TRAIN}, {0}};
+static const struct option_choice computes[] = {{"f32", F32}, {"bf16", BF16}, {0}};
+
+#define FIGURE(m, min, max) OPTION_REAL(struct settings, figures.m, min, max)
+
+static const struct option_row rows[] = {
+    {"config", 0, "FILE", "the model's config.json", OPTION_TEXT(struct settings, config)},
+    {"stage", 0, "NAME", "score (default) or train",
+     OPTION_CHOICE(enum plan_stage, struct settings, plan.stage, stages)},
+    {"gpu", 0, "NAME",
+     "a100-40, a100-80 or h100; or a machine of your own:", OPTION_TEXT(struct settings, gpu)},
+    {"peak-tflops", 0, "F", "TFLOP/s of its bf16 products", FIGURE(product_rate, 1e-6, 1e9)},
+    {"f32-tflops", 0, "F", "TFLOP/s in f32 (as --peak-tflops)", FIGURE(f32_rate, 1e-6, 1e9)},
+    {"bandwidth", 0, "B", "GB/s of its memory", FIGURE(bandwidth, 1e-3, 1e9)},
+    {"memory", 0, "M", "GB of it", FIGURE(memory, 1e-3, 1e9)},
+    {"link", 0, "B", "GB/s to and from the host (0: not counted)", FIGURE(link, 0, 1e9)},
+    {"launch-us", 0, "T", "microseconds of a kernel's launch", FIGURE(launch, 0, 1e6)},
+    {"compute", 0, "TYPE", "bf16 (default) or f32: what products take in",
+     OPTION_CHOICE(enum dtype, struct settings, plan.compute, computes)},
+    {"batch-tokens", 0, "N", "of score: tokens of one pass (2048)",
+     OPTION_WHOLE(struct settings, plan.score.batch_tokens, 1, 1 << 20)},
+    {"no-share", 0, NULL, "of score: common prefixes again for every record",
+     OPTION_CLEAR(struct settings, plan.score.share)},
+    {"rank", 0, "N", "the adapter's rank (score: 0, none; train: 16)",
+     OPTION_WHOLE(struct settings, plan.adapter.rank, 0, 65536)},
+    TARGETS_ROW(struct settings, plan.adapter.targets),
+    {"dropout", 0, "P", "of train: of the adapter's input (0.05)",
+     OPTION_REAL(struct settings, plan.adapter.dropout, 0, 0.99)},
+    {"batch", 0, "N", "of train: examples of a pass (16)",
+     OPTION_WHOLE(struct settings, plan.batch, 1, 1 << 16)},
+    {"accumulate", 0, "N", "of train: passes of an optimizer step (1)",
+     OPTION_WHOLE(struct settings, plan.accumulate, 1, 1 << 12)},
+    {"epochs", 0, "N", "of train (10)", OPTION_WHOLE(struct settings, plan.epochs, 1, 1000000)},
+    {"synthetic", 0, "T,P,S,O",
+     "instead of a stream: T texts under P prompts, each of\n"
+     "S tokens that its texts share and O of their own",
+     OPTION_TEXT(struct settings, synthetic)},
+    {"json", 0, NULL, "all of it as JSON", OPTION_SET(struct settings, json)},
+    {"output", 0, "FILE", "write there instead of standard output", OPTION_WORDS},
+    {"compress", 0, NULL, NULL, OPTION_UNSAID},
+    OPTIONS_END};
+
 static const struct program program = {
-    "lm-plan",
-    "usage: lm-plan --config FILE --gpu NAME [OPTION]... [FILE]...\n"
-    "\n"
-    "Reads tokens and counts what lm-score or lora-train would do with them: operations,\n"
-    "FLOPs, bytes, launches, memory; and the least time a GPU can take for it. Computes\n"
-    "nothing and needs no weights: of the model only its config.json.\n"
-    "\n"
-    "  lm-plan --config config.json --gpu a100-80 --stage score tokens.mp\n"
-    "\n"
-    "  --config FILE         the model's config.json\n"
-    "  --stage NAME          score (default) or train\n"
-    "  --gpu NAME            a100-40, a100-80 or h100; or a machine of your own:\n"
-    "  --peak-tflops F       TFLOP/s of its bf16 products\n"
-    "  --f32-tflops F        TFLOP/s in f32 (as --peak-tflops)\n"
-    "  --bandwidth B         GB/s of its memory\n"
-    "  --memory M            GB of it\n"
-    "  --link B              GB/s to and from the host (0: not counted)\n"
-    "  --launch-us T         microseconds of a kernel's launch\n"
-    "  --compute TYPE        bf16 (default) or f32: what products take in\n"
-    "  --batch-tokens N      of score: tokens of one pass (2048)\n"
-    "  --no-share            of score: common prefixes again for every record\n"
-    "  --rank N              the adapter's rank (score: 0, none; train: 16)\n"
-    "  --targets LIST        q,k,v,o,lm_head (default); also gate,up,down\n"
-    "  --dropout P           of train: of the adapter's input (0.05)\n"
-    "  --batch N             of train: examples of a pass (16)\n"
-    "  --accumulate N        of train: passes of an optimizer step (1)\n"
-    "  --epochs N            of train (10)\n"
-    "  --synthetic T,P,S,O   instead of a stream: T texts under P prompts, each of\n"
-    "                        S tokens that its texts share and O of their own\n"
-    "  --json                all of it as JSON\n"
-    "  -o FILE               write there instead of standard output\n"
-    "  -q, -v, --help, --version\n"};
+    .name = "lm-plan",
+    .about = "usage: lm-plan --config FILE --gpu NAME [OPTION]... [FILE]...\n"
+             "\n"
+             "Reads tokens and counts what lm-score or lora-train would do with them: operations,\n"
+             "FLOPs, bytes, launches, memory; and the least time a GPU can take for it. Computes\n"
+             "nothing and needs no weights: of the model only its config.json.\n"
+             "\n"
+             "  lm-plan --config config.json --gpu a100-80 --stage score tokens.mp\n"
+             "\n",
+    .rows = rows,
+    .name_column = 2,
+    .help_column = 24,
+    .brief = true};
 
 struct work {
     struct sequence *sequences;
@@ -112,24 +151,29 @@ static void free_work(struct work *w)
     free(w->class_tokens);
 }
 
-/* The GPU named, with what else was said of it (-1: nothing), or a machine of the user's own. */
-static struct machine machine_of(const char *gpu, const struct machine *said)
+static void check_machine(const char *gpu, const struct machine *known, const struct figures *said)
 {
-    const struct machine *known = gpu ? machine_find(gpu) : NULL;
     if (gpu && !known)
         usage_error("--gpu: '%s' is none of a100-40, a100-80, h100; describe it by --peak-tflops, "
                     "--bandwidth and --memory",
                     gpu);
     if (!known && (said->product_rate < 0 || said->bandwidth < 0 || said->memory < 0))
         usage_error("--gpu NAME is needed, or --peak-tflops, --bandwidth and --memory");
+}
+
+/* The GPU named, with what else was said of it, or a machine of the user's own. */
+static struct machine machine_of(const char *gpu, const struct figures *said)
+{
+    const struct machine *known = gpu ? machine_find(gpu) : NULL;
+    check_machine(gpu, known, said);
     struct machine m = known ? *known
                              : (struct machine){.name = "own",
                                                 .title = "this machine",
                                                 .source = "figures given by options",
-                                                .f32_rate = said->product_rate};
+                                                .f32_rate = 1e12 * said->product_rate};
     double *to[] = {&m.product_rate, &m.f32_rate, &m.bandwidth, &m.link, &m.memory, &m.launch};
-    const double from[] = {said->product_rate, said->f32_rate, said->bandwidth,
-                           said->link,         said->memory,   said->launch};
+    const double from[] = {1e12 * said->product_rate, 1e12 * said->f32_rate, 1e9 * said->bandwidth,
+                           1e9 * said->link,          1e9 * said->memory,    1e-6 * said->launch};
     for (size_t i = 0; i < sizeof to / sizeof *to; i++)
         if (from[i] >= 0) {
             *to[i] = from[i];
@@ -138,159 +182,59 @@ static struct machine machine_of(const char *gpu, const struct machine *said)
     return m;
 }
 
+static struct settings default_settings(void)
+{
+    struct settings s = {.figures = {-1, -1, -1, -1, -1, -1},
+                         .plan = {.stage = PLAN_SCORE,
+                                  .compute = BF16,
+                                  .score = {.batch_tokens = 2048, .share = true},
+                                  .adapter = {.rank = -1, .alpha = 32, .dropout = 0.05},
+                                  .batch = 16,
+                                  .accumulate = 1,
+                                  .epochs = 10}};
+    adapter_targets(ADAPTER_TARGETS, s.plan.adapter.targets);
+    return s;
+}
+
+static void complete_settings(struct settings *s, int n_files)
+{
+    if (!s->config)
+        usage_error("--config FILE is needed: the model's config.json");
+    if (s->common.compress)
+        usage_error("-z: a plan is text, which is not compressed");
+    if (s->synthetic && n_files)
+        usage_error("--synthetic takes the place of files");
+    struct plan_settings *p = &s->plan;
+    if (p->adapter.rank < 0)
+        p->adapter.rank = p->stage == PLAN_TRAIN ? 16 : 0;
+}
+
+static void print(const struct settings *s, const struct plan *p)
+{
+    struct outfile *out = outfile_open(s->common.output);
+    (s->json ? plan_print_json : plan_print)(p, outfile_stream(out));
+    outfile_finish(out);
+}
+
 int main(int argc, char **argv)
 {
-    enum {
-        CONFIG = OPTION_OWN,
-        STAGE,
-        GPU,
-        PEAK,
-        F32_PEAK,
-        BANDWIDTH,
-        MEMORY_SIZE,
-        LINK_RATE,
-        LAUNCH,
-        COMPUTE_TYPE,
-        BATCH_TOKENS,
-        NO_SHARE,
-        RANK,
-        TARGETS,
-        DROPOUT,
-        BATCH,
-        ACCUMULATE,
-        EPOCHS,
-        SYNTHETIC,
-        JSON
-    };
-    static const struct option table[] = {{"config", required_argument, NULL, CONFIG},
-                                          {"stage", required_argument, NULL, STAGE},
-                                          {"gpu", required_argument, NULL, GPU},
-                                          {"peak-tflops", required_argument, NULL, PEAK},
-                                          {"f32-tflops", required_argument, NULL, F32_PEAK},
-                                          {"bandwidth", required_argument, NULL, BANDWIDTH},
-                                          {"memory", required_argument, NULL, MEMORY_SIZE},
-                                          {"link", required_argument, NULL, LINK_RATE},
-                                          {"launch-us", required_argument, NULL, LAUNCH},
-                                          {"compute", required_argument, NULL, COMPUTE_TYPE},
-                                          {"batch-tokens", required_argument, NULL, BATCH_TOKENS},
-                                          {"no-share", no_argument, NULL, NO_SHARE},
-                                          {"rank", required_argument, NULL, RANK},
-                                          {"targets", required_argument, NULL, TARGETS},
-                                          {"dropout", required_argument, NULL, DROPOUT},
-                                          {"batch", required_argument, NULL, BATCH},
-                                          {"accumulate", required_argument, NULL, ACCUMULATE},
-                                          {"epochs", required_argument, NULL, EPOCHS},
-                                          {"synthetic", required_argument, NULL, SYNTHETIC},
-                                          {"json", no_argument, NULL, JSON},
-                                          COMMON_LONG};
-    struct common_options common = {0};
-    struct plan_settings s = {.stage = PLAN_SCORE,
-                              .compute = BF16,
-                              .score = {.batch_tokens = 2048, .share = true},
-                              .adapter = {.rank = -1, .alpha = 32, .dropout = 0.05},
-                              .batch = 16,
-                              .accumulate = 1,
-                              .epochs = 10};
-    adapter_targets(ADAPTER_TARGETS, s.adapter.targets);
-    struct machine own = {.product_rate = -1,
-                          .f32_rate = -1,
-                          .bandwidth = -1,
-                          .link = -1,
-                          .memory = -1,
-                          .launch = -1};
-    const char *config_path = NULL, *gpu = NULL, *synthetic = NULL;
-    bool json = false;
+    struct settings s = default_settings();
     program_start(&program, argc, argv);
-    for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
-        switch (c) {
-        case CONFIG:
-            config_path = optarg;
-            break;
-        case STAGE:
-            if (strcmp(optarg, "score") != 0 && strcmp(optarg, "train") != 0)
-                usage_error("--stage: '%s' is neither score nor train", optarg);
-            s.stage = !strcmp(optarg, "train") ? PLAN_TRAIN : PLAN_SCORE;
-            break;
-        case GPU:
-            gpu = optarg;
-            break;
-        case PEAK:
-            own.product_rate = 1e12 * option_double("--peak-tflops", optarg, 1e-6, 1e9);
-            break;
-        case F32_PEAK:
-            own.f32_rate = 1e12 * option_double("--f32-tflops", optarg, 1e-6, 1e9);
-            break;
-        case BANDWIDTH:
-            own.bandwidth = 1e9 * option_double("--bandwidth", optarg, 1e-3, 1e9);
-            break;
-        case MEMORY_SIZE:
-            own.memory = 1e9 * option_double("--memory", optarg, 1e-3, 1e9);
-            break;
-        case LINK_RATE:
-            own.link = 1e9 * option_double("--link", optarg, 0, 1e9);
-            break;
-        case LAUNCH:
-            own.launch = 1e-6 * option_double("--launch-us", optarg, 0, 1e6);
-            break;
-        case COMPUTE_TYPE:
-            if (strcmp(optarg, "f32") != 0 && strcmp(optarg, "bf16") != 0)
-                usage_error("--compute: '%s' is neither f32 nor bf16", optarg);
-            s.compute = !strcmp(optarg, "f32") ? F32 : BF16;
-            break;
-        case BATCH_TOKENS:
-            s.score.batch_tokens = (int)option_long("--batch-tokens", optarg, 1, 1 << 20);
-            break;
-        case NO_SHARE:
-            s.score.share = false;
-            break;
-        case RANK:
-            s.adapter.rank = (int)option_long("--rank", optarg, 0, 65536);
-            break;
-        case TARGETS:
-            adapter_targets(optarg, s.adapter.targets);
-            break;
-        case DROPOUT:
-            s.adapter.dropout = option_double("--dropout", optarg, 0, 0.99);
-            break;
-        case BATCH:
-            s.batch = (int)option_long("--batch", optarg, 1, 1 << 16);
-            break;
-        case ACCUMULATE:
-            s.accumulate = (int)option_long("--accumulate", optarg, 1, 1 << 12);
-            break;
-        case EPOCHS:
-            s.epochs = (int)option_long("--epochs", optarg, 1, 1000000);
-            break;
-        case SYNTHETIC:
-            synthetic = optarg;
-            break;
-        case JSON:
-            json = true;
-            break;
-        }
-    if (!config_path)
-        usage_error("--config FILE is needed: the model's config.json");
-    if (common.compress)
-        usage_error("-z: a plan is text, which is not compressed");
-    if (synthetic && optind < argc)
-        usage_error("--synthetic takes the place of files");
-    struct machine machine = machine_of(gpu, &own);
-    if (s.adapter.rank < 0)
-        s.adapter.rank = s.stage == PLAN_TRAIN ? 16 : 0;
-    if (s.stage == PLAN_TRAIN && s.adapter.rank == 0)
+    int first = options_parse(&program, rows, argc, argv, &s.common);
+    complete_settings(&s, argc - first);
+    struct machine machine = machine_of(s.gpu, &s.figures);
+    if (s.plan.stage == PLAN_TRAIN && s.plan.adapter.rank == 0)
         usage_error("--rank: training needs an adapter of rank 1 or more");
 
-    struct config *config = config_read_file(config_path);
-    struct work w =
-        synthetic ? make_work(synthetic, config) : read_work(argv + optind, argc - optind, config);
+    struct config *config = config_read_file(s.config);
+    struct work w = s.synthetic ? make_work(s.synthetic, config)
+                                : read_work(argv + first, argc - first, config);
     config_free(config);
     if (w.n == 0)
         closing_count(0, 0, 0);
     struct plan *p =
-        plan_make(config_path, &machine, &s, w.sequences, w.n, w.class_tokens, w.n_classes);
-    struct outfile *out = outfile_open(common.output);
-    (json ? plan_print_json : plan_print)(p, outfile_stream(out));
-    outfile_finish(out);
+        plan_make(s.config, &machine, &s.plan, w.sequences, w.n, w.class_tokens, w.n_classes);
+    print(&s, p);
     unsigned long n = (unsigned long)w.n;
     plan_free(p);
     free_work(&w);

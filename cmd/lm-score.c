@@ -1,5 +1,6 @@
 /* lm-score: token ids to the logits of each class's first token at the last position, or with a
  * head to predictions. */
+#include "cmd/model_options.h"
 #include "common/model/device.h"
 #include "common/model/lora.h"
 #include "common/plan/fit.h"
@@ -10,111 +11,94 @@
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
-#include "common/util/options.h"
 #include "common/util/progress.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static const struct program program = {
-    "lm-score",
-    "usage: lm-score --model DIR [OPTION]... [FILE]...\n"
-    "\n"
-    "Reads tokens, writes scores: for each record the logits of the classes' first\n"
-    "tokens after its last token, by the model in the Hugging Face folder DIR\n"
-    "(Mistral, Llama or Qwen2; config.json and safetensors).\n"
-    "\n"
-    "  tok --model DIR prompts.mp | lm-score --model DIR >scores.mp\n"
-    "\n"
-    "With an adapter's head, writes predictions instead, with their uncertainty:\n"
-    "\n"
-    "  lm-score --model $M --adapter dirichlet.lora --head dirichlet student.mp >test.mp\n"
-    "\n"
-    "  --model DIR         the model's folder\n"
-    "  --adapter DIR       a LoRA adapter of it, as lora-train and PEFT write them\n"
-    "  --merge             add the adapter to the weights first: no slower than without\n"
-    "  --head NAME         none, softmax or dirichlet (what the adapter was trained with)\n"
-    "  --compute TYPE      auto (default), f32 or bf16: what products take in; DUQ_ISA\n"
-    "                      (amx, avx512bf16, avx512, avx2, plain) forces the processor's path\n"
-    "  --batch-tokens N    tokens of one pass (on a processor 2048, on a GPU what fits)\n"
-    "  --no-share          compute common prefixes again for every record\n"
-    "  --threads N         processor threads (all)\n"
-    "  --device NAME       auto (default), cpu, cuda or cuda:N\n"
-    "  --profile           in the end say where the time went, operation by operation\n"
-    "  --digest            print the model's digest, as headers have it, and no more\n"
-    "  -o FILE             write there (zstd if it ends in .zst) instead of standard output\n"
-    "  -z                  compress the output with zstd\n"
-    "  -q, -v              quiet; say what is done and how fast\n"
-    "  --help, --version\n"};
-
-static struct read_ahead *input;
-static unsigned long scored; /* records of earlier windows */
-
-/* Between passes. */
-static void show_progress(int done)
-{
-    read_ahead_check(input);
-    progress_update(scored + (unsigned long)done);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Where results go, and what is made of them. */
-struct results {
-    struct stream_writer *out;
-    struct head head;
-    size_t n_classes;
-    double *probs, *alpha; /* [n_classes], of one record */
+struct settings {
+    struct common_options common;
+    const char *model, *adapter; /* folders; adapter NULL: none */
+    bool merge, digest, profile;
+    bool head_given;
+    enum head_kind head;
+    struct device_request device;
+    struct score_options score; /* batch_tokens 0: what fits */
 };
 
-static void write_result(struct results *r, const struct window *w, int record, const float *logits)
-{
-    const char *id = window_id(w, record);
-    int label = w->records[record].label;
-    if (r->head.kind == HEAD_NONE) {
-        scores_write(r->out, &(struct scores){.id = id,
-                                              .prompt = w->records[record].prompt,
-                                              .logits = logits,
-                                              .n_classes = r->n_classes,
-                                              .label = label});
-        return;
-    }
-    struct prediction p = {.id = id, .label = label};
-    head_predict(&r->head, logits, r->n_classes, r->probs, r->alpha, &p);
-    prediction_write(r->out, &p);
-}
+static const struct option_choice heads[] = {
+    {"none", HEAD_NONE}, {"softmax", HEAD_SOFTMAX}, {"dirichlet", HEAD_DIRICHLET}, {0}};
 
-/* Scores and writes what the window holds, in the order it came. */
-static void score_window(const struct window *w, struct scorer *scorer, struct results *r)
-{
-    size_t classes = r->n_classes;
-    struct sequence *s = xreallocarray(NULL, (size_t)w->n, sizeof *s);
-    float *logits = xreallocarray(NULL, (size_t)w->n * classes, sizeof *logits);
-    for (int i = 0; i < w->n; i++)
-        s[i] = (struct sequence){w->tokens + w->records[i].first, w->records[i].n};
-    scorer_run(scorer, s, w->n, logits, show_progress);
-    for (int i = 0; i < w->n; i++) {
-        for (size_t c = 0; c < classes; c++)
-            if (!isfinite(logits[(size_t)i * classes + c]))
-                die(EX_DATAERR,
-                    "record %lu (id %s): the model gives a logit that is not a finite number; are "
-                    "its weights whole? With --compute bf16, try f32",
-                    scored + (unsigned long)i + 1, window_id(w, i));
-        write_result(r, w, i, logits + (size_t)i * classes);
-    }
-    stream_flush(r->out);
-    scored += (unsigned long)w->n;
-    free(s);
-    free(logits);
-}
+static const struct option_row rows[] = {
+    {"model", 0, "DIR", "the model's folder", OPTION_TEXT(struct settings, model)},
+    {"adapter", 0, "DIR", "a LoRA adapter of it, as lora-train and PEFT write them",
+     OPTION_TEXT(struct settings, adapter)},
+    {"merge", 0, NULL, "add the adapter to the weights first: no slower than without",
+     OPTION_SET(struct settings, merge)},
+    {"head", 0, "NAME", "none, softmax or dirichlet (what the adapter was trained with)",
+     OPTION_CHOICE(enum head_kind, struct settings, head, heads),
+     OPTION_GIVEN(struct settings, head_given)},
+    {"compute", 0, "TYPE",
+     "auto (default), f32 or bf16: what products take in; DUQ_ISA\n"
+     "(amx, avx512bf16, avx512, avx2, plain) forces the processor's path",
+     OPTION_CHOICE(enum device_compute, struct settings, device.compute, device_computes)},
+    {"batch-tokens", 0, "N", "tokens of one pass (on a processor 2048, on a GPU what fits)",
+     OPTION_WHOLE(struct settings, score.batch_tokens, 1, 1 << 20)},
+    {"no-share", 0, NULL, "compute common prefixes again for every record",
+     OPTION_CLEAR(struct settings, score.share)},
+    {"threads", 0, "N", "processor threads (all)",
+     OPTION_WHOLE(struct settings, device.threads, 1, 4096)},
+    DEVICE_ROW(struct settings, device.name),
+    PROFILE_ROW(struct settings, profile),
+    {"digest", 0, NULL, "print the model's digest, as headers have it, and no more",
+     OPTION_SET(struct settings, digest)},
+    {"output", 0, "FILE", "write there (zstd if it ends in .zst) instead of standard output",
+     OPTION_WORDS},
+    {"compress", 0, NULL, "compress the output with zstd", OPTION_WORDS},
+    {"quiet", 0, NULL, NULL, OPTION_WORDS},
+    {"verbose", 0, NULL, "quiet; say what is done and how fast", OPTION_WORDS},
+    OPTIONS_END};
+
+static const struct program program = {
+    .name = "lm-score",
+    .about = "usage: lm-score --model DIR [OPTION]... [FILE]...\n"
+             "\n"
+             "Reads tokens, writes scores: for each record the logits of the classes' first\n"
+             "tokens after its last token, by the model in the Hugging Face folder DIR\n"
+             "(Mistral, Llama or Qwen2; config.json and safetensors).\n"
+             "\n"
+             "  tok --model DIR prompts.mp | lm-score --model DIR >scores.mp\n"
+             "\n"
+             "With an adapter's head, writes predictions instead, with their uncertainty:\n"
+             "\n"
+             "  lm-score --model $M --adapter dirichlet.lora --head dirichlet student.mp >test.mp\n"
+             "\n",
+    .rows = rows,
+    .name_column = 2,
+    .help_column = 22,
+    .brief = true};
+
+struct job {
+    struct device *device;
+    char *advice; /* what the device keeps, from plan_memory() on */
+    struct model *model;
+    struct adapter *adapter; /* NULL: none */
+    struct lora_set *lora;   /* what passes add of it, unless it is merged */
+    struct head head;
+    struct score_options options;
+    struct stream_reader *in;
+    struct read_ahead *input;
+    int32_t *class_tokens;
+    int n_classes;
+    struct stream_writer *out;
+    double *probs, *alpha; /* [n_classes], of one record */
+    struct scorer *scorer;
+    unsigned long scored; /* records of earlier windows */
+};
+
+/* ---- opening what is needed ---- */
 
 /* bf16 where the model is stored in it and the processor multiplies it natively. */
 static enum dtype cpu_compute(const struct model *m)
@@ -127,40 +111,160 @@ static double gb(double bytes)
     return 1e-9 * bytes;
 }
 
-static void plan_memory(const struct model *m, const struct adapter *a,
-                        struct score_options *options)
+static void open_device(struct job *j, const struct settings *s, double started)
 {
-    struct device *d = m->device;
-    if (!options->batch_tokens)
-        options->batch_tokens = fitting_batch_tokens(m, a, options->share);
-    static char advice[160]; /* the device keeps it */
-    snprintf(advice, sizeof advice,
-             "lower --batch-tokens (it is %d; a longer record is a pass of its own) or free what "
-             "others hold there",
-             options->batch_tokens);
-    d->advice = advice;
-    if (options->batch_tokens <= LEAST_BATCH_TOKENS)
-        d->advice = "this is too little for the model: free what others hold there, take a larger "
-                    "GPU, or use --device cpu";
+    struct device_request request = s->device;
+    request.stored = model_stored_type(j->model);
+    request.cpu_compute = cpu_compute(j->model);
+    j->device = device_open(&request);
+    if (s->profile)
+        j->device = profile_device_open(j->device, started);
+}
+
+/* The stream, the adapter and the head that goes with both. */
+static void open_input(struct job *j, const struct settings *s, char *const *files, int count)
+{
+    j->in = stream_open_all(files, count, "tokens");
+    j->class_tokens = header_class_tokens(j->in, &j->n_classes);
+    if (s->adapter)
+        j->adapter =
+            adapter_read(s->adapter, j->model->config, j->model->digest, j->model->tensors);
+    j->head = head_choose(s->head_given ? &s->head : NULL, j->adapter);
+    if (j->adapter)
+        check_adapter_classes(j->adapter, j->in, j->class_tokens, j->n_classes);
+    if (s->merge)
+        model_merge(j->model, j->adapter);
+    j->input = read_ahead_open(j->in, j->model->config);
+}
+
+static void load(struct job *j, const struct settings *s)
+{
+    double began = profile_clock();
+    struct model *m = j->model;
+    j->device->advice = "the weights do not fit: free what others hold there, take a larger GPU, "
+                        "or use --device cpu";
+    model_load(m, j->device);
+    model_set_classes(m, j->class_tokens, j->n_classes);
+    if (j->adapter && !s->merge)
+        j->lora = lora_load(j->device, j->adapter, j->class_tokens, j->n_classes);
+    inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s; loaded "
+           "in %.1f s",
+           s->model, m->config->architecture, 1e-9 * model_products(m),
+           dtype_name(model_stored_type(m)), j->device->computes, j->device->description,
+           profile_clock() - began);
+}
+
+/* What the user can do where a pass does not fit. */
+static char *advise(int batch_tokens)
+{
+    if (batch_tokens <= LEAST_BATCH_TOKENS)
+        return xstrdup("this is too little for the model: free what others hold there, take a "
+                       "larger GPU, or use --device cpu");
+    return xasprintf("lower --batch-tokens (it is %d; a longer record is a pass of its own) or "
+                     "free what others hold there",
+                     batch_tokens);
+}
+
+/* adapter: what is computed beside the model, NULL for none. */
+static void plan_memory(struct job *j, const struct adapter *adapter)
+{
+    struct device *d = j->device;
+    struct score_options *o = &j->options;
+    if (!o->batch_tokens)
+        o->batch_tokens = fitting_batch_tokens(j->model, adapter, o->share);
+    d->advice = j->advice = advise(o->batch_tokens);
     if (!d->copies && verbosity != VERBOSE)
         return;
-    struct score_memory need = score_memory(m, a, *options);
+    struct score_memory need = score_memory(j->model, adapter, *o);
     size_t available, total;
     d->memory(d, &available, &total);
     inform("memory: %.3g GB of weights, %.3g GB of adapter; a pass of %d tokens %.3g GB, prefixes "
            "they share %.3g GB; free for these %.3g of %.3g GB",
-           gb(need.weights), gb(need.adapter), options->batch_tokens, gb(need.pass),
-           gb(need.prefixes), gb((double)available), gb((double)total));
+           gb(need.weights), gb(need.adapter), o->batch_tokens, gb(need.pass), gb(need.prefixes),
+           gb((double)available), gb((double)total));
     double taken = need.pass + need.prefixes;
     if (d->copies && taken > (double)available)
         warn("memory: a pass of %d tokens may take %.3g GB where %.3g GB are free; %s",
-             options->batch_tokens, gb(taken), gb((double)available), d->advice);
+             o->batch_tokens, gb(taken), gb((double)available), d->advice);
 }
 
-static void report(const struct scorer *scorer, const struct model *m, double seconds)
+static json_t *make_header(const struct job *j, int argc, char **argv)
 {
-    struct score_counts n = scorer_counts(scorer);
-    double products = model_products(m) * (double)n.computed + n.attention_products;
+    bool scores = j->head.kind == HEAD_NONE;
+    json_t *header =
+        stream_header_from(stream_header(j->in), scores ? "scores" : "prediction", argc, argv);
+    json_object_set_new(header, "model", json_string(j->model->digest));
+    json_object_set_new(header, "compute", json_string(j->device->computes));
+    if (j->adapter)
+        json_object_set_new(header, "adapter", json_string(j->adapter->digest));
+    if (!scores)
+        json_object_set_new(header, "head", json_string(head_name(j->head.kind)));
+    return header;
+}
+
+static void open_output(struct job *j, const struct common_options *common, json_t *header)
+{
+    j->out = stream_create(common->output, common->compress, header);
+    stream_flush(j->out); /* its header: the next program begins */
+    j->probs = xcalloc((size_t)j->n_classes, sizeof *j->probs);
+    j->alpha = xcalloc((size_t)j->n_classes, sizeof *j->alpha);
+}
+
+/* ---- scoring ---- */
+
+/* Between passes; done: records of the present window. */
+static void show_progress(void *user, int done)
+{
+    struct job *j = user;
+    read_ahead_check(j->input);
+    progress_update(j->scored + (unsigned long)done);
+}
+
+static void write_result(struct job *j, const struct window *w, int record, const float *logits)
+{
+    const char *id = window_id(w, record);
+    int label = w->records[record].label;
+    if (j->head.kind == HEAD_NONE) {
+        scores_write(j->out, &(struct scores){.id = id,
+                                              .prompt = w->records[record].prompt,
+                                              .logits = logits,
+                                              .n_classes = (size_t)j->n_classes,
+                                              .label = label});
+        return;
+    }
+    struct prediction p = {.id = id, .label = label};
+    head_predict(&j->head, logits, (size_t)j->n_classes, j->probs, j->alpha, &p);
+    prediction_write(j->out, &p);
+}
+
+/* Scores and writes what the window holds, in the order it came. */
+static void score_window(struct job *j, const struct window *w)
+{
+    size_t classes = (size_t)j->n_classes;
+    struct sequence *s = xreallocarray(NULL, (size_t)w->n, sizeof *s);
+    float *logits = xreallocarray(NULL, (size_t)w->n * classes, sizeof *logits);
+    for (int i = 0; i < w->n; i++)
+        s[i] = (struct sequence){w->tokens + w->records[i].first, w->records[i].n};
+    scorer_run(j->scorer, s, w->n, logits, show_progress, j);
+    for (int i = 0; i < w->n; i++) {
+        for (size_t c = 0; c < classes; c++)
+            if (!isfinite(logits[(size_t)i * classes + c]))
+                die(EX_DATAERR,
+                    "record %lu (id %s): the model gives a logit that is not a finite number; are "
+                    "its weights whole? With --compute bf16, try f32",
+                    j->scored + (unsigned long)i + 1, window_id(w, i));
+        write_result(j, w, i, logits + (size_t)i * classes);
+    }
+    stream_flush(j->out);
+    j->scored += (unsigned long)w->n;
+    free(s);
+    free(logits);
+}
+
+static void report(const struct job *j, double seconds)
+{
+    struct score_counts n = scorer_counts(j->scorer);
+    double products = model_products(j->model) * (double)n.computed + n.attention_products;
     inform("%lu tokens in %lu records; %lu computed (%.1f %%) in %lu passes, %lu shared prefixes",
            n.tokens, n.sequences, n.computed, 100.0 * (double)n.computed / (double)n.tokens,
            n.passes, n.prefixes);
@@ -169,20 +273,39 @@ static void report(const struct scorer *scorer, const struct model *m, double se
            2e-9 * products / seconds);
 }
 
-static json_t *make_header(const struct stream_reader *in, const struct model *m,
-                           const struct adapter *a, const struct head *h, int argc, char **argv)
+static void score(struct job *j)
 {
-    bool scores = h->kind == HEAD_NONE;
-    json_t *header =
-        stream_header_from(stream_header(in), scores ? "scores" : "prediction", argc, argv);
-    json_object_set_new(header, "model", json_string(m->digest));
-    json_object_set_new(header, "compute", json_string(m->device->computes));
-    if (a)
-        json_object_set_new(header, "adapter", json_string(a->digest));
-    if (!scores)
-        json_object_set_new(header, "head", json_string(head_name(h->kind)));
-    return header;
+    j->scorer = scorer_open(j->model, j->lora, j->options);
+    double began = profile_clock();
+    progress_start("records", 0);
+    for (const struct window *w; (w = read_ahead_next(j->input));)
+        score_window(j, w);
+    progress_end();
+    stream_finish(j->out);
+    read_ahead_close(j->input);
+    stream_close(j->in);
+    if (j->scored)
+        report(j, profile_clock() - began);
+    scorer_close(j->scorer);
 }
+
+static void close_job(struct job *j, bool profile)
+{
+    if (j->lora)
+        lora_free(j->lora);
+    model_close(j->model);
+    if (j->adapter)
+        adapter_free(j->adapter);
+    if (profile)
+        profile_device_print(j->device, stderr);
+    j->device->close(j->device);
+    free(j->advice);
+    free(j->class_tokens);
+    free(j->probs);
+    free(j->alpha);
+}
+
+/* ---- the command line ---- */
 
 static void print_digest(struct model *model)
 {
@@ -194,148 +317,27 @@ static void print_digest(struct model *model)
 
 int main(int argc, char **argv)
 {
-    enum {
-        MODEL = OPTION_OWN,
-        ADAPTER,
-        MERGE,
-        HEAD,
-        COMPUTE,
-        BATCH_TOKENS,
-        NO_SHARE,
-        THREADS,
-        DEVICE,
-        PROFILE,
-        DIGEST
-    };
-    static const struct option table[] = {{"model", required_argument, NULL, MODEL},
-                                          {"adapter", required_argument, NULL, ADAPTER},
-                                          {"merge", no_argument, NULL, MERGE},
-                                          {"head", required_argument, NULL, HEAD},
-                                          {"compute", required_argument, NULL, COMPUTE},
-                                          {"batch-tokens", required_argument, NULL, BATCH_TOKENS},
-                                          {"no-share", no_argument, NULL, NO_SHARE},
-                                          {"threads", required_argument, NULL, THREADS},
-                                          {"device", required_argument, NULL, DEVICE},
-                                          {"profile", no_argument, NULL, PROFILE},
-                                          {"digest", no_argument, NULL, DIGEST},
-                                          COMMON_LONG};
-    struct common_options common = {0};
-    struct score_options options = {.share = true}; /* batch_tokens 0: what fits */
-    const char *folder = NULL, *adapter_folder = NULL, *head = NULL;
-    bool merge = false, digest = false, profile = false;
     double started = profile_clock();
-    struct device_request request = {.name = "auto", .compute = "auto"};
+    struct settings s = {.device = {.name = "auto"}, .score = {.share = true}};
     program_start(&program, argc, argv);
-    for (int c; (c = next_option(argc, argv, COMMON_SHORT, table, &common)) != -1;)
-        switch (c) {
-        case MODEL:
-            folder = optarg;
-            break;
-        case ADAPTER:
-            adapter_folder = optarg;
-            break;
-        case MERGE:
-            merge = true;
-            break;
-        case HEAD:
-            head = optarg;
-            break;
-        case COMPUTE:
-            request.compute = optarg;
-            break;
-        case BATCH_TOKENS:
-            options.batch_tokens = (int)option_long("--batch-tokens", optarg, 1, 1 << 20);
-            break;
-        case NO_SHARE:
-            options.share = false;
-            break;
-        case THREADS:
-            request.threads = (int)option_long("--threads", optarg, 1, 4096);
-            break;
-        case DEVICE:
-            request.name = optarg;
-            break;
-        case PROFILE:
-            profile = true;
-            break;
-        case DIGEST:
-            digest = true;
-            break;
-        }
-    if (!folder)
+    int first = options_parse(&program, rows, argc, argv, &s.common);
+    if (!s.model)
         usage_error("--model DIR is needed");
-    if (merge && !adapter_folder)
+    if (s.merge && !s.adapter)
         usage_error("--merge goes with --adapter DIR");
 
-    struct model *model = model_open(folder);
-    if (digest) {
-        print_digest(model);
+    struct job j = {.model = model_open(s.model), .options = s.score};
+    if (s.digest) {
+        print_digest(j.model);
         return EX_OK;
     }
-    request.stored = model_stored_type(model);
-    request.cpu_compute = cpu_compute(model);
-    struct device *device = device_open(&request);
-    if (profile)
-        device = profile_device_open(device, started);
-    struct stream_reader *in = stream_open_all(argv + optind, argc - optind, "tokens");
-    int n_classes;
-    int32_t *class_tokens = header_class_tokens(in, &n_classes);
-
-    struct adapter *adapter =
-        adapter_folder ? adapter_read(adapter_folder, model->config, model->digest, model->tensors)
-                       : NULL;
-    struct results results = {.head = head_choose(head, adapter), .n_classes = (size_t)n_classes};
-    if (adapter)
-        check_adapter_classes(adapter, in, class_tokens, n_classes);
-    if (merge)
-        model_merge(model, adapter);
-
-    input = read_ahead_open(in, model->config);
-
-    double began = now();
-    device->advice = "the weights do not fit: free what others hold there, take a larger GPU, or "
-                     "use --device cpu";
-    model_load(model, device);
-    model_set_classes(model, class_tokens, n_classes);
-    struct lora_set *lora =
-        adapter && !merge ? lora_load(device, adapter, class_tokens, n_classes) : NULL;
-    inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s; loaded "
-           "in %.1f s",
-           folder, model->config->architecture, 1e-9 * model_products(model),
-           dtype_name(model_stored_type(model)), device->computes, device->description,
-           now() - began);
-
-    plan_memory(model, merge ? NULL : adapter, &options);
-
-    results.out = stream_create(common.output, common.compress,
-                                make_header(in, model, adapter, &results.head, argc, argv));
-    stream_flush(results.out); /* its header: the next program begins */
-    results.probs = xcalloc(results.n_classes, sizeof *results.probs);
-    results.alpha = xcalloc(results.n_classes, sizeof *results.alpha);
-
-    struct scorer *scorer = scorer_open(model, lora, options);
-    began = now();
-    progress_start("records", 0);
-    for (const struct window *w; (w = read_ahead_next(input));)
-        score_window(w, scorer, &results);
-    progress_end();
-    stream_finish(results.out);
-    read_ahead_close(input);
-    stream_close(in);
-    if (scored)
-        report(scorer, model, now() - began);
-    scorer_close(scorer);
-    if (lora)
-        lora_free(lora);
-    model_close(model);
-    if (adapter)
-        adapter_free(adapter);
-    if (profile)
-        profile_device_print(device, stderr);
-    device->close(device);
-    free(class_tokens);
-    free(results.probs);
-    free(results.alpha);
-    closing_count(scored, scored, 0);
+    open_device(&j, &s, started);
+    open_input(&j, &s, argv + first, argc - first);
+    load(&j, &s);
+    plan_memory(&j, s.merge ? NULL : j.adapter);
+    open_output(&j, &s.common, make_header(&j, argc, argv));
+    score(&j);
+    close_job(&j, s.profile);
+    closing_count(j.scored, j.scored, 0);
     return EX_OK;
 }

@@ -12,28 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct program program = {
-    "prompt-expand",
-    "usage: prompt-expand --task TASK (--shots FILE | --zero-shot) [-o FILE] [FILE ...]\n"
-    "Turns a stream of texts into a stream of prompts, one per text and instruction.\n"
-    "\n"
-    "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp val.mp >prompts.mp\n"
-    "  prompt-expand --task pipelines/sst2/task.json --instruction best:weights.mp \\\n"
-    "      --zero-shot train.mp >student.mp\n"
-    "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp --show val.mp | less\n"
-    "\n"
-    "      --task FILE           the task file (duq-task(5))\n"
-    "      --shots FILE          labelled examples; each instruction takes its own from the front\n"
-    "      --zero-shot           prompts without worked examples\n"
-    "      --instruction N       only instruction N, counted from 0 as in the records\n"
-    "      --instruction best:FILE  only the one with the highest weight in FILE (bpe-fit's)\n"
-    "      --show[=ID]           print the prompts of the first text (of text ID), for people\n"
-    "  -o, --output FILE         write here; ends in .zst: compressed\n"
-    "  -z, --compress            zstd output\n"
-    "  -q, --quiet / -v, --verbose / -h, --help / --version\n"};
-
-enum { TASK = OPTION_OWN, SHOTS, ZERO_SHOT, INSTRUCTION, SHOW };
-
 struct settings {
     struct common_options common;
     const char *task, *shots, *instruction;
@@ -41,53 +19,52 @@ struct settings {
     const char *show_id; /* NULL: the first text */
 };
 
+static const struct option_row rows[] = {
+    {"task", 0, "FILE", "the task file (duq-task(5))", OPTION_TEXT(struct settings, task)},
+    {"shots", 0, "FILE", "labelled examples; each instruction takes its own from the front",
+     OPTION_TEXT(struct settings, shots)},
+    {"zero-shot", 0, NULL, "prompts without worked examples",
+     OPTION_SET(struct settings, zero_shot)},
+    {"instruction", 0, "N", "only instruction N, counted from 0 as in the records",
+     OPTION_TEXT(struct settings, instruction)},
+    {"instruction", 0, "best:FILE", "only the one with the highest weight in FILE (bpe-fit's)",
+     OPTION_WORDS},
+    {"show", 0, "[=ID]", "print the prompts of the first text (of text ID), for people",
+     OPTION_TEXT(struct settings, show_id), OPTION_GIVEN(struct settings, show)},
+    OPTIONS_END};
+
+static const struct program program = {
+    .name = "prompt-expand",
+    .about =
+        "usage: prompt-expand --task TASK (--shots FILE | --zero-shot) [-o FILE] [FILE ...]\n"
+        "Turns a stream of texts into a stream of prompts, one per text and instruction.\n"
+        "\n"
+        "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp val.mp >prompts.mp\n"
+        "  prompt-expand --task pipelines/sst2/task.json --instruction best:weights.mp \\\n"
+        "      --zero-shot train.mp >student.mp\n"
+        "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp --show val.mp | less\n"
+        "\n",
+    .rows = rows,
+    .name_column = 6,
+    .help_column = 28};
+
 /* What is the same for all texts. */
 struct layout {
     struct task *task;
     struct shots *shots; /* NULL: zero-shot */
     struct buf *before;  /* by instruction */
     size_t first, past;  /* the instructions asked for */
+    struct buf prompt;   /* used again and again */
 };
 
-static struct settings read_options(int argc, char **argv)
+static void check_options(const struct settings *s)
 {
-    static const struct option table[] = {{"task", required_argument, NULL, TASK},
-                                          {"shots", required_argument, NULL, SHOTS},
-                                          {"zero-shot", no_argument, NULL, ZERO_SHOT},
-                                          {"instruction", required_argument, NULL, INSTRUCTION},
-                                          {"show", optional_argument, NULL, SHOW},
-                                          COMMON_LONG};
-    struct settings s = {0};
-    int c;
-    while ((c = next_option(argc, argv, COMMON_SHORT, table, &s.common)) != -1) {
-        switch (c) {
-        case TASK:
-            s.task = optarg;
-            break;
-        case SHOTS:
-            s.shots = optarg;
-            break;
-        case ZERO_SHOT:
-            s.zero_shot = true;
-            break;
-        case INSTRUCTION:
-            s.instruction = optarg;
-            break;
-        case SHOW:
-            s.show = true;
-            s.show_id = optarg;
-            break;
-        default:
-            usage_error("unexpected option");
-        }
-    }
-    if (!s.task)
+    if (!s->task)
         usage_error("--task FILE is missing: the classes and instructions come from there");
-    if (s.shots && s.zero_shot)
+    if (s->shots && s->zero_shot)
         usage_error("--shots and --zero-shot exclude each other");
-    if (s.show && s.common.compress)
+    if (s->show && s->common.compress)
         usage_error("--show prints plain text, which is not compressed");
-    return s;
 }
 
 static bool is_stdin(const char *path)
@@ -149,18 +126,18 @@ static void check_example(const struct layout *l, const struct stream_reader *r,
         stream_bad_record(r, e->id, "the text is not UTF-8 at byte %zu", end);
 }
 
-/* The prompt of one instruction, in a buffer that is used again. */
-static struct span one_prompt(const struct layout *l, size_t instruction, const struct buf *text)
+/* The prompt of one instruction, in l->prompt. */
+static struct span one_prompt(struct layout *l, size_t instruction, const struct buf *text)
 {
-    static struct buf out;
-    out.len = 0;
-    buf_add(&out, l->before[instruction].data, l->before[instruction].len);
-    buf_add(&out, text->data, text->len);
-    buf_add(&out, l->task->after_text.data, l->task->after_text.len);
-    return (struct span){out.data, out.len};
+    struct buf *out = &l->prompt;
+    out->len = 0;
+    buf_add(out, l->before[instruction].data, l->before[instruction].len);
+    buf_add(out, text->data, text->len);
+    buf_add(out, l->task->after_text.data, l->task->after_text.len);
+    return (struct span){out->data, out->len};
 }
 
-static void show(const struct layout *l, const char *output, const char *id, const struct buf *text)
+static void show(struct layout *l, const char *output, const char *id, const struct buf *text)
 {
     struct outfile *file = outfile_open(output);
     FILE *f = outfile_stream(file);
@@ -185,7 +162,7 @@ static struct stream_writer *create(const struct settings *s, const struct task 
 }
 
 /* All prompts of one text. */
-static void expand(const struct layout *l, const struct example *e, const struct buf *text,
+static void expand(struct layout *l, const struct example *e, const struct buf *text,
                    struct stream_writer *w)
 {
     for (size_t i = l->first; i < l->past; i++)
@@ -202,7 +179,7 @@ struct tally {
 };
 
 /* All texts; under --show up to the one to be shown. w is NULL under --show. */
-static void expand_all(const struct settings *s, const struct layout *l, struct stream_reader *r,
+static void expand_all(const struct settings *s, struct layout *l, struct stream_reader *r,
                        struct stream_writer *w, struct tally *n)
 {
     struct buf text = {0};
@@ -231,17 +208,20 @@ static void free_layout(struct layout *l)
     for (size_t i = 0; i < l->task->n_instructions; i++)
         buf_free(&l->before[i]);
     free(l->before);
+    buf_free(&l->prompt);
     shots_free(l->shots);
     task_free(l->task);
 }
 
 int main(int argc, char **argv)
 {
+    struct settings s = {0};
     program_start(&program, argc, argv);
-    struct settings s = read_options(argc, argv);
-    check_stdin(&s, argc - optind, argv + optind);
+    int first = options_parse(&program, rows, argc, argv, &s.common);
+    check_options(&s);
+    check_stdin(&s, argc - first, argv + first);
     struct layout l = lay_out(&s, task_read(s.task));
-    struct stream_reader *r = stream_open_all(argv + optind, argc - optind, "example");
+    struct stream_reader *r = stream_open_all(argv + first, argc - first, "example");
     task_check_classes(l.task, r);
     struct stream_writer *w = s.show ? NULL : create(&s, l.task, r, argc, argv);
     struct tally n = {0};

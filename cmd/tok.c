@@ -10,26 +10,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct program program = {
-    "tok", "usage: tok --model DIR [FILE ...] >tokens.mp\n"
-           "       tok --decode --model DIR [FILE ...] >prompts.mp\n"
-           "Turns prompts into the model's token ids, or token ids back into text.\n"
-           "\n"
-           "    prompt-expand --task task.json texts.mp | tok --model ~/models/SmolLM2 >tokens.mp\n"
-           "\n"
-           "  -m, --model DIR       the model's folder: its tokenizer.json or tokenizer.model\n"
-           "  -t, --tokenizer FILE  one tokenizer file instead\n"
-           "  -d, --decode          token ids back to text\n"
-           "      --max-tokens N    a prompt of more tokens is an error\n"
-           "  -o, --output FILE     write to FILE (compressed if it ends in .zst)\n"
-           "  -z, --compress        compress with zstd\n"
-           "  -q, --quiet   -v, --verbose   -h, --help   --version\n"};
-
-struct job {
-    struct tokenizer *tokenizer;
+struct settings {
     struct common_options common;
+    const char *source; /* the tokenizer's folder or file */
     bool decode;
     size_t max_tokens; /* 0: any number */
+};
+
+static void take_source(void *target, const char *option, const char *value)
+{
+    (void)option;
+    const char **source = target;
+    if (*source)
+        usage_error("give --model or --tokenizer, and once");
+    *source = value;
+}
+
+static const struct option_row rows[] = {
+    {"model", 'm', "DIR", "the model's folder: its tokenizer.json or tokenizer.model",
+     OPTION_OWN(struct settings, source, take_source)},
+    {"tokenizer", 't', "FILE", "one tokenizer file instead",
+     OPTION_OWN(struct settings, source, take_source)},
+    {"decode", 'd', NULL, "token ids back to text", OPTION_SET(struct settings, decode)},
+    {"max-tokens", 0, "N", "a prompt of more tokens is an error",
+     OPTION_WHOLE(struct settings, max_tokens, 1, INT32_MAX)},
+    {"output", 0, "FILE", "write to FILE (compressed if it ends in .zst)", OPTION_WORDS},
+    {"compress", 0, NULL, "compress with zstd", OPTION_WORDS},
+    OPTIONS_END};
+
+static const struct program program = {
+    .name = "tok",
+    .about =
+        "usage: tok --model DIR [FILE ...] >tokens.mp\n"
+        "       tok --decode --model DIR [FILE ...] >prompts.mp\n"
+        "Turns prompts into the model's token ids, or token ids back into text.\n"
+        "\n"
+        "    prompt-expand --task task.json texts.mp | tok --model ~/models/SmolLM2 >tokens.mp\n"
+        "\n",
+    .rows = rows,
+    .name_column = 6,
+    .help_column = 24};
+
+struct job {
+    const struct settings *settings;
+    struct tokenizer *tokenizer;
     struct stream_writer *writer;
     unsigned long records, tokens, longest;
 };
@@ -39,8 +63,8 @@ static json_t *output_header(const struct job *j, const struct stream_reader *r,
                              char **argv)
 {
     json_t *header =
-        stream_header_from(stream_header(r), j->decode ? "prompt" : "tokens", argc, argv);
-    if (j->decode) {
+        stream_header_from(stream_header(r), j->settings->decode ? "prompt" : "tokens", argc, argv);
+    if (j->settings->decode) {
         json_object_del(header, "tokenizer");
         json_object_del(header, "class_tokens");
         return header;
@@ -73,6 +97,7 @@ static void encode(struct job *j, struct stream_reader *r)
 {
     struct prompt p;
     struct ids ids = {0};
+    size_t most = j->settings->max_tokens;
     while (prompt_read(r, &p)) {
         size_t bad = utf8_invalid_at(p.text.data, p.text.len);
         if (bad < p.text.len)
@@ -80,9 +105,8 @@ static void encode(struct job *j, struct stream_reader *r)
                               bad);
         ids.len = 0;
         tokenizer_encode(j->tokenizer, p.text.data, p.text.len, true, &ids);
-        if (j->max_tokens && ids.len > j->max_tokens)
-            stream_bad_record(r, p.id, "%zu tokens, more than --max-tokens %zu", ids.len,
-                              j->max_tokens);
+        if (most && ids.len > most)
+            stream_bad_record(r, p.id, "%zu tokens, more than --max-tokens %zu", ids.len, most);
         if (ids.len == 0)
             stream_bad_record(r, p.id, "the text has no tokens; leave empty texts out");
         tokens_write(j->writer, &(struct tokens){p.id, p.prompt, ids.data, ids.len, p.label});
@@ -115,35 +139,19 @@ static void decode(struct job *j, struct stream_reader *r)
 
 int main(int argc, char **argv)
 {
-    enum { TAG_MAX_TOKENS = OPTION_OWN };
-    static const struct option table[] = {{"model", required_argument, NULL, 'm'},
-                                          {"tokenizer", required_argument, NULL, 't'},
-                                          {"decode", no_argument, NULL, 'd'},
-                                          {"max-tokens", required_argument, NULL, TAG_MAX_TOKENS},
-                                          COMMON_LONG};
-    struct job j = {0};
-    const char *source = NULL;
+    struct settings s = {0};
     program_start(&program, argc, argv);
-    for (int c; (c = next_option(argc, argv, COMMON_SHORT "m:t:d", table, &j.common)) != -1;) {
-        if (c == 'd')
-            j.decode = true;
-        else if (c == TAG_MAX_TOKENS)
-            j.max_tokens = (size_t)option_long("--max-tokens", optarg, 1, INT32_MAX);
-        else if (source)
-            usage_error("give --model or --tokenizer, and once");
-        else
-            source = optarg;
-    }
-    if (!source)
+    int first = options_parse(&program, rows, argc, argv, &s.common);
+    if (!s.source)
         usage_error("which tokenizer? give --model DIR (or --tokenizer FILE)");
-    j.tokenizer = tokenizer_open(source);
+    struct job j = {.settings = &s, .tokenizer = tokenizer_open(s.source)};
     progress_start("records", 0);
     struct stream_reader *r =
-        stream_open_all(argv + optind, argc - optind, j.decode ? "tokens" : "prompt");
-    if (j.decode)
+        stream_open_all(argv + first, argc - first, s.decode ? "tokens" : "prompt");
+    if (s.decode)
         check_tokenizer(&j, r);
-    j.writer = stream_create(j.common.output, j.common.compress, output_header(&j, r, argc, argv));
-    if (j.decode)
+    j.writer = stream_create(s.common.output, s.common.compress, output_header(&j, r, argc, argv));
+    if (s.decode)
         decode(&j, r);
     else
         encode(&j, r);

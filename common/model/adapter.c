@@ -5,7 +5,6 @@
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
-#include "common/util/options.h"
 #include "common/util/outfile.h"
 
 #include <errno.h>
@@ -18,7 +17,7 @@
 /* What PEFT puts before a module's name in a tensor's. */
 static const char peft_prefix[] = "base_model.model.";
 
-void adapter_targets(const char *list, bool *targets)
+char *adapter_targets(const char *list, bool *targets)
 {
     memset(targets, 0, PROJECTIONS * sizeof *targets);
     for (const char *at = list; *at;) {
@@ -31,16 +30,15 @@ void adapter_targets(const char *list, bool *targets)
                 found = p;
         }
         if (found < 0)
-            usage_error("--targets: '%.*s' is none of q, k, v, o, gate, up, down, lm_head", (int)n,
-                        at);
+            return xasprintf("'%.*s' is none of q, k, v, o, gate, up, down, lm_head", (int)n, at);
         targets[found] = true;
         at += n;
         at += *at == ',';
     }
     for (int p = 0; p < PROJECTIONS; p++)
         if (targets[p])
-            return;
-    usage_error("--targets: names no target");
+            return NULL;
+    return xstrdup("names no target");
 }
 
 struct lora *adapter_part(const struct adapter *a, int layer, enum projection p)

@@ -30,9 +30,9 @@ struct adapter_settings {
     bool targets[PROJECTIONS];
 };
 
-/* The targets that --targets names, "q,k,lm_head", with or without their _proj; another name is a
- * usage error. */
-void adapter_targets(const char *list, bool *targets);
+/* Sets the targets that a list names, "q,k,lm_head", with or without their _proj. NULL, or what is
+ * wrong with the list, which the caller frees. */
+char *adapter_targets(const char *list, bool *targets);
 #define ADAPTER_TARGETS "q,k,v,o,lm_head"
 
 struct adapter {

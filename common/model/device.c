@@ -2,12 +2,12 @@
 
 #include "common/util/diag.h"
 #include "common/util/mem.h"
-#include "common/util/options.h"
 #include "common/util/plugin.h"
 #include "common/util/threads.h"
 #include "kernels/cuda/plugin.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,27 +50,31 @@ static bool driver_is_installed(void)
 
 /* ---- the request ---- */
 
-/* The N of "cuda:N" (`gpu` for "cuda" and "auto"), -1 for the processor. */
+enum { PROCESSOR = -1, UNKNOWN = -2 };
+
+/* The N of "cuda:N", `gpu` for "cuda" and "auto"; PROCESSOR or UNKNOWN. */
 static int gpu_index(const char *name, int gpu)
 {
     if (!strcmp(name, "cpu"))
-        return -1;
+        return PROCESSOR;
     if (!strcmp(name, "auto") || !strcmp(name, "cuda"))
         return gpu;
-    if (!strncmp(name, "cuda:", 5))
-        return (int)option_long("--device cuda:N", name + 5, 0, 1023);
-    usage_error("--device: '%s' is none of auto, cpu, cuda, cuda:N", name);
+    if (strncmp(name, "cuda:", 5) != 0)
+        return UNKNOWN;
+    char *end;
+    errno = 0;
+    long n = strtol(name + 5, &end, 10);
+    return errno || end == name + 5 || *end || n < 0 || n >= DEVICE_GPUS ? UNKNOWN : (int)n;
 }
 
-static enum dtype compute_type(const char *name, enum dtype automatic)
+bool device_name_known(const char *name)
 {
-    if (!strcmp(name, "auto"))
-        return automatic;
-    if (!strcmp(name, "f32"))
-        return F32;
-    if (strcmp(name, "bf16") != 0)
-        usage_error("--compute: '%s' is none of auto, f32, bf16", name);
-    return BF16;
+    return gpu_index(name, 0) != UNKNOWN;
+}
+
+static enum dtype compute_type(enum device_compute compute, enum dtype automatic)
+{
+    return compute == COMPUTE_AUTO ? automatic : compute == COMPUTE_F32 ? F32 : BF16;
 }
 
 /* Ranks take GPU after GPU of those they see. */
@@ -101,7 +105,9 @@ static struct device *open_device(const struct device_request *r)
     int index = gpu_index(r->name, r->gpu);
     enum dtype cpu = compute_type(r->compute, r->cpu_compute);
     enum dtype gpu = compute_type(r->compute, dtype_size(r->stored) == 2 ? BF16 : F32);
-    if (index < 0)
+    if (index == UNKNOWN)
+        die(EX_UNAVAILABLE, "there is no device '%s'", r->name);
+    if (index == PROCESSOR)
         return cpu_device_open(cpu, r->threads);
     bool automatic = !strcmp(r->name, "auto");
     struct plugin plugin = {0};

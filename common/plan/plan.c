@@ -46,7 +46,7 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
         size_t tokens = 0;
         for (end = first; end < n && !score_window_full(end - first, tokens);)
             tokens += (size_t)s[end++].n;
-        scorer_run(r, s + first, end - first, logits, NULL);
+        scorer_run(r, s + first, end - first, logits, NULL, NULL);
     }
     p->prefixes = scorer_counts(r).prefixes;
     p->working = count_device_peak(d) - p->weights - p->adapter;

@@ -2,7 +2,6 @@
 
 #include "common/math/dirichlet.h"
 #include "common/util/diag.h"
-#include "common/util/options.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,25 +11,28 @@ const char *head_name(enum head_kind k)
     return k == HEAD_SOFTMAX ? "softmax" : k == HEAD_DIRICHLET ? "dirichlet" : "none";
 }
 
+/* Of the adapter's. */
 static enum head_kind kind_of(const char *name)
 {
     for (enum head_kind k = HEAD_NONE; k <= HEAD_DIRICHLET; k++)
         if (!strcmp(name, head_name(k)))
             return k;
-    usage_error("--head: '%s' is none of none, softmax, dirichlet", name);
+    die(EX_DATAERR, "the adapter's duq.json: 'head' is '%s', none of none, softmax, dirichlet",
+        name);
 }
 
-struct head head_choose(const char *name, const struct adapter *a)
+struct head head_choose(const enum head_kind *asked, const struct adapter *a)
 {
     const json_t *facts = a ? a->facts : NULL;
     const char *trained = json_string_value(json_object_get(facts, "head"));
     struct head h = {.loss = {.kind = LOSS_DIRICHLET}};
-    if (name)
-        h.kind = kind_of(name);
+    if (asked)
+        h.kind = *asked;
     else if (trained)
         h.kind = kind_of(trained);
     if (trained && h.kind != HEAD_NONE && strcmp(trained, head_name(h.kind)) != 0)
-        die(EX_DATAERR, "--head %s: the adapter was trained with the head %s", name, trained);
+        die(EX_DATAERR, "--head %s: the adapter was trained with the head %s", head_name(h.kind),
+            trained);
     const char *mode = json_string_value(json_object_get(facts, "alpha0_mode"));
     if (mode && !strcmp(mode, "fixed")) {
         h.loss.mode = ALPHA0_FIXED;

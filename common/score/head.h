@@ -19,10 +19,9 @@ struct head {
 
 const char *head_name(enum head_kind k); /* "none", "softmax", "dirichlet" */
 
-/* The head that --head names, or for NULL the one the adapter (may be NULL) was trained with. Ends
- * the program at an unknown name (usage error) and at one that the adapter was not trained with
- * (EX_DATAERR). */
-struct head head_choose(const char *name, const struct adapter *a);
+/* The head asked for, or for NULL the one the adapter (may be NULL) was trained with. Dies
+ * (EX_DATAERR) at one that the adapter was not trained with, or that is unknown there. */
+struct head head_choose(const enum head_kind *asked, const struct adapter *a);
 
 /* Dies (EX_DATAERR) when the adapter was trained on other classes than the stream's. */
 void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,

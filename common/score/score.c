@@ -113,7 +113,7 @@ static void add_to_pass(struct scorer *r, struct score_pass *p, const struct seq
 }
 
 void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,
-                void (*progress)(int done))
+                void (*progress)(void *user, int done), void *user)
 {
     int32_t *order = xreallocarray(NULL, (size_t)n + 1, sizeof *order);
     struct group *groups;
@@ -142,14 +142,14 @@ void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits
                 if (pass.batch.n_tokens + own > r->options.batch_tokens) {
                     run_pass(r, &pass, logits);
                     if (progress)
-                        progress(done);
+                        progress(user, done);
                 }
                 add_to_pass(r, &pass, s, member, groups[g].prefix, prefix_row);
                 done++;
             }
         run_pass(r, &pass, logits);
         if (progress)
-            progress(done);
+            progress(user, done);
     }
     for (int i = 0; i < n; i++)
         r->counts.tokens += (unsigned long)s[i].n;

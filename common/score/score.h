@@ -28,10 +28,10 @@ struct scorer;
 
 /* lora: what passes add to the model's products, or NULL; it must outlive the scorer. */
 struct scorer *scorer_open(struct model *m, struct lora_set *lora, struct score_options options);
-/* logits [n, n_classes], in the order of s. progress (may be NULL) hears how many of this call's
- * sequences are done. */
+/* logits [n, n_classes], in the order of s. progress (may be NULL) hears between passes how many of
+ * this call's sequences are done; user goes to it. */
 void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,
-                void (*progress)(int done));
+                void (*progress)(void *user, int done), void *user);
 struct score_counts scorer_counts(const struct scorer *r);
 void scorer_close(struct scorer *r);
 

@@ -3,15 +3,14 @@
 #include "common/stream/id_index.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
-#include "common/util/options.h"
 #include "common/util/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- templates ---- */
 
 /* Literal text, or a column. */
 struct piece {
@@ -24,6 +23,45 @@ struct template
     struct piece *pieces;
     size_t count;
 };
+
+struct import {
+    struct rows *rows;
+    const struct import_options *options;
+    struct import_fault fault; /* its text NULL: none */
+    struct template id, text;
+    bool has_id, has_label;
+    size_t label;
+    char **classes;
+    size_t n_classes;
+    json_t *class_names;     /* as JSON; NULL where there are none */
+    struct id_index *labels; /* raw labels */
+    long *class_of_label;    /* by their number there */
+    bool mapped;             /* labels is all there is: no plain numbers */
+    struct id_index *ids;
+    uint64_t *row_of_id; /* by its number there */
+    size_t cap_ids;
+    struct buf id_text, text_text;
+    struct buf problem;
+    uint64_t skipped;
+};
+
+static void set_fault(struct import *im, enum import_part part, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The first one stays. */
+static void set_fault(struct import *im, enum import_part part, const char *format, ...)
+{
+    if (im->fault.text)
+        return;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&im->fault.text, format, args) < 0)
+        die(EX_OSERR, "out of memory");
+    va_end(args);
+    im->fault.part = part;
+}
+
+/* ---- templates ---- */
 
 static struct piece *add_piece(struct template *t)
 {
@@ -39,39 +77,47 @@ static void add_literal(struct template *t, struct buf *text)
     text->len = 0;
 }
 
-/* option: its name, for messages. */
-static struct template parse_template(struct rows *rows, const char *option, const char *spec)
+/* The column that begins at p's brace; returns its closing brace, NULL where there is none. */
+static const char *add_column(struct import *im, struct template *t, const char *p)
 {
-    struct template t = {0};
+    const char *end = strchr(p, '}');
+    if (!end || end == p + 1)
+        return NULL;
+    char *name = strndup(p + 1, (size_t)(end - p - 1));
+    if (!name)
+        die(EX_OSERR, "out of memory");
+    add_piece(t)->column = rows_column(im->rows, name);
+    free(name);
+    return end;
+}
+
+static void parse_template(struct import *im, struct template *t, enum import_part part,
+                           const char *spec)
+{
     if (!strpbrk(spec, "{}")) {
-        add_piece(&t)->column = rows_column(rows, spec);
-        return t;
+        add_piece(t)->column = rows_column(im->rows, spec);
+        return;
     }
     struct buf text = {0};
-    for (const char *p = spec; *p; p++) {
+    for (const char *p = spec; *p && !im->fault.text; p++) {
         if ((*p == '{' || *p == '}') && p[1] == *p) {
             buf_addc(&text, *p++);
         } else if (*p == '{') {
-            const char *end = strchr(p, '}');
-            if (!end || end == p + 1)
-                usage_error("%s '%s': a '{' without a column and '}' (write {{ for a brace)",
-                            option, spec);
-            add_literal(&t, &text);
-            char *name = strndup(p + 1, (size_t)(end - p - 1));
-            if (!name)
-                die(EX_OSERR, "out of memory");
-            add_piece(&t)->column = rows_column(rows, name);
-            free(name);
-            p = end;
+            add_literal(t, &text);
+            const char *end = add_column(im, t, p);
+            if (end)
+                p = end;
+            else
+                set_fault(im, part, " '%s': a '{' without a column and '}' (write {{ for a brace)",
+                          spec);
         } else if (*p == '}') {
-            usage_error("%s '%s': a '}' without its '{' (write }} for a brace)", option, spec);
+            set_fault(im, part, " '%s': a '}' without its '{' (write }} for a brace)", spec);
         } else {
             buf_addc(&text, *p);
         }
     }
-    add_literal(&t, &text);
+    add_literal(t, &text);
     buf_free(&text);
-    return t;
 }
 
 /* false where a column's value is null. */
@@ -102,14 +148,14 @@ static void free_template(struct template *t)
 /* ---- labels ---- */
 
 /* Splits "a,b,c"; the parts are the caller's. */
-static char **split_list(const char *option, const char *list, size_t *count)
+static char **split_list(struct import *im, enum import_part part, const char *list, size_t *count)
 {
     char **parts = NULL;
     *count = 0;
     for (const char *p = list;; p++) {
         size_t n = strcspn(p, ",");
         if (!n)
-            usage_error("%s '%s': an empty name", option, list);
+            set_fault(im, part, " '%s': an empty name", list);
         parts = xreallocarray(parts, *count + 1, sizeof *parts);
         if (!(parts[(*count)++] = strndup(p, n)))
             die(EX_OSERR, "out of memory");
@@ -126,70 +172,71 @@ static void free_list(char **parts, size_t count)
     free(parts);
 }
 
-struct import {
-    struct rows *rows;
-    struct template id, text;
-    bool has_id, has_label;
-    size_t label;
-    char **classes;
-    size_t n_classes;
-    struct id_index *labels; /* raw labels */
-    long *class_of_label;    /* by their number there */
-    bool mapped;             /* labels is all there is: no plain numbers */
-    bool skip_bad;
-    struct id_index *ids;
-    uint64_t *row_of_id; /* by its number there */
-    size_t cap_ids;
-    struct buf id_text, text_text;
-    struct buf problem;
-    uint64_t skipped;
-};
+static void take_classes(struct import *im, const char *classes)
+{
+    im->classes = split_list(im, IMPORT_CLASSES, classes, &im->n_classes);
+    im->class_names = json_array();
+    for (size_t i = 0; i < im->n_classes; i++)
+        if (json_array_append_new(im->class_names, json_string(im->classes[i])))
+            set_fault(im, IMPORT_CLASSES, ": '%s' is not UTF-8", im->classes[i]);
+}
 
-static void map_label(struct import *im, const char *option, const char *raw, long class)
+static void map_label(struct import *im, enum import_part part, const char *raw, long class)
 {
     bool added;
     size_t n = id_index_add(im->labels, raw, &added);
-    if (!added)
-        usage_error("%s: '%s' is given twice", option, raw);
+    if (!added) {
+        set_fault(im, part, ": '%s' is given twice", raw);
+        return;
+    }
     im->class_of_label = xreallocarray(im->class_of_label, n + 1, sizeof *im->class_of_label);
     im->class_of_label[n] = class;
 }
 
+static void map_in_order(struct import *im, enum import_part part, char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        map_label(im, part, names[i], (long)i);
+}
+
+/* "spam=1" */
+static void map_pair(struct import *im, char *pair)
+{
+    char *equals = strrchr(pair, '='), *end;
+    if (!equals) {
+        set_fault(im, IMPORT_LABEL_MAP, ": '%s' is not LABEL=CLASS", pair);
+        return;
+    }
+    *equals = '\0';
+    long last = im->n_classes ? (long)im->n_classes - 1 : INT32_MAX;
+    errno = 0;
+    long class = strtol(equals + 1, &end, 10);
+    if (errno || end == equals + 1 || *end || class < 0 || class > last)
+        set_fault(im, IMPORT_LABEL_MAP, ": '%s' is not a whole number from 0 to %ld", equals + 1,
+                  last);
+    else
+        map_label(im, IMPORT_LABEL_MAP, pair, class);
+}
+
 static void map_labels(struct import *im, const struct import_options *o)
 {
-    size_t n;
-    char **parts;
-    if (o->labels && o->label_map)
-        usage_error("--labels and --label-map say the same in two ways: give one");
-    if ((o->labels || o->label_map) && !o->label)
-        usage_error("%s needs --label COLUMN", o->labels ? "--labels" : "--label-map");
+    size_t n = 0;
+    char **parts = NULL;
     im->labels = id_index_new();
     im->mapped = o->labels || o->label_map;
     if (o->classes)
-        im->classes = split_list("--classes", o->classes, &im->n_classes);
+        take_classes(im, o->classes);
     if (o->labels) {
-        parts = split_list("--labels", o->labels, &n);
-        if (o->classes && n != im->n_classes)
-            usage_error("--labels has %zu for %zu --classes", n, im->n_classes);
-        for (size_t i = 0; i < n; i++)
-            map_label(im, "--labels", parts[i], (long)i);
-        free_list(parts, n);
+        parts = split_list(im, IMPORT_LABELS, o->labels, &n);
+        map_in_order(im, IMPORT_LABELS, parts, n);
     } else if (o->label_map) {
-        parts = split_list("--label-map", o->label_map, &n);
-        for (size_t i = 0; i < n; i++) {
-            char *equals = strrchr(parts[i], '=');
-            if (!equals)
-                usage_error("--label-map: '%s' is not LABEL=CLASS", parts[i]);
-            *equals = '\0';
-            map_label(im, "--label-map", parts[i],
-                      option_long("--label-map", equals + 1, 0,
-                                  im->n_classes ? (long)im->n_classes - 1 : INT32_MAX));
-        }
-        free_list(parts, n);
+        parts = split_list(im, IMPORT_LABEL_MAP, o->label_map, &n);
+        for (size_t i = 0; i < n; i++)
+            map_pair(im, parts[i]);
     } else {
-        for (size_t i = 0; i < im->n_classes; i++)
-            map_label(im, "--classes", im->classes[i], (long)i);
+        map_in_order(im, IMPORT_CLASSES, im->classes, im->n_classes);
     }
+    free_list(parts, n);
 }
 
 /* The class of a raw label, -1 when it has none. */
@@ -220,27 +267,27 @@ struct import *import_new(struct rows *rows, const struct import_options *o)
 {
     struct import *im = xcalloc(1, sizeof *im);
     im->rows = rows;
-    im->skip_bad = o->skip_bad;
+    im->options = o;
     map_labels(im, o);
-    im->text = parse_template(rows, "--text", o->text);
-    if ((im->has_id = o->id != NULL)) {
-        im->id = parse_template(rows, "--id", o->id);
+    if (!im->fault.text)
+        parse_template(im, &im->text, IMPORT_TEXT, o->text);
+    if ((im->has_id = o->id && !im->fault.text)) {
+        parse_template(im, &im->id, IMPORT_ID, o->id);
         im->ids = id_index_new();
     }
-    if ((im->has_label = o->label != NULL))
+    if ((im->has_label = o->label && !im->fault.text))
         im->label = rows_column(rows, o->label);
     return im;
 }
 
+const struct import_fault *import_fault(const struct import *im)
+{
+    return im->fault.text ? &im->fault : NULL;
+}
+
 json_t *import_classes(const struct import *im)
 {
-    if (!im->n_classes)
-        return NULL;
-    json_t *list = json_array();
-    for (size_t i = 0; i < im->n_classes; i++)
-        if (json_array_append_new(list, json_string(im->classes[i])))
-            usage_error("--classes: '%s' is not UTF-8", im->classes[i]);
-    return list;
+    return json_incref(im->class_names);
 }
 
 static bool bad_row(struct import *im, const char *format, ...)
@@ -280,15 +327,11 @@ static bool take_label(struct import *im, const struct span *fields, int *label)
     if (class < 0 && im->mapped)
         return bad_row(im, "label '%.*s' is not among those given", (int)raw.len, raw.data);
     if (class < 0 && im->n_classes)
-        return bad_row(im,
-                       "label '%.*s' is neither a class name nor a number from 0 to %zu (--labels "
-                       "or --label-map tells what it stands for)",
-                       (int)raw.len, raw.data, im->n_classes - 1);
+        return bad_row(im, "label '%.*s' is neither a class name nor a number from 0 to %zu (%s)",
+                       (int)raw.len, raw.data, im->n_classes - 1, im->options->label_remedy);
     if (class < 0)
-        return bad_row(im,
-                       "label '%.*s' is not a class number (--labels or --label-map tells what it "
-                       "stands for)",
-                       (int)raw.len, raw.data);
+        return bad_row(im, "label '%.*s' is not a class number (%s)", (int)raw.len, raw.data,
+                       im->options->label_remedy);
     *label = (int)class;
     return true;
 }
@@ -326,8 +369,8 @@ static bool take_id(struct import *im, const struct span *fields)
 static void report(struct import *im, const char *problem)
 {
     char *place = rows_place(im->rows, rows_number(im->rows));
-    if (!im->skip_bad)
-        die(EX_DATAERR, "%s: %s (--skip-bad passes over such rows)", place, problem);
+    if (!im->options->skip_bad)
+        die(EX_DATAERR, "%s: %s (%s)", place, problem, im->options->row_remedy);
     inform("%s: passed over: %s", place, problem);
     im->skipped++;
     free(place);
@@ -362,6 +405,8 @@ void import_free(struct import *im)
     free_template(&im->id);
     free_template(&im->text);
     free_list(im->classes, im->n_classes);
+    json_decref(im->class_names);
+    free(im->fault.text);
     id_index_free(im->labels);
     id_index_free(im->ids);
     free(im->class_of_label);

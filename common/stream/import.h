@@ -14,13 +14,28 @@ struct import_options {
     const char *labels;    /* "1,2": what stands for classes 0, 1 ... in the label column */
     const char *label_map; /* "spam=1,ham=0" */
     bool skip_bad;         /* pass over rows that cannot be used, instead of dying at the first */
+    /* What the user can do, in the program's words, for messages: at a row that cannot be used, and
+     * at a label that is no class. */
+    const char *row_remedy, *label_remedy;
+};
+
+enum import_part { IMPORT_ID, IMPORT_TEXT, IMPORT_CLASSES, IMPORT_LABELS, IMPORT_LABEL_MAP };
+
+struct import_fault {
+    enum import_part part;
+    char *text; /* to follow the part's name: ": 'spam' is given twice" */
 };
 
 struct import;
 
-/* Dies with EX_USAGE at options that contradict each other, EX_DATAERR at a column that is not
- * there. The rows stay the caller's. */
+/* Of labels and label_map one at most is given, and only with label; labels has as many names as
+ * classes, where both are given. Dies with EX_DATAERR at a column that is not there. Rows and
+ * options stay the caller's, and outlive it. */
 struct import *import_new(struct rows *rows, const struct import_options *options);
+
+/* What is wrong with the options, the first of it; NULL: nothing. With a fault an import can only
+ * be freed. */
+const struct import_fault *import_fault(const struct import *im);
 
 /* The classes' names as a JSON array, new reference; NULL where they were not given. */
 json_t *import_classes(const struct import *im);

@@ -53,13 +53,106 @@ own_lines() {
     done
 }
 
-@test "every program has a man page with each long option that its help has" {
+# Lines "WHERE OPTION" of what a man page documents: WHERE is "list" for a tag of a list, "synopsis",
+# or the commands of the synopsis's line, as "|a|b|".
+documented() { # PAGE
+    awk '
+        function take(where, i, flag, letter, on) {
+            for (i = 2; i <= NF; i++) {
+                if ($i == "Fl")
+                    on = 1
+                else if ($i ~ /^[A-Z][a-z]$/)
+                    on = 0
+                else if (on && $i ~ /^-/)
+                    print where, "-" $i
+                else if (on && $i ~ /^[a-z]+$/)
+                    for (letter = 1; letter <= length($i); letter++)
+                        print where, "-" substr($i, letter, 1)
+            }
+        }
+        /^\.Sh/ { section = $2 }
+        section == "SYNOPSIS" && /^\.Nm/ { where = "synopsis" }
+        section == "SYNOPSIS" && /^\.Cm/ {
+            where = "|"
+            for (i = 2; i <= NF; i++)
+                if ($i != "|")
+                    where = where $i "|"
+        }
+        section == "SYNOPSIS" && /^\.(Fl|Op) / { $0 = ". " substr($0, 2); take(where) }
+        /^\.It / { take("list") }' "$1"
+}
+
+# Lines "COMMAND OPTION" of a program, with "-" for an option that is not a command's own.
+options_of() { # PROGRAM
+    "$1" --list-options | awk -F '\t' '
+        $2 != "-" { print $1, "-" $2 }
+        $3 != "-" { print $1, "--" $3 }'
+}
+
+# Says what only one of the two has. Options are in a list; a command's own may be in its synopsis.
+compare_options() { # FILE-OF-OPTIONS FILE-OF-DOCUMENTED
+    awk '
+        NR == FNR { has[$1, $2]; all[$2]; lines[NR] = $0; n = NR; next }
+        $1 == "list" { listed[$2] }
+        $1 ~ /^\|/ { count = split($1, of, "|"); for (i in of) shown[of[i], $2] }
+        $1 == "list" && !($2 in all) { print "documented, but there is no " $2 }
+        $1 == "synopsis" && !(("-", $2) in has) { print "in the synopsis, but there is no " $2 }
+        $1 ~ /^\|/ && !(("-", $2) in has) {
+            found = 0
+            for (i in of)
+                if ((of[i], $2) in has)
+                    found = 1
+            if (!found)
+                print "in the synopsis of " $1 ", but there is no " $2
+        }
+        END {
+            for (i = 1; i <= n; i++) {
+                split(lines[i], row, " ")
+                if (!(row[2] in listed) && !((row[1], row[2]) in shown))
+                    print "not documented: " lines[i]
+            }
+        }' "$1" "$2"
+}
+
+@test "every program has a man page with the options that it has, and no others" {
     for program in "$BUILD"/bin/*; do
         name=$(basename "$program")
         [ -f "$root/man/$name.1" ] || { echo "man/$name.1 is missing"; false; }
-        plain_page "$root/man/$name.1" >page
-        for option in $("$program" --help | own_lines | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u); do
-            grep -q -- "$option" page || { echo "man/$name.1 does not mention $option"; false; }
+        options_of "$program" >options
+        grep -qx -- "- --output" options
+        documented "$root/man/$name.1" >documented
+        compare_options options documented >differences
+        [ ! -s differences ] || { echo "$name:" && cat differences && false; }
+    done
+}
+
+@test "an option that only the program or only the man page has is found" {
+    for program in "$BUILD"/bin/*; do
+        name=$(basename "$program")
+        options_of "$program" >options
+        documented "$root/man/$name.1" >documented
+        for option in $(cut -d ' ' -f 2 options | sort -u); do
+            grep -v -- " $option\$" options >fewer
+            compare_options fewer documented | grep -q -- "there is no $option\$"
+            grep -v -- " $option\$" documented >fewer
+            compare_options options fewer | grep -q -- "^not documented: .* $option\$"
+        done
+    done
+}
+
+@test "every option is in the help, and every long option of the help is one" {
+    for program in "$BUILD"/bin/*; do
+        name=$(basename "$program")
+        "$program" --help | own_lines >help
+        options_of "$program" >options
+        for option in $(grep -oE -- '--[a-z][a-z0-9-]+' help | sort -u); do
+            grep -q -- " $option\$" options || { echo "$name: no $option"; false; }
+        done
+        "$program" --list-options | while IFS=$'\t' read -r _ letter long; do
+            [ "$name $long" != "lora-train compress" ] || continue # it has no use for it
+            [ "$letter" = - ] && spelt="--$long" || spelt="-$letter|--$long"
+            grep -Eq -- "(^|[^a-z-])($spelt)([^a-z-]|\$)" help ||
+                { echo "$name: the help lacks $spelt"; false; }
         done
     done
 }

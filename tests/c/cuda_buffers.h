@@ -25,8 +25,8 @@ static inline bool choose_cuda_plugin(void)
 
 static inline struct device *open_cuda(enum dtype compute)
 {
-    return device_open(
-        &(struct device_request){.name = "cuda", .compute = compute == F32 ? "f32" : "bf16"});
+    return device_open(&(struct device_request){
+        .name = "cuda", .compute = compute == F32 ? COMPUTE_F32 : COMPUTE_BF16});
 }
 
 /* ---- numbers ---- */

@@ -50,7 +50,7 @@ static void work(void)
 static void work_on_auto(int gpu)
 {
     struct device *d = device_open(
-        &(struct device_request){.name = "auto", .compute = "f32", .threads = 1, .gpu = gpu});
+        &(struct device_request){.name = "auto", .compute = COMPUTE_F32, .threads = 1, .gpu = gpu});
     fprintf(stderr, "%s\n", d->name);
     float one = 1, *x = d->alloc(d, sizeof *x);
     d->upload(d, x, &one, sizeof one);
@@ -75,7 +75,7 @@ static int run_case(const char *name)
     if (!strcmp(name, "full without advice"))
         fill_memory(NULL);
     if (!strcmp(name, "open 1023"))
-        device_open(&(struct device_request){.name = "cuda:1023", .compute = "f32"});
+        device_open(&(struct device_request){.name = "cuda:1023", .compute = COMPUTE_F32});
     if (!strcmp(name, "open auto"))
         work_on_auto(0);
     if (!strcmp(name, "open auto as rank 1023"))

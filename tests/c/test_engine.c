@@ -76,7 +76,7 @@ static float *score(const struct sequence *s, int n, int batch_tokens, bool shar
 {
     struct scorer *r = scorer_open(the.model, NULL, (struct score_options){batch_tokens, share});
     float *logits = xcalloc((size_t)(n * the.classes), sizeof *logits);
-    scorer_run(r, s, n, logits, NULL);
+    scorer_run(r, s, n, logits, NULL, NULL);
     scorer_close(r);
     return logits;
 }
@@ -183,7 +183,7 @@ static void prefixes_are_computed_once(void **state)
     open_case("llama-tied", F32);
     struct scorer *r = scorer_open(the.model, NULL, (struct score_options){2048, true});
     float *logits = xcalloc((size_t)(the.n * the.classes), sizeof *logits);
-    scorer_run(r, the.sequences, the.n, logits, NULL);
+    scorer_run(r, the.sequences, the.n, logits, NULL, NULL);
     struct score_counts shared = scorer_counts(r);
     /* Three beginnings of 86, 54 and 71 tokens, each followed by 1, 7 and 19 more; the first text
      * again, and again without its last token, so that 85 are shared; and texts of 1 and of 160. */
@@ -192,14 +192,14 @@ static void prefixes_are_computed_once(void **state)
     assert_true(shared.tokens > shared.computed);
     /* The same prefixes again are there, if no others have been computed meanwhile. */
     float *again = xcalloc((size_t)(the.n * the.classes), sizeof *again);
-    scorer_run(r, the.sequences, the.n, again, NULL);
+    scorer_run(r, the.sequences, the.n, again, NULL, NULL);
     assert_memory_equal(again, logits, (size_t)(the.n * the.classes) * sizeof *logits);
     struct score_counts twice = scorer_counts(r);
     assert_int_equal(twice.prefixes, 3);
     assert_int_equal(twice.computed, 2 * shared.computed - (85 + 54 + 71));
     assert_int_equal(twice.passes, 3);
-    scorer_run(r, the.sequences, the.n / 2, again, NULL);
-    scorer_run(r, the.sequences, the.n, again, NULL);
+    scorer_run(r, the.sequences, the.n / 2, again, NULL, NULL);
+    scorer_run(r, the.sequences, the.n, again, NULL, NULL);
     assert_memory_equal(again, logits, (size_t)(the.n * the.classes) * sizeof *logits);
     assert_true(scorer_counts(r).prefixes >= 7);
     scorer_close(r);

@@ -155,7 +155,7 @@ static void scoring_holds_no_more_than_was_planned(void **state)
         assert_true(tokens > LEAST_BATCH_TOKENS);
         struct scorer *r =
             scorer_open(m, NULL, (struct score_options){.batch_tokens = tokens, .share = true});
-        scorer_run(r, s, N, logits, NULL);
+        scorer_run(r, s, N, logits, NULL, NULL);
         double held = count_device_peak(m->device) - weights;
         assert_true(held <= 0.9 * available);
         /* Half of that would have been too little to run as large a batch. */

@@ -139,7 +139,7 @@ static void counts_are_the_scorers(void **state)
         model_set_classes(m, classes, 2);
         struct scorer *r = scorer_open(m, NULL, settings.score);
         float logits[2 * N];
-        scorer_run(r, s, N, logits, NULL);
+        scorer_run(r, s, N, logits, NULL, NULL);
         struct score_counts counts = scorer_counts(r);
         assert_int_equal(p->tokens, counts.tokens);
         assert_int_equal(p->computed, counts.computed);

@@ -79,7 +79,7 @@ static void score(struct device *d, float *logits)
     model_set_classes(m, classes, CLASSES);
     struct scorer *r =
         scorer_open(m, NULL, (struct score_options){.batch_tokens = 2048, .share = true});
-    scorer_run(r, s, N, logits, NULL);
+    scorer_run(r, s, N, logits, NULL, NULL);
     scorer_close(r);
     model_close(m);
 }

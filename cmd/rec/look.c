@@ -1,0 +1,94 @@
+/* How many records there are, and whether they are as they should be. */
+#include "cmd/rec/commands.h"
+#include "common/stream/check.h"
+#include "common/stream/record.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+#include "common/util/outfile.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct tally {
+    int64_t label; /* NO_LABEL for nil */
+    uint64_t count;
+};
+
+static int by_label(const void *a, const void *b)
+{
+    const struct tally *x = a, *y = b;
+    return (x->label > y->label) - (x->label < y->label);
+}
+
+static void tally_label(struct tally **tallies, size_t *n, const msgpack_object *label)
+{
+    int64_t value = label->type == MSGPACK_OBJECT_POSITIVE_INTEGER && label->via.u64 <= INT32_MAX
+                        ? (int64_t)label->via.u64
+                        : NO_LABEL;
+    size_t i = 0;
+    while (i < *n && (*tallies)[i].label != value)
+        i++;
+    if (i == *n) {
+        *tallies = xreallocarray(*tallies, ++*n, sizeof **tallies);
+        (*tallies)[i] = (struct tally){value, 0};
+    }
+    (*tallies)[i].count++;
+}
+
+void run_count(const struct settings *s)
+{
+    plain_text_only(s, "a count");
+    struct stream_reader *r = open_input(s);
+    struct outfile *f = outfile_open(s->common.output);
+    struct tally *tallies = NULL;
+    size_t n_labels = 0;
+    uint64_t n = 0;
+    msgpack_object record;
+    for (; stream_next(r, &record); n++) {
+        const msgpack_object *label = map_get(&record, "label");
+        if (label)
+            tally_label(&tallies, &n_labels, label);
+    }
+    FILE *out = outfile_stream(f);
+    fprintf(out, "%" PRIu64 "\n", n);
+    if (n_labels)
+        qsort(tallies, n_labels, sizeof *tallies, by_label);
+    const json_t *classes = json_object_get(stream_header(r), "classes");
+    for (size_t i = 0; i < n_labels && verbosity != QUIET; i++) {
+        const struct tally *t = &tallies[i];
+        const char *name = t->label == NO_LABEL
+                               ? NULL
+                               : json_string_value(json_array_get(classes, (size_t)t->label));
+        if (t->label == NO_LABEL)
+            fprintf(out, "nil");
+        else
+            fprintf(out, "%" PRId64, t->label);
+        fprintf(out, "\t%s\t%" PRIu64 "\n", name ? name : "-", t->count);
+    }
+    outfile_finish(f);
+    free(tallies);
+    stream_close(r);
+}
+
+static void check_file(const char *path)
+{
+    struct stream_reader *r = stream_open(path, NULL);
+    struct checker *c = checker_new(r);
+    msgpack_object record;
+    unsigned long n = 0;
+    for (; stream_next(r, &record); n++)
+        checker_record(c, &record);
+    inform("%s: %lu '%s' records, all as they should be", stream_name(r), n, stream_schema(r));
+    if (!n)
+        die(EX_DATAERR, "%s: holds no records", stream_name(r));
+    checker_free(c);
+    stream_close(r);
+}
+
+void run_check(const struct settings *s)
+{
+    if (!s->n_files)
+        check_file(NULL);
+    for (int i = 0; i < s->n_files; i++)
+        check_file(s->files[i]);
+}
