@@ -9,6 +9,7 @@
 #include "common/score/read_ahead.h"
 #include "common/score/score.h"
 #include "common/stream/record.h"
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/progress.h"
@@ -139,7 +140,7 @@ static void open_input(struct job *j, const struct settings *s, char *const *fil
 
 static void load(struct job *j, const struct settings *s)
 {
-    double began = profile_clock();
+    double began = clock_seconds();
     struct model *m = j->model;
     j->device->advice = "the weights do not fit: free what others hold there, take a larger GPU, "
                         "or use --device cpu";
@@ -151,7 +152,7 @@ static void load(struct job *j, const struct settings *s)
            "in %.1f s",
            s->model, m->config->architecture, 1e-9 * model_products(m),
            dtype_name(model_stored_type(m)), j->device->computes, j->device->description,
-           profile_clock() - began);
+           clock_seconds() - began);
 }
 
 /* What the user can do where a pass does not fit. */
@@ -276,7 +277,7 @@ static void report(const struct job *j, double seconds)
 static void score(struct job *j)
 {
     j->scorer = scorer_open(j->model, j->lora, j->options);
-    double began = profile_clock();
+    double began = clock_seconds();
     progress_start("records", 0);
     for (const struct window *w; (w = read_ahead_next(j->input));)
         score_window(j, w);
@@ -285,7 +286,7 @@ static void score(struct job *j)
     read_ahead_close(j->input);
     stream_close(j->in);
     if (j->scored)
-        report(j, profile_clock() - began);
+        report(j, clock_seconds() - began);
     scorer_close(j->scorer);
 }
 
@@ -317,7 +318,7 @@ static void print_digest(struct model *model)
 
 int main(int argc, char **argv)
 {
-    double started = profile_clock();
+    double started = clock_seconds();
     struct settings s = {.device = {.name = "auto"}, .score = {.share = true}};
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);

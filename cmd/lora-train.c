@@ -6,6 +6,7 @@
 #include "common/stream/stream.h"
 #include "common/train/ranks.h"
 #include "common/train/train.h"
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
@@ -248,7 +249,7 @@ static void close_job(struct job *j)
 
 int main(int argc, char **argv)
 {
-    double started = profile_clock();
+    double started = clock_seconds();
     struct settings s = default_settings();
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);

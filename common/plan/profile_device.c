@@ -1,12 +1,12 @@
 #include "common/plan/profile_device.h"
 
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "kernels/count/count_device.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum operation {
 #define OPERATION(result, name, parameters, arguments) AT_##name,
@@ -37,18 +37,11 @@ static struct profile *profile_of(const struct device *d)
     return d->state;
 }
 
-double profile_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The program gives its advice to the device it knows; the inner one dies with it. */
 static double begin(const struct device *d)
 {
     profile_of(d)->inner->advice = d->advice;
-    return profile_clock();
+    return clock_seconds();
 }
 
 static void end(struct device *d, enum operation o, double began)
@@ -57,7 +50,7 @@ static void end(struct device *d, enum operation o, double began)
     if (p->queues)
         p->inner->download(p->inner, NULL, NULL, 0); /* waits */
     p->calls[o]++;
-    p->seconds[o] += profile_clock() - began;
+    p->seconds[o] += clock_seconds() - began;
 }
 
 /* ---- operations ----
@@ -247,7 +240,7 @@ static void print_rate(double amount, double seconds, FILE *out)
 void profile_device_print(const struct device *d, FILE *out)
 {
     const struct profile *p = profile_of(d);
-    double all = profile_clock() - p->began, rest = all;
+    double all = clock_seconds() - p->began, rest = all;
     size_t n;
     struct profile_line *lines = profile_device_lines(d, &n);
     fprintf(out, "%s: %.3f s, by operations on %s%s\n", program_name, all, d->description,

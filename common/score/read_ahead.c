@@ -1,13 +1,13 @@
 #include "common/score/read_ahead.h"
 
 #include "common/score/score.h"
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/input.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { WINDOWS = 2 };
 
@@ -29,13 +29,6 @@ struct read_ahead {
     bool ended;                              /* nothing more comes */
     struct last_words words;                 /* if ended: of a thread that died */
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
 
 static struct window *being_filled(struct read_ahead *r)
 {
@@ -75,7 +68,7 @@ static void begin_to_wait(void *reader)
     struct read_ahead *r = reader;
     pthread_mutex_lock(&r->lock);
     r->waiting = true;
-    r->waiting_since = now();
+    r->waiting_since = 1e3 * clock_seconds();
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
 }
@@ -161,7 +154,7 @@ void read_ahead_check(struct read_ahead *r)
 /* Waits for a change until then, in milliseconds; false when it is past. With the lock held. */
 static bool wait_until(struct read_ahead *r, double then)
 {
-    if (now() >= then)
+    if (1e3 * clock_seconds() >= then)
         return false;
     struct timespec t = {.tv_sec = (time_t)(then / 1e3)};
     t.tv_nsec = (long)(1e6 * (then - 1e3 * (double)t.tv_sec));
@@ -179,7 +172,7 @@ static void await_window(struct read_ahead *r)
             continue;
         }
         if (!patient_until)
-            patient_until = now() + PATIENCE;
+            patient_until = 1e3 * clock_seconds() + PATIENCE;
         double then = patient_until;
         if (r->waiting && r->waiting_since + LULL < then)
             then = r->waiting_since + LULL;

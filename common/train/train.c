@@ -1,6 +1,7 @@
 #include "common/train/train.h"
 
 #include "common/math/philox.h"
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Philox streams beside those of dropout and of the initial values: the order of an epoch. */
@@ -284,8 +284,7 @@ static void run_epochs(struct run *r)
 {
     const struct train_settings *s = r->settings;
     unsigned long before = trainer_steps(r->trainer), taken = before, total = r->schedule.total;
-    struct timespec began, ended;
-    clock_gettime(CLOCK_MONOTONIC, &began);
+    double began = clock_seconds();
     progress_start("steps", total - before); /* those that are left */
     while (taken < total) {
         unsigned long within = taken % r->steps_per_epoch;
@@ -299,9 +298,7 @@ static void run_epochs(struct run *r)
         }
     }
     progress_end();
-    clock_gettime(CLOCK_MONOTONIC, &ended);
-    double seconds =
-        (double)(ended.tv_sec - began.tv_sec) + 1e-9 * (double)(ended.tv_nsec - began.tv_nsec);
+    double seconds = clock_seconds() - began;
     inform("%lu steps in %.1f s: %.3g s each", taken - before, seconds,
            seconds / (double)(taken > before ? taken - before : 1));
 }

@@ -1,5 +1,6 @@
 #include "common/util/input.h"
 
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Between two calls of the hooks, in milliseconds: each is a small write, and a small read for the
@@ -33,18 +33,11 @@ void input_off_wait(struct wait_hook *h)
         }
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
 static void call_hooks(void)
 {
     for (struct wait_hook *h = hooks; h; h = h->next)
         h->call(h->data);
-    called = now();
+    called = 1e3 * clock_seconds();
 }
 
 /* Whether read() would wait, even after so many milliseconds. */
@@ -56,7 +49,7 @@ static bool would_wait(int fd, int milliseconds)
 
 static int rest_of_interval(void)
 {
-    double left = called + INTERVAL - now();
+    double left = called + INTERVAL - 1e3 * clock_seconds();
     return left > 0 ? (int)left + 1 : 0;
 }
 

@@ -1,9 +1,9 @@
 #include "common/util/progress.h"
 
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -13,18 +13,11 @@ static struct {
     int shown;
 } line;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void progress_start(const char *unit, unsigned long total)
 {
     line.unit = unit;
     line.total = total;
-    line.began = line.drawn = now();
+    line.began = line.drawn = clock_seconds();
     line.shown = verbosity != QUIET && isatty(STDERR_FILENO);
 }
 
@@ -32,7 +25,7 @@ void progress_update(unsigned long done)
 {
     if (!line.shown)
         return;
-    double t = now();
+    double t = clock_seconds();
     if (t - line.drawn < 0.1)
         return;
     line.drawn = t;

@@ -1,5 +1,6 @@
 #include "common/util/threads.h"
 
+#include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/processors.h"
@@ -10,7 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MOST_THREADS = 4096, CACHE_LINE = 64 };
@@ -114,13 +114,6 @@ int thread_number(void)
 
 /* ---- waiting ---- */
 
-static int64_t nanoseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void pause_processor(void)
 {
 #if defined __x86_64__ || defined __i386__
@@ -134,14 +127,14 @@ static void pause_processor(void)
 static bool spin_until(bool (*ready)(void))
 {
     enum { NANOSECONDS = 30000, LOOKS = 16 };
-    int64_t end = nanoseconds() + NANOSECONDS;
+    int64_t end = clock_nanoseconds() + NANOSECONDS;
     do
         for (int i = 0; i < LOOKS; i++) {
             if (ready())
                 return true;
             pause_processor();
         }
-    while (nanoseconds() < end);
+    while (clock_nanoseconds() < end);
     return false;
 }
 

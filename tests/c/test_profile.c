@@ -2,6 +2,7 @@
  * out, and counts what a plan counts. */
 #include "common/plan/plan.h"
 #include "common/plan/profile_device.h"
+#include "common/util/clock.h"
 #include "common/util/mem.h"
 
 #include <setjmp.h>
@@ -28,7 +29,7 @@ static function *slot(const struct device *d, size_t at)
 /* A slot with the inner device's own function would be called with a state that is not its own. */
 static void check_slots(struct device *inner)
 {
-    struct device *d = profile_device_open(inner, profile_clock());
+    struct device *d = profile_device_open(inner, clock_seconds());
     size_t first = offsetof(struct device, close), last = offsetof(struct device, adamw);
     for (size_t at = first; at <= last; at += sizeof(function *)) {
         if (!slot(d, at) != !slot(inner, at))
@@ -129,7 +130,7 @@ static void logits_are_the_same_and_counts_the_plans(void **state)
     struct plan *p = plan_of_score();
     struct device *plain = cpu_device_open(F32, 1), *two_products = cpu_device_open(F32, 1);
     two_products->gated_matmul = NULL; /* as the counting device does it */
-    struct device *d = profile_device_open(two_products, profile_clock());
+    struct device *d = profile_device_open(two_products, clock_seconds());
     float logits[N * CLASSES], profiled[N * CLASSES];
     score(plain, logits);
     score(d, profiled);
@@ -152,7 +153,7 @@ static void a_gated_product_is_two_and_swiglu(void **state)
     (void)state;
     struct plan *p = plan_of_score();
     struct device *plain = cpu_device_open(F32, 1);
-    struct device *d = profile_device_open(cpu_device_open(F32, 1), profile_clock());
+    struct device *d = profile_device_open(cpu_device_open(F32, 1), clock_seconds());
     float logits[N * CLASSES], profiled[N * CLASSES];
     score(plain, logits);
     score(d, profiled);
@@ -188,7 +189,7 @@ static void it_waits_where_operations_are_queued(void **state)
         inner->name = queues ? "cuda" : "cpu";
         inner->download = wait_or_copy;
         waited = 0;
-        struct device *d = profile_device_open(inner, profile_clock());
+        struct device *d = profile_device_open(inner, clock_seconds());
         assert_string_equal(d->name, inner->name);
         d->scale(d, 2, x, 2);
         assert_int_equal(waited, queues);
@@ -201,7 +202,7 @@ static void the_programs_advice_reaches_the_inner_device(void **state)
 {
     (void)state;
     struct device *inner = cpu_device_open(F32, 1);
-    struct device *d = profile_device_open(inner, profile_clock());
+    struct device *d = profile_device_open(inner, clock_seconds());
     d->advice = "lower --batch";
     d->release(d, d->alloc(d, 1));
     assert_string_equal(inner->advice, "lower --batch");
