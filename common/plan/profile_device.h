@@ -10,7 +10,8 @@
 
 #include <stdio.h>
 
-/* began: when (common/util/clock.h) the time began that the table is to add up to. Closing it closes `inner` as well. */
+/* began: when (common/util/clock.h) the time began that the table is to add up to. Closing it
+ * closes `inner` as well. */
 struct device *profile_device_open(struct device *inner, double began);
 
 struct profile_line {
