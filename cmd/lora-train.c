@@ -25,12 +25,25 @@ struct settings {
     struct train_files files;
 };
 
-static const struct option_choice losses[] = {
-    {"softmax", LOSS_SOFTMAX}, {"dirichlet", LOSS_DIRICHLET}, {"labels", LOSS_LABELS}, {0}};
 static const struct option_choice schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"cosine", SCHEDULE_COSINE}, {0}};
 static const struct option_choice mpi_modes[] = {
     {"auto", RANKS_AUTO}, {"yes", RANKS_MPI}, {"no", RANKS_ALONE}, {0}};
+
+static void take_loss(void *target, const char *option, const char *value)
+{
+    enum loss_kind *loss = target;
+    struct buf names = {0};
+    for (*loss = 0; *loss < LOSSES; ++*loss) {
+        const char *name = loss_facts[*loss].name;
+        if (!strcmp(name, value))
+            break;
+        buf_addf(&names, "%s%s", names.len ? ", " : "", name);
+    }
+    if (*loss == LOSSES)
+        usage_error("%s: '%s' is none of %s", option, value, buf_str(&names));
+    buf_free(&names);
+}
 
 static void take_alpha0(void *target, const char *option, const char *value)
 {
@@ -57,7 +70,7 @@ static const struct option_row rows[] = {
     {"model", 0, "DIR", "", TEXT(model)},
     {"teacher", 0, "FILE", "", TEXT(teacher)},
     {"loss", 0, "NAME", "softmax (default), dirichlet, or labels (needs no --teacher)",
-     CHOICE(enum loss_kind, train.step.loss.kind, losses)},
+     OPTION_OWN(struct settings, train.step.loss.kind, take_loss)},
     {"alpha0", 0, "MODE", "of dirichlet: standard (default), fixed:A or learned",
      OPTION_OWN(struct settings, train.step.loss, take_alpha0),
      OPTION_GIVEN(struct settings, alpha0_given)},
@@ -138,13 +151,14 @@ static struct settings default_settings(void)
 static void check_options(const struct settings *s)
 {
     enum loss_kind loss = s->train.step.loss.kind;
+    bool by_labels = loss_facts[loss].target == TARGET_LABEL;
     if (!s->model)
         usage_error("--model DIR is needed");
     if (!s->common.output)
         usage_error("-o ADAPTER is needed: the folder to write");
-    if (!s->teacher && loss != LOSS_LABELS)
+    if (!s->teacher && !by_labels)
         usage_error("--teacher FILE is needed, unless with --loss labels");
-    if (s->teacher && loss == LOSS_LABELS)
+    if (s->teacher && by_labels)
         usage_error("--loss labels learns from the tokens' labels: --teacher has no place");
     if (s->alpha0_given && loss != LOSS_DIRICHLET)
         usage_error("--alpha0 goes with --loss dirichlet");

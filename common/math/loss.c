@@ -4,6 +4,12 @@
 
 #include <math.h>
 
+const struct loss_facts loss_facts[LOSSES] = {
+    [LOSS_SOFTMAX] = {"softmax", "softmax", TARGET_PROBS},
+    [LOSS_DIRICHLET] = {"dirichlet", "dirichlet", TARGET_MEMBERS},
+    [LOSS_LABELS] = {"labels", "softmax", TARGET_LABEL},
+};
+
 void target_from_probs(const double *probs, size_t n, double *target)
 {
     for (size_t c = 0; c < n; c++)

@@ -15,7 +15,16 @@
 
 #include <stddef.h>
 
-enum loss_kind { LOSS_SOFTMAX, LOSS_LABELS, LOSS_DIRICHLET };
+/* The losses there are. */
+enum loss_kind { LOSS_SOFTMAX, LOSS_DIRICHLET, LOSS_LABELS, LOSSES };
+
+/* What is to be known of one beside its formula (loss_formulas.h). */
+struct loss_facts {
+    const char *name; /* of --loss */
+    const char *head; /* a student's that was trained by it: "softmax" or "dirichlet" */
+    enum { TARGET_PROBS, TARGET_MEMBERS, TARGET_LABEL } target;
+};
+
 enum alpha0_mode { ALPHA0_STANDARD, ALPHA0_FIXED, ALPHA0_LEARNED };
 
 struct loss {
@@ -30,10 +39,13 @@ struct loss {
 
 DUQ_C_BEGIN
 
-/* What loss_value() needs of the teacher, [n]; no loss needs the members one by one. */
-void target_from_probs(const double *probs, size_t n, double *target); /* LOSS_SOFTMAX */
-void target_from_label(int label, size_t n, double *target);           /* LOSS_LABELS */
-/* LOSS_DIRICHLET: sum_m w_m log(p_mc + floor). members: [n_members * n], row-major. */
+extern const struct loss_facts loss_facts[LOSSES];
+
+/* What loss_value() needs of the teacher, or of the label, [n]; no loss needs the members one by
+ * one. */
+void target_from_probs(const double *probs, size_t n, double *target); /* TARGET_PROBS */
+void target_from_label(int label, size_t n, double *target);           /* TARGET_LABEL */
+/* TARGET_MEMBERS: sum_m w_m log(p_mc + floor). members: [n_members * n], row-major. */
 void target_from_members(const double *members, const double *weights, size_t n_members, size_t n,
                          double *target);
 

@@ -95,9 +95,16 @@ EVERYWHERE double loss_formula(const struct loss *loss, const double *logits, co
                                size_t n, double s, double *gradient, double *gradient_s)
 {
     *gradient_s = 0;
-    if (loss->kind == LOSS_DIRICHLET)
+    switch (loss->kind) { /* the compiler warns where one is missing */
+    case LOSS_DIRICHLET:
         return dirichlet_loss(loss, logits, target, n, s, gradient, gradient_s);
-    return softmax_divergence(logits, target, n, gradient);
+    case LOSS_SOFTMAX:
+    case LOSS_LABELS:
+        return softmax_divergence(logits, target, n, gradient);
+    case LOSSES:
+        break;
+    }
+    return NAN;
 }
 
 #endif

@@ -35,19 +35,6 @@ struct run {
     FILE *log;
 };
 
-const char *loss_name(enum loss_kind k)
-{
-    switch (k) { /* the compiler warns where one is missing */
-    case LOSS_SOFTMAX:
-        return "softmax";
-    case LOSS_LABELS:
-        return "labels";
-    case LOSS_DIRICHLET:
-        return "dirichlet";
-    }
-    die(EX_SOFTWARE, "loss %d has no name", (int)k);
-}
-
 const char *alpha0_mode_name(enum alpha0_mode m)
 {
     return m == ALPHA0_FIXED ? "fixed" : m == ALPHA0_LEARNED ? "learned" : "standard";
@@ -71,7 +58,7 @@ static json_t *describe(const struct run *r)
         "s:s, "
         "s:I, s:b, s:I}",
         "version", DUQ_VERSION, "model", r->model->digest, "data", r->set->digest, "compute",
-        compute, "device", r->model->device->name, "loss", loss_name(loss->kind), "rank",
+        compute, "device", r->model->device->name, "loss", loss_facts[loss->kind].name, "rank",
         adapter->rank, "alpha", adapter->alpha, "dropout", adapter->dropout, "rslora",
         adapter->rslora, "targets", targets, "learning_rate", s->rate, "batch", s->step.batch,
         "accumulate", s->step.accumulate, "epochs", s->epochs, "weight_decay",
@@ -120,10 +107,9 @@ static json_t *facts(const struct run *r)
     json_t *class_tokens = json_array();
     for (int c = 0; c < r->set->n_classes; c++)
         json_array_append_new(class_tokens, json_integer(r->set->class_tokens[c]));
-    json_t *f =
-        json_pack("{s:s, s:s, s:s, s:o, s:O}", "version", DUQ_VERSION, "model", r->model->digest,
-                  "head", loss->kind == LOSS_DIRICHLET ? "dirichlet" : "softmax", "class_tokens",
-                  class_tokens, "training", r->description);
+    json_t *f = json_pack("{s:s, s:s, s:s, s:o, s:O}", "version", DUQ_VERSION, "model",
+                          r->model->digest, "head", loss_facts[loss->kind].head, "class_tokens",
+                          class_tokens, "training", r->description);
     if (r->set->classes)
         json_object_set(f, "classes", r->set->classes);
     if (loss->kind == LOSS_DIRICHLET) {

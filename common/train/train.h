@@ -22,7 +22,6 @@ struct train_files {
     const char *log; /* "step, loss, lr" as TSV, or NULL */
 };
 
-const char *loss_name(enum loss_kind k);          /* "softmax", "labels", "dirichlet" */
 const char *alpha0_mode_name(enum alpha0_mode m); /* "standard", "fixed", "learned" */
 
 /* Trains on the model (its device is set, its classes are the set's) and writes the adapter. The

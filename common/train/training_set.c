@@ -85,7 +85,7 @@ static void add_prediction(struct teacher *t, const struct stream_reader *r,
     }
     double *target = t->targets + t->n * classes;
     check_probabilities(r, p->id, p->probs, classes);
-    if (loss == LOSS_DIRICHLET) {
+    if (loss_facts[loss].target == TARGET_MEMBERS) {
         if (!p->members)
             stream_bad_record(r, p->id,
                               "no members, which a Dirichlet student needs: make the predictions "
@@ -109,7 +109,8 @@ static struct teacher read_teacher(const char *path, const struct stream_reader 
     struct stream_reader *r = stream_open(path, "prediction");
     check_classes(tokens, r);
     size_t n_weights = 0;
-    double *weights = loss == LOSS_DIRICHLET ? read_weights(r, &n_weights) : NULL;
+    double *weights =
+        loss_facts[loss].target == TARGET_MEMBERS ? read_weights(r, &n_weights) : NULL;
     struct prediction p;
     while (prediction_read(r, &p))
         add_prediction(&t, r, &p, classes, loss, weights, n_weights);
@@ -186,14 +187,14 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
     t->classes = json_deep_copy(json_object_get(stream_header(tokens), "classes"));
     size_t classes = (size_t)t->n_classes;
     struct teacher taught = {0};
-    if (loss != LOSS_LABELS)
+    if (loss_facts[loss].target != TARGET_LABEL)
         taught = read_teacher(teacher, tokens, classes, loss);
     struct tokens x;
     while (tokens_read(tokens, &x)) {
         check_tokens(tokens, &x, c);
         add_example(t, &x);
         double *target = t->targets + (size_t)(t->n - 1) * classes;
-        if (loss != LOSS_LABELS) {
+        if (loss_facts[loss].target != TARGET_LABEL) {
             target_of(&taught, tokens, &x, classes, target);
         } else {
             if (x.label < 0 || (size_t)x.label >= classes)
