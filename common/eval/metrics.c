@@ -10,8 +10,10 @@
 
 const char *metric_name(enum metric m)
 {
-    static const char *const names[N_METRICS] = {"accuracy", "macro_f1", "nll",    "ece",
-                                                 "mce",      "brier",    "roc_auc"};
+    static const char *const names[N_METRICS] = {
+        [METRIC_ACCURACY] = "accuracy", [METRIC_MACRO_F1] = "macro_f1", [METRIC_NLL] = "nll",
+        [METRIC_ECE] = "ece",           [METRIC_MCE] = "mce",           [METRIC_BRIER] = "brier",
+        [METRIC_ROC_AUC] = "roc_auc"};
     return names[m];
 }
 
@@ -192,7 +194,7 @@ double metric_value(enum metric m, const struct sample *s, size_t bins, char *re
 {
     if (s->n == 0)
         return none(reason, "no text has a label");
-    switch (m) {
+    switch (m) { /* the compiler warns where one is missing */
     case METRIC_ACCURACY:
         return accuracy(s);
     case METRIC_MACRO_F1:
@@ -207,7 +209,8 @@ double metric_value(enum metric m, const struct sample *s, size_t bins, char *re
         return brier(s);
     case METRIC_ROC_AUC:
         return roc_auc(s, reason);
-    default:
-        return NAN;
+    case N_METRICS:
+        break;
     }
+    return NAN;
 }
