@@ -35,11 +35,12 @@ static struct import *open_import(struct rows *rows, const struct import_options
                                           [IMPORT_CLASSES] = "--classes",
                                           [IMPORT_LABELS] = "--labels",
                                           [IMPORT_LABEL_MAP] = "--label-map"};
-    struct import *im = import_new(rows, o);
-    const struct import_fault *fault = import_fault(im);
-    if (fault)
-        usage_error("%s%s", options[fault->part], fault->text);
-    return im;
+    struct import_fault fault;
+    struct import *im = import_new(rows, o, &fault);
+    if (im)
+        return im;
+    rows_close(rows);
+    usage_error("%s%s", options[fault.part], fault.text);
 }
 
 static void run_from(const struct settings *s, enum row_format format)

@@ -263,7 +263,8 @@ static long class_of(const struct import *im, struct span raw)
 
 /* ---- examples ---- */
 
-struct import *import_new(struct rows *rows, const struct import_options *o)
+struct import *import_new(struct rows *rows, const struct import_options *o,
+                          struct import_fault *fault)
 {
     struct import *im = xcalloc(1, sizeof *im);
     im->rows = rows;
@@ -277,12 +278,11 @@ struct import *import_new(struct rows *rows, const struct import_options *o)
     }
     if ((im->has_label = o->label && !im->fault.text))
         im->label = rows_column(rows, o->label);
-    return im;
-}
-
-const struct import_fault *import_fault(const struct import *im)
-{
-    return im->fault.text ? &im->fault : NULL;
+    if (!im->fault.text)
+        return im;
+    *fault = im->fault;
+    import_free(im);
+    return NULL;
 }
 
 json_t *import_classes(const struct import *im)
@@ -406,7 +406,6 @@ void import_free(struct import *im)
     free_template(&im->text);
     free_list(im->classes, im->n_classes);
     json_decref(im->class_names);
-    free(im->fault.text);
     id_index_free(im->labels);
     id_index_free(im->ids);
     free(im->class_of_label);

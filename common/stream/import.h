@@ -28,14 +28,12 @@ struct import_fault {
 
 struct import;
 
-/* Of labels and label_map one at most is given, and only with label; labels has as many names as
- * classes, where both are given. Dies with EX_DATAERR at a column that is not there. Rows and
- * options stay the caller's, and outlive it. */
-struct import *import_new(struct rows *rows, const struct import_options *options);
-
-/* What is wrong with the options, the first of it; NULL: nothing. With a fault an import can only
- * be freed. */
-const struct import_fault *import_fault(const struct import *im);
+/* NULL where something is wrong with the options, the first of it in *fault, whose text the caller
+ * frees. Of labels and label_map one at most is given, and only with label; labels has as many
+ * names as classes, where both are given. Dies with EX_DATAERR at a column that is not there. Rows
+ * and options stay the caller's, and outlive it. */
+struct import *import_new(struct rows *rows, const struct import_options *options,
+                          struct import_fault *fault);
 
 /* The classes' names as a JSON array, new reference; NULL where they were not given. */
 json_t *import_classes(const struct import *im);
