@@ -120,8 +120,8 @@ struct device {
                   * it must outlive the device */
     /* `compute` for headers: "f32", "bf16", or "bf16/amx" where results depend on a CPU's path. */
     const char *computes;
-    /* What the program's user can do when memory runs out ("lower --batch-tokens"); the program
-     * sets it as it goes on, NULL until then. The device's message ends with it. */
+    /* What can be done when memory runs out, in the program's words; it sets them as it goes on,
+     * NULL until then. The device's message ends with them. */
     const char *advice;
     void *state;
 

@@ -33,7 +33,7 @@ static char *shortage()
     size_t free = 0, total = 0;
     if (cudaMemGetInfo(&free, &total) != cudaSuccess || free >= ENOUGH)
         return xstrdup("");
-    return xasprintf("; %.0f of the GPU's %.0f MiB are free: lower --batch-tokens or --batch",
+    return xasprintf("; %.0f of the GPU's %.0f MiB are free: less at once may fit",
                      mib(free), mib(total));
 }
 
@@ -243,16 +243,16 @@ static int require_driver(void)
     CUDA(cudaDriverGetVersion(&driver));
     CUDA(cudaRuntimeGetVersion(&runtime));
     if (driver == 0)
-        die(EX_UNAVAILABLE, "no NVIDIA driver is installed; use --device cpu");
+        die(EX_UNAVAILABLE, "no NVIDIA driver is installed; compute on the processor (cpu)");
     if (status == cudaErrorInsufficientDriver)
         die(EX_UNAVAILABLE,
             "the NVIDIA driver is too old: it knows CUDA %d.%d, this program was built with %d.%d; "
-            "update the driver, or use --device cpu",
+            "update the driver, or compute on the processor (cpu)",
             driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     if (status == cudaErrorNoDevice || status == cudaSuccess)
         die(EX_UNAVAILABLE,
-            "the NVIDIA driver finds no GPU (is CUDA_VISIBLE_DEVICES set?); use --device cpu");
-    die(EX_UNAVAILABLE, "the GPUs cannot be used: %s (%s); use --device cpu",
+            "the NVIDIA driver finds no GPU (is CUDA_VISIBLE_DEVICES set?); compute on the processor (cpu)");
+    die(EX_UNAVAILABLE, "the GPUs cannot be used: %s (%s); compute on the processor (cpu)",
         cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
@@ -265,7 +265,7 @@ static struct cudaDeviceProp properties_of(int index)
     CUDA(cudaGetDeviceProperties(&p, index));
     char *obstacle = obstacle_of(index, &p);
     if (obstacle)
-        die(EX_UNAVAILABLE, "%s; use --device cpu", obstacle);
+        die(EX_UNAVAILABLE, "%s; compute on the processor (cpu)", obstacle);
     return p;
 }
 

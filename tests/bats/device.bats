@@ -106,7 +106,7 @@ plugin() { # CODE
     [ -e "$BUILD/lib/duq/duq-cuda.so" ] || skip "built without nvcc"
     [ ! -e /dev/nvidiactl ] || skip "there is a driver"
     export DUQ_CUDA_PLUGIN=$BUILD/lib/duq/duq-cuda.so
-    refuses 69 "no NVIDIA driver is installed; use --device cpu" score --device cuda
+    refuses 69 "no NVIDIA driver is installed; compute on the processor (cpu)" score --device cuda
     refuses 0 "the CUDA plugin finds no GPU that it can use" score -v --device auto
     rec check scores.mp
 }

@@ -178,7 +178,7 @@ static void a_driver_or_gpu_that_will_not_do_is_named(void **state)
 {
     (void)state;
     static const char *const drivers[][2] = {
-        {"none", "no NVIDIA driver is installed; use --device cpu"},
+        {"none", "no NVIDIA driver is installed; compute on the processor (cpu)"},
         {"old", "the NVIDIA driver is too old: it knows CUDA 11.2, this program was built with "},
         {"no-gpu", "the NVIDIA driver finds no GPU"},
         {"old-gpu", "GPU 0, CUDA simulator, has compute capability 7.0; 8.0 (Ampere) or later is "
@@ -191,7 +191,7 @@ static void a_driver_or_gpu_that_will_not_do_is_named(void **state)
                          EX_UNAVAILABLE);
         assert_one_line(said);
         assert_says(said, drivers[i][1]);
-        assert_says(said, "use --device cpu");
+        assert_says(said, "compute on the processor (cpu)");
         assert_int_equal(status_of("open auto", "DUQ_CUDASIM_DRIVER", drivers[i][0], said), 0);
         assert_string_equal(said, "cpu\n");
     }
@@ -249,8 +249,7 @@ static void a_call_that_fails_where_memory_is_full_says_so(void **state)
             assert_int_equal(status_of("work", "DUQ_CUDASIM_FAIL", faults[i], said), EX_OSERR);
             unsetenv("DUQ_CUDASIM_MEMORY");
             assert_one_line(said);
-            assert_int_equal(strstr(said, "MiB are free: lower --batch-tokens or --batch") != NULL,
-                             full);
+            assert_int_equal(strstr(said, "MiB are free: less at once may fit") != NULL, full);
         }
 }
 
