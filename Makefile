@@ -5,7 +5,7 @@
 # library they share, each tests/c/test_NAME.c is a cmocka test and each tests/bats/NAME.bats a
 # program test.
 
-VERSION = 0.1.0
+VERSION = 0.2.0
 PREFIX ?= /usr/local
 SANITIZE ?=
 PYTHON ?= python3
