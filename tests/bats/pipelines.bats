@@ -204,7 +204,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     # Of streams that are longer than a pipe as well.
     copy
     for i in $(seq 60); do cat "$base/teacher/test.mp"; done >run/teacher/test.mp
-    (cd run && NAME=sst2 DATASET=sst2 OUT=run OTHERS='' PIPELINES=$top/pipelines "$top/pipelines/manifest.sh") >manifest
+    (cd run && NAME=sst2 DATASET=sst2 OUT=run OTHERS='' PIPELINES=$top/pipelines "$top/pipelines/report/manifest.sh") >manifest
     (cd run && ls weights.mp teacher/*.mp predictions/*.mp detection/*.mp) | grep -v 'texts\|metrics' >files
     jq -r '.commands | keys[]' manifest | diff <(sort files) -
     rm -rf run
