@@ -1,17 +1,19 @@
-# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # settings are in the environment; signature and students are the callers'
+# shellcheck shell=bash
 # The stages of a data set's job: for each, the files that it makes and the pipes that make them. A recipe (sst2.sh ...)
-# names the stages that its data set has; one without a script has all of them.
+# names the stages that its data set has; a data set without a script has all of them.
 #
-# stage_NAME declares the stage NAME, file by file, in the order in which they are made:
+# stage_NAME declares the files of the stage NAME, in the order in which they are made:
 #     makes FILE from FILE... with SETTING... by FUNCTION [ARGUMENT]...
 # A file is made again when one of those files or settings is another one (run/rules.sh). The function writes it to
-# standard output; run/target.sh calls it in the run's folder, with the settings in the environment. Names in there are
-# relative ones and the model is ./model, for streams' headers have them: so the same bytes come out wherever the folder
-# is. Scoring goes through spread (spread/spread.sh), which may have it done in several places at once.
+# standard output; run/target.sh calls it in the run's folder, with the settings in the environment. Streams' headers have
+# the command lines that made them, so names in these are relative ones and the model is ./model: the same bytes come out
+# wherever the folder is. Scoring goes through spread (spread/spread.sh), which has it done in one place or in several.
+#
+# shellcheck disable=SC2034,SC2153,SC2154 # settings are in the environment; signature and students are the callers'
 every_stage=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)
-without_model=(fetch split report) # what the report says of it is known from the stages before
+without_model=(fetch split report) # these need none at hand
 
-# Settings that what the model says depends on.
+# What every score depends on, beside its text and prompt.
 scoring=(model DEVICE COMPUTE)
 
 # ---- fetch: the data set's files, and their digests ----
@@ -26,8 +28,10 @@ parts=(train shots validation test)
 
 stage_split() {
     local part
-    makes texts/rows.mp from data/files with HEADER ID TEXT LABEL LABELS SHUFFLE TRAIN SHOTS VALIDATION TEST by rows train
-    makes texts/test-rows.mp from data/files with HEADER ID TEXT LABEL LABELS TEST by rows test
+    makes texts/rows.mp from data/files \
+        with HEADER ID TEXT LABEL LABELS SHUFFLE TRAIN SHOTS VALIDATION TEST by rows train
+    makes texts/test-rows.mp from data/files \
+        with HEADER ID TEXT LABEL LABELS TEST by rows test
     for part in "${parts[@]}"; do
         makes "texts/$part.plan" from texts/rows.mp texts/test-rows.mp \
             with TRAIN SHOTS VALIDATION TEST N_TRAIN N_TEST by plan "$part" # run/split.sh
@@ -58,12 +62,13 @@ part() { # PART
 # ---- validation: the teacher's scores of the validation texts, by every instruction with its shots ----
 
 stage_validation() {
-    makes scores/validation.mp from texts/validation.mp texts/shots.mp task.json with "${scoring[@]}" \
-        in_shards_by teacher_scores texts/validation.mp
+    makes scores/validation.mp from texts/validation.mp texts/shots.mp task.json \
+        with "${scoring[@]}" in_shards_by teacher_scores texts/validation.mp
 }
 
 teacher_scores() { # TEXTS
-    spread "$1" "prompt-expand --task task.json --shots texts/shots.mp | tok --model model | lm-score --model model --device $DEVICE --compute $COMPUTE" \
+    local prompts='prompt-expand --task task.json --shots texts/shots.mp'
+    spread "$1" "$prompts | tok --model model | lm-score --model model --device $DEVICE --compute $COMPUTE" \
         task.json texts/shots.mp
 }
 
@@ -82,9 +87,10 @@ weights() {
 stage_teacher() {
     local part
     for part in train test; do
-        makes "scores/$part.mp" from "texts/$part.mp" texts/shots.mp task.json with "${scoring[@]}" \
-            in_shards_by teacher_scores "texts/$part.mp"
-        makes "teacher/$part.mp" from "scores/$part.mp" weights.mp with version by teacher "scores/$part.mp"
+        makes "scores/$part.mp" from "texts/$part.mp" texts/shots.mp task.json \
+            with "${scoring[@]}" in_shards_by teacher_scores "texts/$part.mp"
+        makes "teacher/$part.mp" from "scores/$part.mp" weights.mp \
+            with version by teacher "scores/$part.mp"
     done
 }
 
@@ -104,12 +110,13 @@ student() { # STUDENT
     local -a taught=(teacher/train.mp)
     [ "$1" != baseline ] || taught=()
     # Students have the same prompts: the first one makes them.
-    [ ${#students[@]} -gt 0 ] ||
-        makes students/train.tokens.mp from texts/train.mp weights.mp task.json with "${scoring[@]}" by student_tokens texts/train.mp
+    [ ${#students[@]} -gt 0 ] || makes students/train.tokens.mp from texts/train.mp weights.mp task.json \
+        with "${scoring[@]}" by student_tokens texts/train.mp
     makes "$adapter" from students/train.tokens.mp "${taught[@]}" \
         with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT SEED TRAIN_OPTIONS DEVICE COMPUTE model version "${1^^}_OPTIONS" \
         in_place_by train "$1"
-    makes "predictions/$1.test.mp" from texts/test.mp "$adapter" weights.mp task.json with "${scoring[@]}" by predict "$1" texts/test.mp
+    makes "predictions/$1.test.mp" from texts/test.mp "$adapter" weights.mp task.json \
+        with "${scoring[@]}" by predict "$1" texts/test.mp
     students+=("$1")
 }
 
@@ -139,18 +146,19 @@ forget_other_training() { # STUDENT
 }
 
 predict() { # STUDENT TEXTS
-    local head=softmax
+    local head=softmax score='lm-score --model model'
     local -a adapter=()
     [ "$1" != dirichlet ] || head=dirichlet
-    [ "$1" = untrained ] || adapter=("students/$1.lora")
-    spread "$2" "$student_prompt | tok --model model | lm-score --model model${adapter[0]:+ --adapter ${adapter[0]}} --head $head --device $DEVICE --compute $COMPUTE" \
+    [ "$1" = untrained ] || { adapter=("students/$1.lora") && score+=" --adapter students/$1.lora"; }
+    spread "$2" "$student_prompt | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
         task.json weights.mp "${adapter[@]}"
 }
 
 # ---- evaluation: figures of all predictions; the model as it is, asked like a student, is one more ----
 
 stage_evaluation() {
-    makes predictions/untrained.test.mp from texts/test.mp weights.mp task.json with "${scoring[@]}" by predict untrained texts/test.mp
+    makes predictions/untrained.test.mp from texts/test.mp weights.mp task.json \
+        with "${scoring[@]}" by predict untrained texts/test.mp
     # shellcheck disable=SC2046 # names are words
     makes evaluation/metrics.mp from $(prediction_files) with BOOTSTRAP by evaluate
 }
@@ -184,18 +192,23 @@ stage_detection() {
     local other name texts
     for other in $OTHERS; do
         texts=detection/texts.$other.mp
-        makes "$texts" from "others/$other/texts/test.mp" with version by strip "others/$other/texts/test.mp"
-        makes "detection/untrained.$other.mp" from "$texts" weights.mp task.json with "${scoring[@]}" by predict untrained "$texts"
-        makes "detection/scores.$other.mp" from "$texts" texts/shots.mp task.json with "${scoring[@]}" \
-            in_shards_by teacher_scores "$texts"
-        makes "detection/teacher.$other.mp" from "detection/scores.$other.mp" weights.mp with version by teacher "detection/scores.$other.mp"
+        makes "$texts" from "others/$other/texts/test.mp" \
+            with version by strip "others/$other/texts/test.mp"
+        makes "detection/untrained.$other.mp" from "$texts" weights.mp task.json \
+            with "${scoring[@]}" by predict untrained "$texts"
+        makes "detection/scores.$other.mp" from "$texts" texts/shots.mp task.json \
+            with "${scoring[@]}" in_shards_by teacher_scores "$texts"
+        makes "detection/teacher.$other.mp" from "detection/scores.$other.mp" weights.mp \
+            with version by teacher "detection/scores.$other.mp"
         for name in "${students[@]}"; do
-            makes "detection/$name.$other.mp" from "$texts" "students/$name.lora/adapter_config.json" weights.mp task.json \
+            makes "detection/$name.$other.mp" \
+                from "$texts" "students/$name.lora/adapter_config.json" weights.mp task.json \
                 with "${scoring[@]}" by predict "$name" "$texts"
         done
     done
     # shellcheck disable=SC2046 # names are words
-    [ -z "${OTHERS// /}" ] || makes detection/metrics.mp from $(prediction_files ood) with BOOTSTRAP others by evaluate ood
+    [ -z "${OTHERS// /}" ] || makes detection/metrics.mp from $(prediction_files ood) \
+        with BOOTSTRAP others by evaluate ood
 }
 
 # The texts alone: labels and ids of another set mean nothing here.
@@ -206,9 +219,10 @@ strip() { # TEXTS
 # ---- report: tables, figures and a page ----
 
 stage_report() {
+    local plans=("${parts[@]/#/texts/}") adapters=("${students[@]/#/students/}")
     # shellcheck disable=SC2046,SC2086 # names are words
-    makes report/index.html from $(prediction_files ood) weights.mp $(printf 'texts/%s.plan ' "${parts[@]}") data/files task.json \
-        $(printf 'students/%s.lora/adapter_config.json ' "${students[@]}") \
+    makes report/index.html from $(prediction_files ood) weights.mp "${plans[@]/%/.plan}" data/files task.json \
+        "${adapters[@]/%/.lora/adapter_config.json}" \
         with $SHAPING others model published in_place_by report
 }
 

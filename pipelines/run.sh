@@ -5,7 +5,7 @@
 # usage: pipelines/run.sh DATASET [OPTION]... [KEY=VALUE]...    see --help
 # Also: source run.sh; stage NAME ...; run_recipe DATASET "$@"    which is a recipe
 
-# A recipe that run.sh itself reads.
+# For a recipe that run.sh itself reads all this is here already.
 [ "$(type -t run_recipe)" != function ] || return 0
 
 set -euo pipefail
@@ -29,13 +29,15 @@ source "$pipelines/run/stamps.sh"
 # shellcheck source=pipelines/run/others.sh
 source "$pipelines/run/others.sh"
 
+reading='' # a recipe, for its stages
+
 die() { # STATUS MESSAGE
     printf 'run.sh: %s\n' "$2" >&2
     exit "$1"
 }
 
 run_recipe() { # [DATASET] [OPTION]... [KEY=VALUE]...
-    [ -z "${reading:-}" ] || return 0
+    [ -z "$reading" ] || return 0
     read_arguments "$@"
     read_settings "$pipelines/settings" declarations
     # shellcheck disable=SC2031 # its change in stages_in_shards is for that alone
