@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs a data set's whole job, or some stages of it. Whoever would know what the job is reads a recipe (sst2.sh ...) and
-# recipes.sh; this is how it is run: settings are read and put where make compares them, and make decides what is to be
-# done. See man/duq-pipelines.7.
+# Runs a data set's whole job, or some stages of it. What the job is stands in a recipe (sst2.sh ...) and in recipes.sh;
+# this file runs it: it reads the settings, writes them where make compares them, and starts make, which decides what is
+# to be done. See man/duq-pipelines.7.
 # usage: pipelines/run.sh DATASET [OPTION]... [KEY=VALUE]...    see --help
-# Also: source run.sh; stage NAME ...; run_recipe DATASET "$@"    which is a recipe
+# A recipe sources this file, names its stages (stage NAME) and ends with run_recipe DATASET "$@".
 
-# For a recipe that run.sh itself reads all this is here already.
+# A recipe that read_recipe sources finds all this here already.
 [ "$(type -t run_recipe)" != function ] || return 0
 
 set -euo pipefail
@@ -29,7 +29,7 @@ source "$pipelines/run/stamps.sh"
 # shellcheck source=pipelines/run/others.sh
 source "$pipelines/run/others.sh"
 
-reading='' # a recipe, for its stages
+reading='' # set while a recipe is sourced for its stages alone
 
 die() { # STATUS MESSAGE
     printf 'run.sh: %s\n' "$2" >&2
@@ -93,7 +93,8 @@ find_stages() {
     first=0 last=$((${#stages[@]} - 1))
     [ -z "$from" ] || first=$(stage_number "$from")
     [ -z "$to" ] || last=$(stage_number "$to")
-    [ -z "$cut" ] || [[ " $(stages_in_shards any | paste -sd' ') " == *" $cut "* ]] || die 64 "no shards are cut in stage $cut"
+    [ -z "$cut" ] || [[ " $(stages_in_shards any | paste -sd' ') " == *" $cut "* ]] ||
+        die 64 "no shards are cut in stage $cut"
     [ "$first" -le "$last" ] || die 64 "stage ${stages[first]} comes after ${stages[last]}"
 }
 

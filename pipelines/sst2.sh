@@ -6,7 +6,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/run.sh"
 
 stage fetch      # train.tsv and dev.tsv of GLUE, or the like from DATA=
-stage split      # train.tsv: to train on, for shots, for validation. dev.tsv: to test on, for GLUE's test set has no labels
+stage split      # train.tsv: to train on, for shots, for validation. dev.tsv: to test on (test.tsv has no labels)
 stage validation # the teacher, nine prompts with shots of their own each, scores the validation texts
 stage weights    # how far each of the nine is to be trusted, by those scores
 stage teacher    # the teacher says what it thinks of the texts to train and to test on: the long part

@@ -29,7 +29,7 @@ DATASET is $(data_sets | paste -sd, | sed 's/,/, /g'), or a folder that holds a 
   --from-manifest F   the data set and settings of the run that F is the manifest of
   --dry-run           say what would be done
   --settings          print the settings that a run would have, and end
-  --stages            print the stages that a run would have, those that --cut may name as such, and end
+  --stages            print the stages that a run would have, with "cut" after those that --cut takes, and end
   --help
 
 stages: ${names[*]}

@@ -36,8 +36,9 @@ makes() {
     in_place_by) command=make-folder ;;
     esac
     files+=("$file")
-    [ -n "$skipped" ] ||
-        rules+="$file: ${needs[*]} $version"$'\n\t'"@\"\$\$PIPELINES\"/run/target.sh $command '$declaring' '\$@' '\$^' ${*:2}"$'\n'
+    [ -z "$skipped" ] || return 0
+    rules+="$file: ${needs[*]} $version"$'\n'
+    rules+=$'\t'"@\"\$\$PIPELINES\"/run/target.sh $command '$declaring' '\$@' '\$^' ${*:2}"$'\n'
 }
 
 # The stages' rules, into $rules. Files of those before stage number FIRST are taken as they are. The target cut-STAGE
