@@ -2,8 +2,8 @@
 #
 # Everything is built out of tree in $(BUILD). Sources are found by folder: each cmd/NAME.c is a
 # program, with what is in cmd/NAME/, everything under common/, kernels/cpu/ and kernels/count/ is the
-# library they share, each tests/c/test_NAME.c is a cmocka test and each tests/bats/NAME.bats a
-# program test.
+# library they share, each tests/c/test_NAME.c is a cmocka test, each tests/bats/NAME.bats a program test
+# and each folder in pipelines/ with a task.json a data set.
 
 VERSION = 0.2.0
 PREFIX ?= /usr/local
@@ -35,11 +35,12 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/slurm/* examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run tests/run tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
+DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint deps-test demo amazon sst2 yahoo youtube test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -121,10 +122,10 @@ demo: deps
 	@BUILD='$(BUILD)' ./examples/demo.sh
 
 # Any setting of pipelines/settings may be given: make sst2 MODEL=... DATA=... N_TRAIN=200
-SETTINGS = $(shell sed -n 's/^\([A-Z_]*\) *=.*/\1/p' pipelines/settings)
-amazon sst2 yahoo youtube: deps
+SETTINGS = $(shell sed -n 's/^\([A-Z_][A-Z_]*\)[^=]*=.*/\1/p' pipelines/settings)
+$(DATA_SETS): deps
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
-	@BUILD='$(BUILD)' pipelines/$@.sh $(foreach key,$(SETTINGS),$(if $(filter command,$(origin $(key))),'$(subst ','\'',$(key)=$($(key)))'))
+	@BUILD='$(BUILD)' $(or $(wildcard pipelines/$@.sh),pipelines/run.sh $@) $(foreach key,$(SETTINGS),$(if $(filter command,$(origin $(key))),'$(subst ','\'',$(key)=$($(key)))'))
 
 check: all tests-built
 	BUILD='$(BUILD)' ./tests/run
@@ -193,7 +194,7 @@ clean:
 help:
 	@echo 'make            build the programs into $(BUILD)/bin'
 	@echo 'make demo       run the main job on the embedded model and texts'
-	@echo 'make sst2       the whole job on SST-2; also amazon, yahoo, youtube: MODEL=DIR [DATA=DIR ...]'
+	@echo 'make NAME       the whole job on a data set ($(DATA_SETS)): MODEL=DIR [DATA=DIR ...]'
 	@echo 'make test       build and run every test'
 	@echo 'make deps       install what the build needs (apt), or say what to install'
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'

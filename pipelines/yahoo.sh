@@ -1,3 +1,20 @@
 #!/usr/bin/env bash
+# Yahoo! Answers: which of ten topics is a question about? From the texts to a report.
 # usage: pipelines/yahoo.sh [OPTION]... [KEY=VALUE]...    see --help
-exec "$(dirname "$0")/run.sh" yahoo "$@"
+# What the stages do is in recipes.sh; the set's own settings, task and published figures are in yahoo/.
+# shellcheck source=pipelines/run.sh
+source "$(dirname "${BASH_SOURCE[0]}")/run.sh"
+
+stage fetch      # train.csv and test.csv of the archive, or the like from DATA=
+stage split      # train.csv: to train on, for shots, for validation. test.csv: to test on
+stage validation # the teacher, nine prompts with shots of their own each, scores the validation texts
+stage weights    # how far each of the nine is to be trusted, by those scores
+stage teacher    # the teacher says what it thinks of the texts to train and to test on: the long part
+stage softmax    # a student learns the class probabilities of the teacher: one prompt, no shots
+stage dirichlet  # a student learns how sure the teacher is, too: a Dirichlet distribution of them
+stage baseline   # a student learns the labels alone, to compare with
+stage evaluation # how right and how well calibrated all of them are, and the model as it is
+stage detection  # other sets, those that OOD= names: does uncertainty give their texts away?
+stage report     # tables, figures and a page, with the published figures beside them
+
+run_recipe yahoo "$@"

@@ -1,3 +1,20 @@
 #!/usr/bin/env bash
+# YouTube comments: is a comment spam? From the texts to a report.
 # usage: pipelines/youtube.sh [OPTION]... [KEY=VALUE]...    see --help
-exec "$(dirname "$0")/run.sh" youtube "$@"
+# What the stages do is in recipes.sh; the comments' own settings, task and published figures are in youtube/.
+# shellcheck source=pipelines/run.sh
+source "$(dirname "${BASH_SOURCE[0]}")/run.sh"
+
+stage fetch      # the tables of five videos from the archive, or youtube.csv and the like from DATA=
+stage split      # all rows, shuffled, for they go by video: to train on, for shots, for validation, to test on
+stage validation # the teacher, nine prompts with shots of their own each, scores the validation texts
+stage weights    # how far each of the nine is to be trusted, by those scores
+stage teacher    # the teacher says what it thinks of the texts to train and to test on: the long part
+stage softmax    # a student learns the class probabilities of the teacher: one prompt, no shots
+stage dirichlet  # a student learns how sure the teacher is, too: a Dirichlet distribution of them
+stage baseline   # a student learns the labels alone, to compare with
+stage evaluation # how right and how well calibrated all of them are, and the model as it is
+stage detection  # other sets, those that OOD= names: does uncertainty give their texts away?
+stage report     # tables, figures and a page, with the published figures beside them
+
+run_recipe youtube "$@"

@@ -55,7 +55,7 @@ while [ $# -gt 0 ]; do
         ;;
     --wait) wait=1 ;;
     --stop-stage) stop=$2; shift ;;
-    --stage | --only | --cut | --dry-run | --settings | --hosts | HOSTS=* | JOBS=* | --jobs) die 64 "$1 has no place here: see --help" ;;
+    --stage | --only | --cut | --dry-run | --settings | --stages | --hosts | HOSTS=* | JOBS=* | --jobs) die 64 "$1 has no place here: see --help" ;;
     *) arguments+=("$1") ;;
     esac
     shift
@@ -63,6 +63,8 @@ done
 command -v sbatch >/dev/null || die 69 'sbatch is not on the path: this is for a cluster under Slurm'
 
 settings=$("$PIPELINES/run.sh" "${arguments[@]}" --settings)
+order=$("$PIPELINES/run.sh" "${arguments[@]}" --stages)
+cut -f 1 <<<"$order" | grep -Fx -- "$stop" >/dev/null || die 64 "there is no stage '$stop'"
 setting() { # KEY
     sed -n "s/^$1 = //p" <<<"$settings"
 }
@@ -91,21 +93,18 @@ shards() { # STAGE
     job "$1" --array="0-$((tasks - 1))" "$slurm/shards.sbatch" "$out" "$1" "$tasks" "$tries" "$timeout"
 }
 
-order=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)
-number() { # STAGE
-    local i
-    for i in "${!order[@]}"; do
-        [ "${order[i]}" != "$1" ] || echo "$i"
-    done
+# Of each stage whose texts are scored in shards, its shards, after all that comes before it.
+submit_shards() {
+    local stage cut
+    while IFS=$'\t' read -r -u 3 stage cut; do
+        if [ "$cut" = cut ]; then
+            stages "before-$stage" --cut "$stage"
+            shards "$stage"
+        fi
+        [ "$stage" != "$stop" ] || break
+    done 3<<<"$order"
 }
-[ -n "$(number "$stop")" ] || die 64 "there is no stage '$stop'"
-for stage in validation teacher detection; do
-    [ "$(number "$stop")" -ge "$(number $stage)" ] || break
-    if [ $stage = detection ] && [ -z "$(setting OOD)" ]; then
-        break
-    fi
-    stages "before-$stage" --cut $stage
-    shards $stage
-done
+
+submit_shards
 [ -z "$wait" ] || sbatch+=(--wait)
 stages "to-$stop" --stop-stage "$stop"

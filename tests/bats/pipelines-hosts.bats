@@ -335,7 +335,7 @@ clean() { # nothing that was sent is left on a host
 @test "a file of hosts that cannot be understood is refused, with the line" {
     read_file() { # LINE...
         printf '%s\n' "$@" >hosts
-        run -65 bash -c 'fail() { echo "$2"; exit "$1"; }; source "$TOP/pipelines/hosts.sh"
+        run -65 bash -c 'fail() { echo "$2"; exit "$1"; }; source "$TOP/pipelines/spread/hosts.sh"
             HOSTS=../hosts folder=.; cd run && read_hosts'
     }
     for line in 'user@' '0/host1' 'host1 bin' 'host1 cpu=3' 'host1;true' 'host2 bin=/root/bin'; do

@@ -111,10 +111,10 @@ goes_on() { # COMMAND...
     mkdir -p shards/said.0
     echo text >shards/in.0.mp
     echo cat >shards/command
-    run "$top/pipelines/shard.sh" shards 0 1
+    run "$top/pipelines/spread/shard.sh" shards 0 1
     [ "$status" = 74 ]
     rm -r shards/said.0 shards/command
-    run "$top/pipelines/shard.sh" shards 0 1
+    run "$top/pipelines/spread/shard.sh" shards 0 1
     [ "$status" = 74 ]
     [ ! -e shards/out.0.mp ]
 }
@@ -123,7 +123,7 @@ goes_on() { # COMMAND...
     mkdir shards
     echo text >shards/in.0.mp
     echo 'yes | (read -r; exit 65)' >shards/command
-    run "$top/pipelines/shard.sh" shards 0 1
+    run "$top/pipelines/spread/shard.sh" shards 0 1
     [ "$status" = 65 ]
     [ "$(cat shards/failed.0)" = 65 ]
 }
@@ -163,7 +163,7 @@ ended() { # PID: whether or not its parent has asked
     for case in '(kill -KILL $BASHPID) | (cat >/dev/null && exit 65):137' 'exit 66 | (exit 65) | true:65' \
         'yes | (exit 65):65' 'true | true:0' 'true >/missing/folder:1' 'for:74'; do
         echo "${case%:*}" >command
-        run bash -c 'set -uo pipefail; source "$1/pipelines/run-command.sh"; run_command command' - "$top"
+        run bash -c 'set -uo pipefail; source "$1/pipelines/spread/run-command.sh"; run_command command' - "$top"
         [ "$status" = "${case##*:}" ] || { echo "$case: $status"; false; }
     done
 }

@@ -138,7 +138,7 @@ tasks() {
 
 @test "what has no place in a job is refused" {
     for words in HOSTS=file JOBS=2 '--only teacher' '--tasks 0' '--stop-stage never' --tasks --hosts=file --only=teacher \
-        --tasks=0 --stop-stage=never --dry-run --settings; do
+        --tasks=0 --stop-stage=never --dry-run --settings --stages; do
         # shellcheck disable=SC2046,SC2086 # words
         run -64 "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") $words
     done

@@ -204,7 +204,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     # Of streams that are longer than a pipe as well.
     copy
     for i in $(seq 60); do cat "$base/teacher/test.mp"; done >run/teacher/test.mp
-    (cd run && NAME=sst2 DATASET=sst2 OUT=run OTHERS='' PIPELINES=$top/pipelines "$top/pipelines/manifest.sh") >manifest
+    (cd run && NAME=sst2 DATASET=sst2 OUT=run OTHERS='' PIPELINES=$top/pipelines "$top/pipelines/report/manifest.sh") >manifest
     (cd run && ls weights.mp teacher/*.mp predictions/*.mp detection/*.mp) | grep -v 'texts\|metrics' >files
     jq -r '.commands | keys[]' manifest | diff <(sort files) -
     rm -rf run
@@ -269,6 +269,9 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     mkdir set
     cp "$top/examples/sst2/task.json" set
     echo 'TRAIN 1000' >set/settings
+    fails 65 "set/settings:1: not a line KEY = value" "$top/pipelines/run.sh" ./set
+    # What a setting may be is said in pipelines/settings alone.
+    echo 'TRAIN [number] = 1000' >set/settings
     fails 65 "set/settings:1: not a line KEY = value" "$top/pipelines/run.sh" ./set
     "$top/pipelines/sst2.sh" --settings N_TRAIN=7 >shown
     grep -qx 'N_TRAIN = 7' shown
@@ -430,6 +433,68 @@ own() {
         grep -qx "OUT = $PWD/runs/$set" shown
         grep -Eqx 'SOURCE = https://.*' shown
     done
+}
+
+# A copy of pipelines/ beside all else that there is here, with a data set films in it.
+with_films() {
+    mkdir tree
+    ln -s "$(realpath "$top")"/* tree
+    rm tree/pipelines
+    cp -r "$top/pipelines" tree
+    own tree/pipelines/films sst2
+}
+
+@test "a folder put into pipelines/ is a data set: to make, to --help and to a run" {
+    with_films
+    make -C tree help >said
+    grep -q '^make NAME .*(amazon films sst2 yahoo youtube)' said
+    tree/pipelines/run.sh --help >said
+    grep -q '^DATASET is amazon, films, sst2, yahoo, youtube, or a folder' said
+    make -n -C tree films OUT="$PWD/run" N_TRAIN=8 VALIDATION=6 >said
+    grep -q 'pipelines/run.sh films ' said
+    (cd tree && eval "$(grep 'pipelines/run.sh films ' ../said) --stop-stage weights")
+    [ "$(rec count -q run/texts/train.mp)" = 8 ]
+    [ "$(rec count -q run/weights.mp)" = 9 ]
+    jq -e '.dataset == "films"' run/manifest.json
+}
+
+@test "a recipe's stages are those that its script names, whoever runs it" {
+    with_films
+    {
+        sed '/^stage /,$d' tree/pipelines/sst2.sh
+        printf 'stage %s\n' fetch split validation weights teacher dirichlet evaluation report
+        echo 'run_recipe films "$@"'
+    } >tree/pipelines/films.sh
+    chmod +x tree/pipelines/films.sh
+    films() { "$films" "$@" N_TRAIN=8 N_TEST=8 VALIDATION=6 EPOCHS=1 BOOTSTRAP=20 DEVICE=cpu; }
+    films=tree/pipelines/films.sh
+    films --stages >said
+    printf '%s\n' fetch split $'validation\tcut' weights $'teacher\tcut' dirichlet evaluation report | cmp - said
+    tree/pipelines/run.sh films --stages | cmp - said
+    fails 64 "there is no stage 'softmax'; they are fetch split validation weights teacher dirichlet evaluation report" \
+        films --only softmax
+    films OUT=run
+    jq -e '[.metrics.sets[].name] == ["untrained", "teacher", "teacher/prompts", "dirichlet"]' run/report/report.json
+    [ "$(cd run/students && echo *.lora)" = dirichlet.lora ]
+    [ ! -e run/detection ]
+    tree/pipelines/run.sh --from-manifest run/manifest.json OUT=run 2>said
+    ! grep . said
+    sed -i 's/^stage teacher/&s/' tree/pipelines/films.sh
+    fails 70 "names a stage that recipes.sh has not: teachers" films OUT=run
+}
+
+@test "stages are listed, with those that may be cut" {
+    "$top/pipelines/run.sh" amazon --stages >said
+    "$top/pipelines/run.sh" amazon --help | sed -n 's/^stages: //p' | tr ' ' '\n' | diff <(cut -f 1 said) -
+    [ "$(sed -n 's/\tcut$//p' said | paste -sd' ')" = "validation teacher detection" ]
+    # There is no other set.
+    "$top/pipelines/sst2.sh" --stages >said
+    [ "$(sed -n 's/\tcut$//p' said | paste -sd' ')" = "validation teacher" ]
+    # All four have the same ones.
+    for set in sst2 yahoo youtube; do
+        "$top/pipelines/$set.sh" --stages OOD=amazon | diff <("$top/pipelines/amazon.sh" --stages) -
+    done
+    fails 64 "no shards are cut in stage split" few run --cut split
 }
 
 @test "no model, or one that is none, ends a run before it begins" {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The manifest of a run: what it was made of, how, when and how fast, and the command that makes it again.
-# Started by stage.sh in the run's folder; writes JSON to standard output.
+# Started by run/target.sh in the run's folder; writes JSON to standard output.
 set -euo pipefail
 
 settings() {

@@ -151,7 +151,7 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     shift 2
     read_hosts
     rec head -q -n 1 -o "$folder/probe.mp" "$(printf '%s\n' "$folder"/in.*.mp | head -n 1)" || return
-    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" command -C "$PIPELINES" on-host.sh run-command.sh || return
+    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" command -C "$PIPELINES/spread" on-host.sh run-command.sh || return
     mkdir "$folder/hosts/here.d" && tar -x -C "$folder/hosts/here.d" -f "$folder/sent.tar" || return
     bash "$folder/hosts/here.d/on-host.sh" identity '' "$(realpath model)" >"$folder/hosts/here" || return
     trap 'exit 143' TERM
@@ -164,9 +164,9 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     while IFS= read -r login; do
         logins+=(--sshlogin "$(cut -f 1 "$folder/hosts/$login/places")/$login")
     done <"$folder/hosts/list"
-    PARALLEL_SSH=$(printf %q "$PIPELINES/near.sh") \
+    PARALLEL_SSH=$(printf %q "$PIPELINES/spread/near.sh") \
         parallel_shards "$folder" "${logins[@]}" --retries $((TRIES + ${#logins[@]} / 2 - 1)) \
-        "$(printf %q "$PIPELINES")/host-shard.sh" "$folder" '{}' <<<"$shards" || status=$?
+        "$(printf %q "$PIPELINES/spread")/host-shard.sh" "$folder" '{}' <<<"$shards" || status=$?
     [ $status != 0 ] || return 0
     finished=$(find "$folder" -name 'out.*.mp' | wc -l) all=$(find "$folder" -name 'in.*.mp' | wc -l)
     while IFS= read -r login; do

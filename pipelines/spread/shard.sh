@@ -2,7 +2,7 @@
 # One shard, on this machine, in the run's folder; slot is which of the JOBS this is, from 1.
 # usage: shard.sh FOLDER SHARD SLOT
 set -uo pipefail
-# shellcheck source=pipelines/run-command.sh
+# shellcheck source=pipelines/spread/run-command.sh
 source "$(dirname "${BASH_SOURCE[0]}")/run-command.sh"
 # A function that ends in exit was read as a whole: a script that is replaced while it runs does no harm.
 main() {

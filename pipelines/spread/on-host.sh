@@ -6,7 +6,7 @@
 #        on-host.sh remove
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
-# shellcheck source=pipelines/run-command.sh
+# shellcheck source=pipelines/spread/run-command.sh
 source ./run-command.sh
 [ ! -e path ] || PATH=$(cat path)
 

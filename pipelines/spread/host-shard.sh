@@ -3,8 +3,8 @@
 # then puts it in its place.
 # usage: host-shard.sh FOLDER SHARD      in the run's folder; the host is $PARALLEL_SSHLOGIN
 set -uo pipefail
-# shellcheck source=pipelines/hosts.sh
-source "$PIPELINES/hosts.sh"
+# shellcheck source=pipelines/spread/hosts.sh
+source "$PIPELINES/spread/hosts.sh"
 folder=$1 shard=$2 login=$PARALLEL_SSHLOGIN
 in=$folder/in.$shard.mp out=$folder/out.$shard.mp part=$folder/part.$shard.mp
 failed=$folder/failed.$shard said=$folder/said.$shard host=$folder/hosts/$login

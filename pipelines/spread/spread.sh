@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153,SC2154
-# (settings are in the environment; target and signature are those of stage.sh)
+# (settings are in the environment; stage, target and signature are those of run/target.sh)
 # Spreading: a stream of texts is cut into shards, each goes through the same command line, and what comes out
 # is merged. Scoring takes this way and no other; where shards are computed is decided here alone.
 #
@@ -9,8 +9,8 @@
 # run that was interrupted does the others alone. How many shards there are depends on the texts and SHARD, not
 # on JOBS, GPUS or hosts: each is computed alone, alike.
 #
-# shellcheck source=pipelines/hosts.sh
-source "$PIPELINES/hosts.sh"
+# shellcheck source=pipelines/spread/hosts.sh
+source "$PIPELINES/spread/hosts.sh"
 
 # With --cut the shards are left for others to score, and there is nothing to merge: the shell ends with this status.
 cut_only=99
@@ -31,6 +31,7 @@ spread() {
         printf '%s\n' "$@" >"$folder/needed"
         echo "$signature $SHARD" >"$folder/inputs"
     fi
+    echo "$stage" >"$folder/stage"
     rm -f "$folder"/failed.*
     shards=$(for in in "$folder"/in.*.mp; do
         [ -s "${in/\/in./\/out.}" ] || basename "$in" .mp
@@ -73,5 +74,5 @@ spread_here() { # FOLDER SHARDS
         export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
     fi
     parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" ${TIMEOUT:+--timeout "$TIMEOUT"} \
-        "$(printf %q "$PIPELINES")/shard.sh" "$folder" '{}' '{%}' <<<"$2"
+        "$(printf %q "$PIPELINES/spread")/shard.sh" "$folder" '{}' '{%}' <<<"$2"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The report of a run, in a new folder: tables as text, CSV and JSON, figures, and a page with all of them.
-# Started by stage.sh in the run's folder. Nothing in it depends on when, where or how fast the run was.
+# Started by run/target.sh in the run's folder. Nothing in it depends on when, where or how fast the run was.
 # usage: report.sh FOLDER [NAME=PREDICTIONS | --ood NAME:OTHER=PREDICTIONS]...
 # shellcheck disable=SC2153 # FOLDER and the settings are in the environment
 set -euo pipefail
@@ -10,7 +10,7 @@ rm -rf "$folder"
 mkdir -p "$folder"
 
 curves=()
-for student in softmax dirichlet baseline; do
+for student in $STUDENTS; do
     curves+=(--curve "$student=students/$student.tsv")
 done
 evaluate() {
@@ -35,7 +35,7 @@ settings() { # KEY = value lines of what shapes results
 }
 split() {
     local part file first number
-    for part in train shots validation test; do
+    for part in $PARTS; do
         read -r file first number <"texts/$part.plan"
         printf '%s\t%s\t%s\t%s\n' "$part" "$file" "$first" "$number"
     done
@@ -70,6 +70,6 @@ jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "
 
 {
     evaluate "$@"
-    jq -r -L "$PIPELINES" -f "$PIPELINES/published.jq" "$folder/report.json"
+    jq -r -L "$PIPELINES/report" -f "$PIPELINES/report/published.jq" "$folder/report.json"
 } >"$folder/tables.txt"
-jq -r -L "$PIPELINES" -f "$PIPELINES/report.jq" "$folder/report.json" >"$folder/index.html"
+jq -r -L "$PIPELINES/report" -f "$PIPELINES/report/report.jq" "$folder/report.json" >"$folder/index.html"

@@ -1,0 +1,47 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # the settings and the like are run.sh's, and so is digest
+# What a run needs: programs, settings, a model, a folder that no other run is at work in.
+
+need_programs() {
+    local programs=${PROGRAMS:-${BUILD:-$pipelines/../build}/bin} program
+    [ ! -d "$programs" ] || PATH=$(cd "$programs" && pwd):$PATH
+    for program in rec prompt-expand tok lm-score bpe-fit lora-train dir-eval jq parallel; do
+        command -v "$program" >/dev/null ||
+            die 69 "$program is not on the path: run make (and make deps), or make install"
+    done
+}
+
+need_settings() {
+    local key
+    if [ -n "${value[HOSTS]}" ]; then
+        [ -r "${value[HOSTS]}" ] || die 66 "${value[HOSTS]}: cannot be read (HOSTS=)"
+        [ -z "${value[JOBS]}${value[GPUS]}" ] ||
+            die 64 'JOBS= and GPUS= are for this machine alone; a file of hosts has places and gpus= of its own'
+    fi
+    for key in TRAIN_FILES TEXT LABEL TRAIN SHOTS VALIDATION TEST; do
+        [ -n "${value[$key]}" ] || die 65 "there is no $key, neither here nor in $folder/settings (see $pipelines/settings)"
+    done
+}
+
+# Whether one of the stages from the first to the last one needs it.
+uses_model() {
+    local i
+    for ((i = first; i <= last; i++)); do
+        [[ " ${without_model[*]} " == *" ${stages[i]} "* ]] || return 0
+    done
+    return 1
+}
+
+# The digest of the model, into $digest.
+need_model() {
+    [ -n "${value[MODEL]}" ] || die 64 'which model? give MODEL=DIR (or --model DIR), a Hugging Face folder'
+    [ -d "${value[MODEL]}" ] || die 66 "${value[MODEL]}: no such folder (MODEL=)"
+    digest=$(lm-score --model "${value[MODEL]}" --digest) || exit $?
+}
+
+# The lock is held by all that the run starts.
+lock_folder() {
+    mkdir -p "$out/.settings" || die 73 "$out: cannot be made (OUT=)"
+    exec 9>"$out/.lock"
+    # What is left of a run that was ended goes within seconds.
+    flock -w 10 9 || die 75 "$out: another run, or what is left of one, is at work there: wait for it, or end it"
+}

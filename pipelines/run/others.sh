@@ -1,0 +1,41 @@
+# shellcheck shell=bash disable=SC2154 # the settings and the like are run.sh's
+# Other data sets, to be told from this one (OOD): their test texts are split as runs of their own would, below others/.
+# Where they cannot be had the report says so.
+
+# The names of those that are there, into $others; they are split before detection.
+find_others() {
+    local other other_name names='' stage
+    others=''
+    [[ " ${stages[*]} " == *" detection "* ]] || return 0
+    stage=$(stage_number detection)
+    [ "$last" -ge "$stage" ] || return 0
+    for other in ${value[OOD]}; do
+        other_name=${other##*/}
+        [[ $other_name =~ ^[A-Za-z0-9._+-]+$ ]] ||
+            die 64 "OOD: a folder's name has letters, digits and . _ + - alone, not as $other_name"
+        [ "$other_name" != "$name" ] || die 64 "OOD: $name cannot be told from itself"
+        [[ " $names " != *" $other_name "* ]] || die 64 "OOD: there are two sets called $other_name"
+        names+="$other_name "
+        if [ "$first" -le "$stage" ]; then
+            split_other "$other" "$other_name"
+        elif [ -e "$out/others/$other_name/texts/test.mp" ]; then
+            others+="$other_name "
+        fi
+    done
+}
+
+split_other() { # SET NAME
+    local own status=0
+    local -a arguments=("$1" "OUT=$out/others/$2" --stop-stage split)
+    # Of its own, if its settings say where its texts are.
+    own=$("$pipelines/run.sh" "$1" --settings 2>/dev/null | sed -n 's/^DATA = //p') || own=
+    [ -n "$own" ] || arguments+=("DATA=${value[DATA]}")
+    [ -z "${value[N_TEST]}" ] || arguments+=("N_TEST=${value[N_TEST]}")
+    [ -z "$dry_run" ] || arguments+=(--dry-run)
+    "$pipelines/run.sh" "${arguments[@]}" 9>&- || status=$?
+    case $status in
+    0) others+="$2 " ;;
+    2 | 66) printf 'run.sh: detection against %s is left out: its texts are not at hand\n' "$2" >&2 ;;
+    *) exit $status ;;
+    esac
+}

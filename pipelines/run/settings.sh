@@ -1,0 +1,89 @@
+# shellcheck shell=bash disable=SC2154 # pipelines, dataset, folder and the like are run.sh's
+# Settings: pipelines/settings declares them, a data set's file, a manifest and the command line change them.
+
+keys=()            # in the order of the declarations
+declare -A value   # of each
+declare -A kind    # what it may be: path, number, numbers, sets, or any text
+shaping=()         # those that results depend on
+
+# The settings of a run, the last word with the command line.
+settle() {
+    local line
+    read_settings "$folder/settings"
+    if [ -n "$manifest" ]; then
+        while IFS= read -r line; do
+            set_value "${line%%=*}" "${line#*=}" "$manifest" /
+        done < <(jq -r '.settings | to_entries[] | "\(.key)=\(.value)"' "$manifest")
+        value[OUT]=
+    fi
+    for line in "${command_line[@]}"; do
+        set_value "${line%%=*}" "${line#*=}" 'command line' "$PWD"
+    done
+    [ -n "${value[OUT]}" ] || value[OUT]=$PWD/runs/$name
+}
+
+show_settings() {
+    local key
+    for key in "${keys[@]}"; do
+        printf '%s = %s\n' "$key" "${value[$key]}"
+    done
+}
+
+# Lines KEY = value, or in declarations KEY [WORD, ...] = value.
+read_settings() { # FILE [declarations]
+    local file=$1 folder line number=0 key words text marks='()'
+    [ "${2:-}" != declarations ] || marks='(\[[a-z, ]*\])?'
+    folder=$(cd "$(dirname "$file")" && pwd)
+    while IFS= read -r line || [ -n "$line" ]; do
+        number=$((number + 1))
+        [[ $line =~ ^[[:space:]]*(#|$) ]] && continue
+        [[ $line =~ ^([A-Z_]+)[[:space:]]*${marks}[[:space:]]*=[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]] ||
+            die 65 "$file:$number: not a line KEY = value: $line"
+        key=${BASH_REMATCH[1]} words=${BASH_REMATCH[2]} text=${BASH_REMATCH[3]}
+        [ "${2:-}" != declarations ] || declare_setting "$key" "$words"
+        set_value "$key" "$text" "$file:$number" "$folder"
+    done <"$file"
+}
+
+declare_setting() { # KEY MARKS
+    local word marks=${2//[\[\]]/}
+    local -a words
+    keys+=("$1")
+    value[$1]='' kind[$1]=text
+    [[ $marks == *"same results"* ]] || shaping+=("$1")
+    IFS=, read -ra words <<<"${marks/same results/}"
+    for word in "${words[@]// /}"; do
+        case $word in
+        path | number | numbers | sets) kind[$1]=$word ;;
+        '') ;;
+        *) die 70 "$pipelines/settings: $1 is marked $word, which means nothing" ;;
+        esac
+    done
+}
+
+# Names of folders are made absolute, from the folder of the file or of the user.
+set_value() { # KEY VALUE WHERE FOLDER
+    local key=$1 text=$2 i
+    local -a words
+    [ -n "${value[$key]+known}" ] || die 64 "$3: there is no setting $key (see $pipelines/settings)"
+    case ${kind[$key]} in
+    path)
+        [ -z "$text" ] || [[ $text == /* ]] || text=$(realpath -m "$4/$text")
+        ;;
+    number)
+        [[ -z $text || $text =~ ^[1-9][0-9]*$ ]] || die 64 "$3: $key is a number of 1 or more, not '$text'"
+        ;;
+    numbers)
+        [[ -z $text || $text =~ ^[1-9][0-9]*([[:space:]]+[1-9][0-9]*)*$ ]] ||
+            die 64 "$3: $key is a number of 1 or more, or several, not '$text'"
+        ;;
+    sets)
+        read -ra words <<<"${text//,/ }"
+        for i in "${!words[@]}"; do
+            [[ ${words[i]} != */* ]] || words[i]=$(cd "$4" && realpath -m -- "${words[i]}")
+        done
+        text=${words[*]}
+        ;;
+    esac
+    value[$key]=$text
+}
