@@ -33,8 +33,8 @@ static char *shortage()
     size_t free = 0, total = 0;
     if (cudaMemGetInfo(&free, &total) != cudaSuccess || free >= ENOUGH)
         return xstrdup("");
-    return xasprintf("; %.0f of the GPU's %.0f MiB are free: less at once may fit",
-                     mib(free), mib(total));
+    return xasprintf("; %.0f of the GPU's %.0f MiB are free: less at once may fit", mib(free),
+                     mib(total));
 }
 
 void cuda_check(cudaError_t status, const char *call, const char *file)
@@ -250,8 +250,8 @@ static int require_driver(void)
             "update the driver, or compute on the processor (cpu)",
             driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     if (status == cudaErrorNoDevice || status == cudaSuccess)
-        die(EX_UNAVAILABLE,
-            "the NVIDIA driver finds no GPU (is CUDA_VISIBLE_DEVICES set?); compute on the processor (cpu)");
+        die(EX_UNAVAILABLE, "the NVIDIA driver finds no GPU (is CUDA_VISIBLE_DEVICES set?); "
+                            "compute on the processor (cpu)");
     die(EX_UNAVAILABLE, "the GPUs cannot be used: %s (%s); compute on the processor (cpu)",
         cudaGetErrorString(status), cudaGetErrorName(status));
 }
