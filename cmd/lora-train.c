@@ -15,11 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What layers compute on the way forward, for the way back. */
+enum activations_mode { ACTIVATIONS_AUTO, ACTIVATIONS_KEEP, ACTIVATIONS_RECOMPUTE };
+
 struct settings {
     struct common_options common;
     const char *model, *teacher;
     bool alpha0_given, profile;
     enum ranks_mode mpi;
+    enum activations_mode activations;
     struct device_request device;
     struct train_settings train;
     struct train_files files;
@@ -27,6 +31,10 @@ struct settings {
 
 static const struct option_choice schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"cosine", SCHEDULE_COSINE}, {0}};
+static const struct option_choice activations_modes[] = {{"auto", ACTIVATIONS_AUTO},
+                                                         {"keep", ACTIVATIONS_KEEP},
+                                                         {"recompute", ACTIVATIONS_RECOMPUTE},
+                                                         {0}};
 static const struct option_choice mpi_modes[] = {
     {"auto", RANKS_AUTO}, {"yes", RANKS_MPI}, {"no", RANKS_ALONE}, {0}};
 
@@ -88,6 +96,8 @@ static const struct option_row rows[] = {
     {"batch", 0, "N", "examples of a pass (16)", WHOLE(train.step.batch, 1, 1 << 16)},
     {"accumulate", 0, "N", "passes of an optimizer step (1)",
      WHOLE(train.step.accumulate, 1, 1 << 12)},
+    {"activations", 0, "MODE", "keep, recompute (slower, less memory) or auto (default)",
+     CHOICE(enum activations_mode, activations, activations_modes)},
     {"epochs", 0, "N", "(10)", WHOLE(train.epochs, 1, 1000000)},
     {"schedule", 0, "NAME", "constant (default) or cosine, after --warmup N steps (0)",
      CHOICE(enum schedule_kind, train.schedule, schedules)},
@@ -225,13 +235,22 @@ static void load(struct job *j)
     model_set_classes(j->model, j->set->class_tokens, j->set->n_classes);
 }
 
+static int kept_layers(const struct job *j, const struct settings *s)
+{
+    if (s->activations == ACTIVATIONS_RECOMPUTE)
+        return 0;
+    if (s->activations == ACTIVATIONS_KEEP)
+        return j->model->config->layers - 1;
+    return fitting_kept_layers(j->model, &s->train.step, j->set);
+}
+
 /* What is taken of the device's memory, and what to do when there is too little. */
 static void plan_memory(struct job *j, const struct trainer_settings *s)
 {
     struct device *d = j->device;
-    j->advice = xasprintf("lower --batch (it is %d) and raise --accumulate, shorten the longest "
+    j->advice = xasprintf("%slower --batch (it is %d) and raise --accumulate, shorten the longest "
                           "texts, or free what others hold there",
-                          s->batch);
+                          s->kept ? "give --activations recompute, " : "", s->batch);
     d->advice = j->advice;
     if (!d->copies && verbosity != VERBOSE)
         return;
@@ -239,10 +258,12 @@ static void plan_memory(struct job *j, const struct trainer_settings *s)
     size_t available, total;
     d->memory(d, &available, &total);
     int longest = j->set->n < s->batch ? j->set->n : s->batch;
-    inform("memory: %.3g GB of weights; adapter, gradients and averages %.3g GB, a pass of the %d "
-           "longest texts at most %.3g GB; free for these %.3g of %.3g GB",
-           1e-9 * need.weights, 1e-9 * need.adapter, longest, 1e-9 * need.pass,
-           1e-9 * (double)available, 1e-9 * (double)total);
+    inform(
+        "memory: %.3g GB of weights; adapter, gradients and averages %.3g GB, a pass of the %d "
+        "longest texts at most %.3g GB, %d of %d layers keeping their activations; free for these "
+        "%.3g of %.3g GB",
+        1e-9 * need.weights, 1e-9 * need.adapter, longest, 1e-9 * need.pass, s->kept + 1,
+        j->model->config->layers, 1e-9 * (double)available, 1e-9 * (double)total);
     double taken = need.adapter + need.pass;
     if (d->copies && taken > (double)available)
         warn("memory: the %d longest texts, should they come in one pass, take %.3g GB where %.3g "
@@ -281,6 +302,7 @@ int main(int argc, char **argv)
     j.set = training_set_share(j.set, j.ranks);
     open_device(&j, &s, started);
     load(&j);
+    s.train.step.kept = kept_layers(&j, &s);
     plan_memory(&j, &s.train.step);
     train(j.model, j.set, &s.train, &s.files, j.ranks);
 

@@ -16,10 +16,13 @@ struct backward {
     int32_t *tokens, *positions, *last_rows, *last_positions, *dropout_rows, *last_dropout_rows;
     struct attention_span *spans, *last_spans;
     struct rotation rotation;
-    float **inputs;                 /* [layers][rows, width]: what each layer was given */
-    float *last;                    /* [sequences, width]: the last layer's result */
-    float *hidden, *logits;         /* [sequences, width], [sequences, n_classes] */
-    struct activations activations; /* of one layer, from its forward to its backward pass */
+    float **inputs;         /* [layers][rows, width]: what each layer was given */
+    float *last;            /* [sequences, width]: the last layer's result */
+    float *hidden, *logits; /* [sequences, width], [sequences, n_classes] */
+    /* What layers compute, from their forward to their backward pass: kept of the last kept + 1
+     * layers, computed again into the first of these for those before them. */
+    int kept;
+    struct activations *activations; /* [kept + 1] */
     struct gradients gradients;
 
     struct layer_pass pass; /* the one under way */
@@ -27,20 +30,23 @@ struct backward {
 
 /* ---- memory ---- */
 
-struct backward *backward_open(struct model *m, struct lora_set *lora)
+struct backward *backward_open(struct model *m, struct lora_set *lora, int kept)
 {
     struct backward *b = xcalloc(1, sizeof *b);
     b->model = m;
     b->lora = lora;
     b->device = m->device;
     b->inputs = xcalloc((size_t)m->config->layers, sizeof *b->inputs);
+    b->kept = kept < m->config->layers ? kept : m->config->layers - 1;
+    b->activations = xcalloc((size_t)b->kept + 1, sizeof *b->activations);
     return b;
 }
 
 static void release_rows(struct backward *b)
 {
     struct device *d = b->device;
-    activations_release(&b->activations, d);
+    for (int i = 0; i <= b->kept; i++)
+        activations_release(&b->activations[i], d);
     gradients_release(&b->gradients, d);
     d->release(d, b->tokens);
     d->release(d, b->positions);
@@ -66,6 +72,7 @@ void backward_close(struct backward *b)
     rotation_release(&b->rotation, b->device);
     training_batch_free(&b->batch);
     free(b->inputs);
+    free(b->activations);
     free(b);
 }
 
@@ -120,7 +127,8 @@ static void reserve(struct backward *b, int sequences)
     reserve_rows(b, t->rows);
     reserve_sequences(b, sequences);
     rotation_reserve(&b->rotation, b->device, c, t->max_position + 1, true);
-    activations_reserve(&b->activations, b->device, c, t->rows, sequences, true);
+    for (int i = 0; i <= b->kept; i++)
+        activations_reserve(&b->activations[i], b->device, c, t->rows, sequences, true);
     gradients_reserve(&b->gradients, b->device, c, t->rows);
     /* hidden has served: the output matrix comes first on the way back. */
     b->gradients.last = b->hidden;
@@ -159,6 +167,18 @@ static void set_dropout(struct backward *b, const struct pass *p)
 
 /* ---- the pass ---- */
 
+/* Layers from this one on are kept. */
+static int first_kept(const struct backward *b)
+{
+    return b->model->config->layers - 1 - b->kept;
+}
+
+static const struct activations *activations_of(const struct backward *b, int layer)
+{
+    int first = first_kept(b);
+    return &b->activations[layer > first ? layer - first : 0];
+}
+
 struct pass_logits backward_logits(struct backward *b, const struct pass *p)
 {
     struct model *m = b->model;
@@ -181,7 +201,7 @@ struct pass_logits backward_logits(struct backward *b, const struct pass *p)
                                   .rotation = &b->rotation};
     d->embed(d, m->embedding, m->embedding_type, c->width, b->tokens, t->rows, b->inputs[0]);
     for (int i = 0; i < c->layers; i++)
-        layer_forward(&b->pass, i, b->inputs[i], &b->activations,
+        layer_forward(&b->pass, i, b->inputs[i], activations_of(b, i),
                       is_last_layer(&b->pass, i) ? b->last : b->inputs[i + 1]);
     d->rmsnorm(d, b->last, m->norm, c->norm_eps, n, c->width, b->hidden, F32);
     d->class_logits(d, b->hidden, n, m->class_rows, m->n_classes, c->width, b->logits);
@@ -219,8 +239,9 @@ void backward_gradients(struct backward *b)
         return;
     head_backward(b);
     for (int i = b->model->config->layers - 1; i >= 0; i--) {
-        if (!is_last_layer(&b->pass, i)) /* the last one's activations are still there */
-            layer_forward(&b->pass, i, b->inputs[i], &b->activations, NULL);
-        layer_backward(&b->pass, i, b->inputs[i], &b->activations, &b->gradients);
+        const struct activations *a = activations_of(b, i);
+        if (i < first_kept(b))
+            layer_forward(&b->pass, i, b->inputs[i], a, NULL);
+        layer_backward(&b->pass, i, b->inputs[i], a, &b->gradients);
     }
 }

@@ -2,9 +2,10 @@
  * gradients of an adapter. The base weights are constants.
  *
  * The batch is packed; what sequences begin with in common is computed once, and what they send
- * back to it is summed. Of every layer only the input is kept: the rest is computed again when its
- * turn comes on the way back (Chen et al. 2016). Past the last layer's keys and values only the
- * last positions are computed, on the way back as well. */
+ * back to it is summed. Of every layer the input is kept, of the last ones all that they compute,
+ * as many as memory is given for: the others are computed again when their turn comes on the way
+ * back (Chen et al. 2016). The gradients have the same bytes either way. Past the last layer's keys
+ * and values only the last positions are computed, on the way back as well. */
 #ifndef DUQ_MODEL_BACKWARD_H
 #define DUQ_MODEL_BACKWARD_H
 
@@ -14,8 +15,9 @@
 
 struct backward;
 
-/* The model's classes are set, and the adapter's are the same. */
-struct backward *backward_open(struct model *m, struct lora_set *lora);
+/* The model's classes are set, and the adapter's are the same. kept: layers that keep what they
+ * compute, beside the last one, which always does. */
+struct backward *backward_open(struct model *m, struct lora_set *lora, int kept);
 void backward_close(struct backward *b);
 
 /* The part's class logits. */

@@ -144,7 +144,8 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
                                      .adapter = s->adapter,
                                      .batch = s->batch,
                                      .accumulate = s->accumulate,
-                                     .epochs = 1};
+                                     .epochs = 1,
+                                     .kept = s->kept};
     struct plan *p = plan_make(shadow.config, &any_machine, &settings, longest, n,
                                set->class_tokens, set->n_classes);
     struct train_memory memory = {
@@ -153,4 +154,20 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
     free_shadow(&shadow);
     free(longest);
     return memory;
+}
+
+int fitting_kept_layers(const struct model *m, const struct trainer_settings *s,
+                        const struct training_set *set)
+{
+    struct trainer_settings none = *s, all = *s;
+    none.kept = 0;
+    all.kept = m->config->layers - 1;
+    if (all.kept == 0)
+        return 0;
+    struct train_memory least = train_memory(m, &none, set);
+    double each = (train_memory(m, &all, set).pass - least.pass) / all.kept;
+    size_t available, total;
+    m->device->memory(m->device, &available, &total);
+    double room = (m->device->copies ? 0.9 : 0.5) * (double)available - least.adapter - least.pass;
+    return room < each ? 0 : room < each * all.kept ? (int)(room / each) : all.kept;
 }

@@ -35,4 +35,10 @@ struct train_memory {
 struct train_memory train_memory(const struct model *m, const struct trainer_settings *s,
                                  const struct training_set *set);
 
+/* How many layers can keep what they compute (struct trainer_settings) in a pass over the longest
+ * examples: as many as fit in nine tenths of the memory that is free now; on the processor, which
+ * others use as well, in half of it. */
+int fitting_kept_layers(const struct model *m, const struct trainer_settings *s,
+                        const struct training_set *set);
+
 #endif

@@ -69,7 +69,8 @@ static void train_epoch(struct plan *p, struct model *m, struct device *d, const
                                         .adapter = p->settings.adapter,
                                         .adamw = ADAMW_DEFAULTS,
                                         .batch = p->settings.batch,
-                                        .accumulate = p->settings.accumulate};
+                                        .accumulate = p->settings.accumulate,
+                                        .kept = p->settings.kept};
     struct adapter *a = adapter_create(m->config, &settings.adapter, 0);
     struct training_set set = {.n = n,
                                .n_classes = m->n_classes,

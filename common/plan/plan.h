@@ -17,6 +17,7 @@ struct plan_settings {
     struct score_options score;      /* of PLAN_SCORE */
     struct adapter_settings adapter; /* rank 0: none, of PLAN_SCORE alone */
     int batch, accumulate, epochs;   /* of PLAN_TRAIN: examples of a pass, passes of a step */
+    int kept;                        /* of PLAN_TRAIN: see struct trainer_settings */
     struct device *attends_as; /* see count_device_attend_as(); NULL: attention takes nothing */
 };
 

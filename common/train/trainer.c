@@ -83,7 +83,7 @@ struct trainer *trainer_open(struct model *m, const struct adapter *a, const int
     t->settings = s;
     t->ranks = r;
     t->lora = lora_load(m->device, a, class_tokens, m->n_classes);
-    t->backward = backward_open(m, t->lora);
+    t->backward = backward_open(m, t->lora, s->kept);
     t->arrays = lora_arrays(t->lora);
     t->m = zeros(t->device, t->arrays.n);
     t->v = zeros(t->device, t->arrays.n);

@@ -22,6 +22,7 @@ struct trainer_settings {
     double clip;    /* limit on the gradients' norm; 0: none */
     int batch;      /* examples of one pass */
     int accumulate; /* passes of one optimizer step */
+    int kept;       /* layers that keep what they compute (backward.h); changes no result */
     uint64_t seed;
 };
 

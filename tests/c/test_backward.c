@@ -48,7 +48,7 @@ static void open_case(struct fixture *f, const char *name, enum dtype compute)
     model_set_classes(f->model, class_tokens, CLASSES);
     f->adapter = adapter_read(adapter, f->model->config, f->model->digest, f->model->tensors);
     f->lora = lora_load(f->device, f->adapter, class_tokens, CLASSES);
-    f->pass = backward_open(f->model, f->lora);
+    f->pass = backward_open(f->model, f->lora, 0);
 
     const json_t *texts = json_object_get(f->answer, "tokens");
     f->n = (int)json_array_size(texts);
@@ -210,6 +210,37 @@ static void add_part(struct fixture *f, struct pass p, double *logits, double *g
     free(there);
 }
 
+/* However many layers keep what they compute, more than there are as well: the same bytes, under
+ * dropout too, and in a second pass that is larger than the first. */
+static void kept_activations_change_no_bit(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {F32, BF16};
+    for (size_t t = 0; t < 2; t++) {
+        struct fixture f;
+        open_case(&f, "mistral", types[t]);
+        size_t n = lora_arrays(f.lora).n;
+        struct pass small = {.sequences = f.sequences, .n = 1, .parts = 1, .dropout = 0.3};
+        struct pass p = {.sequences = f.sequences, .n = f.n, .parts = 1, .dropout = 0.3, .seed = 5};
+        double want_logits[MOST * CLASSES] = {0}, *want = xcalloc(n, sizeof *want);
+        add_part(&f, p, want_logits, want);
+        for (int kept = 1; kept <= f.model->config->layers + 2; kept++) {
+            double ignored[MOST * CLASSES] = {0}, logits[MOST * CLASSES] = {0};
+            double *nothing = xcalloc(n, sizeof *nothing), *got = xcalloc(n, sizeof *got);
+            backward_close(f.pass);
+            f.pass = backward_open(f.model, f.lora, kept);
+            add_part(&f, small, ignored, nothing);
+            add_part(&f, p, logits, got);
+            assert_memory_equal(logits, want_logits, sizeof logits);
+            assert_memory_equal(got, want, n * sizeof *got);
+            free(nothing);
+            free(got);
+        }
+        free(want);
+        close_case(&f);
+    }
+}
+
 /* However many parts, some of them empty: the same logits to the last bit, and gradients that sum
  * to the same, under dropout too. */
 static void parts_of_a_pass_make_up_the_whole(void **state)
@@ -271,6 +302,7 @@ int main(void)
         cmocka_unit_test(gradients_agree_with_peft_for_all_projections_with_biases),
         cmocka_unit_test(gradients_agree_with_peft_for_tied_embeddings),
         cmocka_unit_test(gradients_in_bf16_are_near),
+        cmocka_unit_test(kept_activations_change_no_bit),
         cmocka_unit_test(parts_of_a_pass_make_up_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,7 +193,7 @@ static void counts_are_those_of_torch(void **state)
     adapter_targets(ADAPTER_TARGETS, settings.targets);
     struct adapter *a = adapter_create(m->config, &settings, 0);
     struct lora_set *lora = lora_load(d, a, classes, 2);
-    struct backward *b = backward_open(m, lora);
+    struct backward *b = backward_open(m, lora, 0);
     lora_arrays(lora);
     count_device_reset(d);
     backward_logits(b, &(struct pass){.sequences = s, .n = 1, .parts = 1});
