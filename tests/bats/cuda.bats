@@ -11,7 +11,7 @@ setup() {
     model=$engine/llama-tied
     embedded=$BATS_TEST_DIRNAME/../../examples/model
     # The simulator's cuBLAS has OpenMP's threads (oneDNN's).
-    export DUQ_THREADS=1 OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     unset DUQ_CUDASIM_FAIL DUQ_CUDASIM_MEMORY DUQ_CUDASIM_DRIVER
     cd "$BATS_TEST_TMPDIR" || exit 1
 }

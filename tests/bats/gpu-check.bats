@@ -3,8 +3,7 @@
 
 setup() {
     root=$BATS_TEST_DIRNAME/../..
-    # The simulator's cuBLAS has OpenMP's threads (oneDNN's).
-    export DUQ_THREADS=1 OMP_NUM_THREADS=1 REPORT=$BATS_TEST_TMPDIR/report.txt
+    export DUQ_THREADS=1 REPORT=$BATS_TEST_TMPDIR/report.txt
     unset DUQ_CUDA_PLUGIN DEVICE PLAN MODEL
 }
 

@@ -7,7 +7,7 @@ setup() {
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     # The simulator's cuBLAS has OpenMP's threads (oneDNN's).
-    export DUQ_THREADS=1 OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

@@ -4,7 +4,7 @@
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || exit 1
     local top=$BATS_TEST_DIRNAME/../..
-    export OMP_NUM_THREADS=1
+    export DUQ_THREADS=1
     export M=$top/examples/model T=$top/examples/sst2/task.json
     head -n 1 "$top/examples/data/sst2.csv" >header.csv
     sed -n '100,102p' "$top/examples/data/sst2.csv" >rows.csv

@@ -7,6 +7,7 @@
 #include "common/util/mem.h"
 #include "common/util/threads.h"
 #include "kernels/cpu/cpu.h"
+#include "tests/c/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,10 +31,8 @@ static uint64_t seed = 1;
 static float draw(void)
 {
     float sum = 0;
-    for (int i = 0; i < 4; i++) {
-        seed = seed * 6364136223846793005u + 1442695040888963407u;
-        sum += (float)(int32_t)(seed >> 32) * 0x1p-32f;
-    }
+    for (int i = 0; i < 4; i++)
+        sum += random_number(&seed) / 2;
     return sum;
 }
 

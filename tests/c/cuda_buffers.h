@@ -8,6 +8,7 @@
 
 #include "common/model/device.h"
 #include "common/util/mem.h"
+#include "tests/c/random.h"
 
 #include <stdlib.h>
 
@@ -31,20 +32,15 @@ static inline struct device *open_cuda(enum dtype compute)
 
 /* ---- numbers ---- */
 
-/* Numbers between -1 and 1. */
-static inline float draw(void)
+static inline uint64_t *random_seed(void)
 {
     static uint64_t seed = 1;
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(seed >> 32) * 0x1p-31f;
+    return &seed;
 }
 
 static inline float *draw_array(size_t n)
 {
-    float *x = xreallocarray(NULL, n + 1, sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = draw();
-    return x;
+    return random_numbers(random_seed(), n);
 }
 
 /* What x is once rounded to a type, in place; returns a new array of that type. */

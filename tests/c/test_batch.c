@@ -1,5 +1,6 @@
 /* Groups of sequences that share prefixes: valid, and the cheapest there are. */
 #include "common/model/batch.h"
+#include "tests/c/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,8 +16,7 @@ static uint64_t seed = 7;
 
 static int draw(int n)
 {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (int)((seed >> 33) % (uint64_t)n);
+    return (int)((random_word(&seed) >> 1) % (uint32_t)n);
 }
 
 static int shared_prefix(const struct sequence *s, const int32_t *order, int first, int count)

@@ -255,10 +255,10 @@ static void the_references_gradients_agree_with_differences(void **state)
         size_t n[] = {query_size(&p), key_size(&p), key_size(&p), prefix_size(&p), prefix_size(&p)};
         double *d_out = doubles(n[0]);
         for (size_t i = 0; i < n[0]; i++)
-            d_out[i] = (double)draw();
+            d_out[i] = (double)random_number(random_seed());
         for (int w = 0; w < COUNT(all); w++)
             for (size_t i = 0; i < n[w]; i++)
-                all[w][i] = (double)draw();
+                all[w][i] = (double)random_number(random_seed());
         for (int i = 0; i < p.n_spans; i++)
             for (int t = 0; t < spans[i].queries; t++)
                 for (int h = 0; h < p.heads; h++) {

@@ -658,8 +658,9 @@ static void try_loss(struct device *d, const struct loss *l, int rows, int class
     double *targets = doubles(n), *values = doubles(2 * (size_t)rows), *work = doubles(2 * n);
     for (size_t i = 0; i < n; i++) {
         logits[i] *= 12;
-        targets[i] = l->kind == LOSS_DIRICHLET ? -3 * fabs((double)draw()) - 0.01
-                                               : 1.0 / classes + 0.3 * (double)draw() / classes;
+        targets[i] = l->kind == LOSS_DIRICHLET
+                         ? -3 * fabs((double)random_number(random_seed())) - 0.01
+                         : 1.0 / classes + 0.3 * (double)random_number(random_seed()) / classes;
     }
     for (int r = 0; r < rows && l->kind == LOSS_LABELS; r++)
         for (int c = 0; c < classes; c++)

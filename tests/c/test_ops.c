@@ -2,6 +2,7 @@
 #include "common/util/mem.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/lanes.h"
+#include "tests/c/random.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -11,21 +12,11 @@
 
 #include <cmocka.h>
 
-/* Numbers between -1 and 1. */
 static uint64_t seed = 1;
-
-static float draw(void)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(seed >> 32) * 0x1p-31f;
-}
 
 static float *random_matrix(size_t n)
 {
-    float *x = xaligned(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = draw();
-    return x;
+    return random_numbers(&seed, n);
 }
 
 static void half_types_convert_exactly(void **state)

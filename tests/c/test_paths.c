@@ -6,6 +6,7 @@
 #include "kernels/cpu/lanes.h"
 
 #include "tests/c/amx_simulated.h"
+#include "tests/c/random.h"
 #define multiplier_amx multiplier_amx_simulated
 #include "kernels/cpu/path_amx.c"
 
@@ -19,25 +20,16 @@
 
 static uint64_t seed = 1;
 
-static float draw(void)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(seed >> 32) * 0x1p-31f;
-}
-
 static float *random_matrix(size_t n)
 {
-    float *x = xaligned(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = draw();
-    return x;
+    return random_numbers(&seed, n);
 }
 
 static void *random_of_type(enum dtype type, size_t n)
 {
     void *x = xaligned(n * dtype_size(type));
     for (size_t i = 0; i < n; i++)
-        dtype_store(type, x, i, draw());
+        dtype_store(type, x, i, random_number(&seed));
     return x;
 }
 
@@ -62,7 +54,8 @@ static void multiply_add_rounds_once(void **state)
     for (int i = 0; i < 300000; i++) {
         float v[3];
         for (int j = 0; j < 3; j++) {
-            uint32_t bits = (uint32_t)(draw() * 0x1p31f) * 2 + (draw() > 0);
+            uint32_t bits =
+                (uint32_t)(random_number(&seed) * 0x1p31f) * 2 + (random_number(&seed) > 0);
             memcpy(&v[j], &bits, sizeof bits);
             if (i % 3 == 0) /* near one another, so that sums cancel */
                 v[j] =

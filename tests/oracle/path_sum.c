@@ -2,24 +2,16 @@
  * make of the same input in f32. tests/oracle/check-aarch64.sh compares them between processors. */
 #include "common/util/mem.h"
 #include "kernels/cpu/cpu.h"
+#include "tests/c/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 static uint64_t seed, sum;
 
-static float draw(void)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(seed >> 32) * 0x1p-31f;
-}
-
 static float *random_floats(size_t n)
 {
-    float *x = xaligned(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = draw();
-    return x;
+    return random_numbers(&seed, n);
 }
 
 static void take(const float *x, size_t n)
@@ -34,7 +26,7 @@ static void take_products(struct device *d, enum dtype stored)
     enum { OUT = 70, IN = 133, ROWS = 97 };
     void *values = xaligned(OUT * IN * sizeof(float));
     for (size_t i = 0; i < OUT * IN; i++)
-        dtype_store(stored, values, i, draw());
+        dtype_store(stored, values, i, random_number(&seed));
     float *x = random_floats(ROWS * IN), *dy = random_floats(ROWS * OUT);
     float *bias = random_floats(OUT), *y = random_floats(ROWS * OUT);
     float *dx = random_floats(ROWS * IN);
