@@ -1,26 +1,20 @@
-#include "common/model/config.h"
+#include "common/model/config_parts.h"
 
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
-#include <math.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The file being read, for messages. */
-struct source {
-    const char *path;
-    json_t *root;
-};
-
-static bool given(const json_t *o, const char *key)
+bool given(const json_t *o, const char *key)
 {
     const json_t *v = json_object_get(o, key);
     return v && !json_is_null(v);
 }
 
-static int get_int(const struct source *s, const char *key, int fallback)
+int get_int(const struct source *s, const char *key, int fallback)
 {
     const json_t *v = json_object_get(s->root, key);
     if (!given(s->root, key) && fallback >= 0)
@@ -30,7 +24,7 @@ static int get_int(const struct source *s, const char *key, int fallback)
     return (int)json_integer_value(v);
 }
 
-static bool get_bool(const struct source *s, const char *key)
+bool get_bool(const struct source *s, const char *key)
 {
     const json_t *v = json_object_get(s->root, key);
     if (given(s->root, key) && !json_is_boolean(v))
@@ -38,110 +32,18 @@ static bool get_bool(const struct source *s, const char *key)
     return json_is_true(v);
 }
 
-/* A positive number of object o; fallback when it is absent and fallback > 0. */
-static double get_real(const struct source *s, const json_t *o, const char *key, double fallback)
+double get_real(const struct source *s, const json_t *o, const char *key, double fallback)
 {
     const json_t *v = json_object_get(o, key);
     if (!given(o, key) && fallback > 0)
         return fallback;
-    if (!json_is_number(v) || !(json_number_value(v) > 0))
+    double value = json_number_value(v);
+    if (!json_is_number(v) || !(value > 0))
         die(EX_DATAERR, "%s: '%s' is missing or not a positive number", s->path, key);
-    return json_number_value(v);
-}
-
-/* ---- rotary positions ---- */
-
-/* Llama 3: long wavelengths are stretched by `factor`, short ones kept, those between blended. */
-static void scale_llama3(const struct source *s, const json_t *rope, int half, double *frequency)
-{
-    double factor = get_real(s, rope, "factor", 0), low = get_real(s, rope, "low_freq_factor", 0);
-    double high = get_real(s, rope, "high_freq_factor", 0);
-    double context = get_real(s, rope, "original_max_position_embeddings", 0);
-    if (high <= low)
-        die(EX_DATAERR, "%s: 'high_freq_factor' is not above 'low_freq_factor'", s->path);
-    for (int i = 0; i < half; i++) {
-        double turns = context * frequency[i] / (2 * M_PI);
-        double keep = (turns - low) / (high - low);
-        keep = keep < 0 ? 0 : keep > 1 ? 1 : keep;
-        frequency[i] *= keep + (1 - keep) / factor;
-    }
-}
-
-/* YaRN (Peng et al. 2023, section 3.2): dimensions that turn less than beta_slow times in the
- * original context are stretched by `factor`, more than beta_fast times kept, a ramp between.
- * Returns the magnitude of cosines and sines. */
-static double scale_yarn(const struct source *s, const json_t *rope, double theta, int half,
-                         double *frequency)
-{
-    double factor = get_real(s, rope, "factor", 0);
-    double fast = get_real(s, rope, "beta_fast", 32), slow = get_real(s, rope, "beta_slow", 1);
-    double context = get_real(s, rope, "original_max_position_embeddings",
-                              get_int(s, "max_position_embeddings", -1));
-    int dim = 2 * half;
-    double low = dim * log(context / (fast * 2 * M_PI)) / (2 * log(theta));
-    double high = dim * log(context / (slow * 2 * M_PI)) / (2 * log(theta));
-    if (!json_is_false(json_object_get(rope, "truncate"))) {
-        low = floor(low);
-        high = ceil(high);
-    }
-    low = fmax(low, 0);
-    high = fmin(high, dim - 1);
-    if (low == high)
-        high += 0.001;
-    for (int i = 0; i < half; i++) {
-        double ramp = fmin(fmax((i - low) / (high - low), 0), 1);
-        frequency[i] *= ramp / factor + (1 - ramp);
-    }
-    if (given(rope, "attention_factor"))
-        return get_real(s, rope, "attention_factor", 0);
-    double m = 1, all = 0;
-    if (given(rope, "mscale") && given(rope, "mscale_all_dim")) {
-        m = get_real(s, rope, "mscale", 0);
-        all = get_real(s, rope, "mscale_all_dim", 0);
-    }
-    double log_factor = factor > 1 ? log(factor) : 0;
-    return (0.1 * m * log_factor + 1) / (0.1 * all * log_factor + 1);
-}
-
-/* The scaling is in "rope_parameters" (transformers 5) or "rope_scaling" and "rope_theta". */
-static void read_rope(const struct source *s, struct config *c)
-{
-    const json_t *rope = json_object_get(s->root, "rope_parameters");
-    if (!json_is_object(rope))
-        rope = json_object_get(s->root, "rope_scaling");
-    double theta = get_real(s, given(rope, "rope_theta") ? rope : s->root, "rope_theta", 10000);
-    if (get_real(s, given(rope, "partial_rotary_factor") ? rope : s->root, "partial_rotary_factor",
-                 1) != 1)
-        die(EX_DATAERR, "%s: partial rotary positions are not supported", s->path);
-    const char *type = "default";
-    if (given(rope, "rope_type"))
-        type = json_string_value(json_object_get(rope, "rope_type"));
-    else if (given(rope, "type"))
-        type = json_string_value(json_object_get(rope, "type"));
-
-    int half = c->head_dim / 2;
-    double *frequency = xcalloc((size_t)half, sizeof *frequency);
-    for (int i = 0; i < half; i++)
-        frequency[i] = pow(theta, -2.0 * i / c->head_dim);
-    double magnitude = 1;
-    if (type && !strcmp(type, "linear")) {
-        double factor = get_real(s, rope, "factor", 0);
-        for (int i = 0; i < half; i++)
-            frequency[i] /= factor;
-    } else if (type && !strcmp(type, "llama3")) {
-        scale_llama3(s, rope, half, frequency);
-    } else if (type && !strcmp(type, "yarn")) {
-        magnitude = scale_yarn(s, rope, theta, half, frequency);
-    } else if (!type || strcmp(type, "default") != 0) {
-        die(EX_DATAERR,
-            "%s: RoPE scaling '%s' is not supported (default, linear, llama3, yarn are)", s->path,
-            type ? type : "?");
-    }
-    c->rope_magnitude = (float)magnitude;
-    c->frequency = xcalloc((size_t)half, sizeof *c->frequency);
-    for (int i = 0; i < half; i++)
-        c->frequency[i] = (float)frequency[i];
-    free(frequency);
+    if (value < (double)FLT_MIN || value > (double)FLT_MAX)
+        die(EX_DATAERR, "%s: '%s' is %g, too %s for single precision", s->path, key, value,
+            value < 1 ? "small" : "large");
+    return value;
 }
 
 /* ---- architectures ---- */
@@ -156,7 +58,7 @@ enum biases {
 /* Which layers have windows. */
 enum windows {
     NO_WINDOWS,
-    ONE_WINDOW,   /* sliding_window, in all layers */
+    ONE_WINDOW,   /* sliding_window, in all layers, or in those that layer_types names */
     SOME_WINDOWS, /* sliding_window where use_sliding_window says so, in the layers that layer_types
                    * names, or those from max_window_layers on */
 };
@@ -164,16 +66,16 @@ enum windows {
 /* What an architecture has of its own; all else is the same for all of them. Defaults are those of
  * transformers' configuration classes. */
 struct architecture {
-    const char *name;
+    const char *name, *model_type;
     enum biases biases;
     enum windows windows;
     int kv_heads; /* where config.json does not say; 0: as many as heads */
 };
 
 static const struct architecture architectures[] = {
-    {"MistralForCausalLM", NO_BIASES, ONE_WINDOW, 8},
-    {"LlamaForCausalLM", BIASES_AS_TOLD, NO_WINDOWS, 0},
-    {"Qwen2ForCausalLM", QKV_BIASES, SOME_WINDOWS, 0},
+    {"MistralForCausalLM", "mistral", NO_BIASES, ONE_WINDOW, 8},
+    {"LlamaForCausalLM", "llama", BIASES_AS_TOLD, NO_WINDOWS, 0},
+    {"Qwen2ForCausalLM", "qwen2", QKV_BIASES, SOME_WINDOWS, 0},
 };
 
 static void read_windows(const struct source *s, const struct architecture *a, struct config *c)
@@ -190,7 +92,7 @@ static void read_windows(const struct source *s, const struct architecture *a, s
         first = json_is_integer(layers) ? (int)json_integer_value(layers) : 28;
     }
     const json_t *types = json_object_get(s->root, "layer_types");
-    bool listed = json_is_array(types) && a->windows == SOME_WINDOWS;
+    bool listed = json_is_array(types);
     if (listed && json_array_size(types) != (size_t)c->layers)
         die(EX_DATAERR, "%s: 'layer_types' does not name every layer", s->path);
     for (int i = 0; i < c->layers; i++) {
@@ -199,6 +101,8 @@ static void read_windows(const struct source *s, const struct architecture *a, s
                                  strcmp(type, "sliding_attention") != 0)))
             die(EX_DATAERR, "%s: layer type '%s' is not supported", s->path, type ? type : "?");
         bool slides = listed ? !strcmp(type, "sliding_attention") : i >= first;
+        if (listed && slides && a->windows == NO_WINDOWS)
+            die(EX_DATAERR, "%s: 'layer_types' has windows, %s has none", s->path, a->name);
         c->window[i] = slides ? window : 0;
     }
 }
@@ -218,6 +122,16 @@ static void read_biases(const struct source *s, const struct architecture *a, st
     }
 }
 
+/* Libraries go by one or by the other. */
+static void check_model_type(const struct source *s, const struct architecture *a)
+{
+    const json_t *type = json_object_get(s->root, "model_type");
+    if (given(s->root, "model_type") &&
+        (!json_is_string(type) || strcmp(json_string_value(type), a->model_type) != 0))
+        die(EX_DATAERR, "%s: 'architectures' says %s, 'model_type' is not '%s'", s->path, a->name,
+            a->model_type);
+}
+
 static const struct architecture *read_architecture(const struct source *s)
 {
     const char *name =
@@ -226,13 +140,29 @@ static const struct architecture *read_architecture(const struct source *s)
         die(EX_DATAERR, "%s: 'architectures' is missing", s->path);
     size_t n = sizeof architectures / sizeof *architectures;
     for (size_t i = 0; i < n; i++)
-        if (!strcmp(name, architectures[i].name))
+        if (!strcmp(name, architectures[i].name)) {
+            check_model_type(s, &architectures[i]);
             return &architectures[i];
+        }
     struct buf known = {0};
     for (size_t i = 0; i < n; i++)
         buf_addf(&known, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " and ", architectures[i].name);
     die(EX_DATAERR, "%s: architecture %s is not supported (%s are)", s->path, name,
         buf_str(&known));
+}
+
+/* Products of what single keys may be. */
+static void check_sizes(const struct source *s, const struct config *c)
+{
+    enum { MOST = 1 << 28 };
+    if (c->heads % c->kv_heads)
+        die(EX_DATAERR, "%s: %d attention heads cannot share %d key heads evenly", s->path,
+            c->heads, c->kv_heads);
+    if (c->head_dim < 2 || c->head_dim % 2)
+        die(EX_DATAERR, "%s: head size %d is not even", s->path, c->head_dim);
+    if (c->head_dim > MOST / c->heads)
+        die(EX_DATAERR, "%s: %d heads of %d are more than a model can have", s->path, c->heads,
+            c->head_dim);
 }
 
 /* folder: what messages call the model. */
@@ -263,13 +193,10 @@ static struct config *read_config(const char *path, const char *folder)
     c->norm_eps = (float)get_real(&s, s.root, "rms_norm_eps", 1e-6);
     c->tied = get_bool(&s, "tie_word_embeddings");
     read_biases(&s, a, c);
-    if (c->heads % c->kv_heads)
-        die(EX_DATAERR, "%s: %d attention heads cannot share %d key heads evenly", s.path, c->heads,
-            c->kv_heads);
-    if (c->head_dim < 2 || c->head_dim % 2)
-        die(EX_DATAERR, "%s: head size %d is not even", s.path, c->head_dim);
+    check_sizes(&s, c);
+    config_check_keys(&s);
     read_windows(&s, a, c);
-    read_rope(&s, c);
+    config_read_rope(&s, c);
     json_decref(s.root);
     return c;
 }

@@ -215,13 +215,13 @@ static void add_shards(struct safetensors *s, const char *folder)
 struct safetensors *safetensors_open_folder(const char *folder)
 {
     struct safetensors *s = xcalloc(1, sizeof *s);
-    if (exists(folder, "model.safetensors.index.json")) {
-        add_shards(s, folder);
-    } else if (exists(folder, "model.safetensors")) {
+    if (exists(folder, "model.safetensors")) {
         char *path = xasprintf("%s/model.safetensors", folder);
         add_file(s, path);
         index_names(s);
         free(path);
+    } else if (exists(folder, "model.safetensors.index.json")) {
+        add_shards(s, folder);
     } else if (exists(folder, "pytorch_model.bin") ||
                exists(folder, "pytorch_model.bin.index.json")) {
         die(EX_DATAERR,
@@ -313,6 +313,7 @@ const struct tensor *safetensors_need(struct safetensors *s, const char *name, i
             "%s: tensor %s is stored as %s; only F32, BF16 and F16 are read: use the model's "
             "unquantised folder",
             t->file, name, t->dtype_name);
+    s->tensors[t - s->tensors].asked_for = true;
     return t;
 }
 
@@ -360,7 +361,7 @@ void safetensors_write(const char *path, const struct tensor *tensors, size_t n,
                                       (json_int_t)(at + bytes)));
         at += bytes;
     }
-    char *text = json_dumps(header, JSON_COMPACT);
+    char *text = json_text(header, JSON_COMPACT);
     size_t length = strlen(text), padding = -length % 8; /* the data starts aligned */
     unsigned char prefix[8];
     for (int i = 0; i < 8; i++)

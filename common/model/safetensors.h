@@ -23,6 +23,7 @@ struct tensor {
     int64_t shape[TENSOR_MAX_DIMS];
     const void *data; /* mapped; need not be aligned */
     size_t bytes;
+    bool asked_for; /* by safetensors_need() */
 };
 
 struct safetensors;
@@ -31,8 +32,9 @@ struct safetensors;
  * (byte ranges outside the file or overlapping, sizes that do not match shapes ...). */
 struct safetensors *safetensors_open_file(const char *path);
 
-/* A model folder: model.safetensors, or the shards that model.safetensors.index.json lists. Dies as
- * above, and when a tensor in the index is in none of the shards. */
+/* A model folder: model.safetensors, or where there is none, the shards that
+ * model.safetensors.index.json lists: transformers' order, so an index that was left over does not
+ * matter. Dies as above, and when a tensor in the index is in none of the shards. */
 struct safetensors *safetensors_open_folder(const char *folder);
 
 /* No files: a folder that has every tensor which safetensors_need() asks for, of this type and all

@@ -1,6 +1,7 @@
 #include "common/model/weights.h"
 
 #include "common/util/diag.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/threads.h"
 
@@ -61,17 +62,63 @@ static void check_vector(struct model *m, const struct tensor *t, float **to)
     (void)to;
 }
 
+static const char embedding_name[] = "model.embed_tokens.weight", output_name[] = "lm_head.weight";
+
+/* Of a tied pair one may be left out. */
 static const struct tensor *embedding_tensor(const struct model *m)
 {
-    return safetensors_need(m->tensors, "model.embed_tokens.weight", m->config->vocab,
-                            m->config->width);
+    const struct config *c = m->config;
+    bool only_output = c->tied && !safetensors_find(m->tensors, embedding_name) &&
+                       safetensors_find(m->tensors, output_name);
+    return safetensors_need(m->tensors, only_output ? output_name : embedding_name, c->vocab,
+                            c->width);
 }
 
 static const struct tensor *output_tensor(const struct model *m)
 {
-    return m->config->tied
-               ? embedding_tensor(m)
-               : safetensors_need(m->tensors, "lm_head.weight", m->config->vocab, m->config->width);
+    const struct config *c = m->config;
+    return c->tied ? embedding_tensor(m)
+                   : safetensors_need(m->tensors, output_name, c->vocab, c->width);
+}
+
+/* A configuration that says tied beside two matrices that differ is wrong, as transformers has it:
+ * each is taken as it is. */
+static void untie_what_differs(struct model *m)
+{
+    const struct config *c = m->config;
+    if (!c->tied || !safetensors_find(m->tensors, embedding_name) ||
+        !safetensors_find(m->tensors, output_name))
+        return;
+    const struct tensor *a = safetensors_need(m->tensors, embedding_name, c->vocab, c->width);
+    const struct tensor *b = safetensors_need(m->tensors, output_name, c->vocab, c->width);
+    bool same = a->dtype == b->dtype && !memcmp(a->data, b->data, a->bytes);
+    safetensors_forget(a);
+    safetensors_forget(b);
+    if (same)
+        return;
+    warn("%s: 'tie_word_embeddings' is true, but %s and %s differ: each is taken as it is",
+         c->folder, embedding_name, output_name);
+    m->config->tied = false;
+}
+
+/* Frequencies that old checkpoints of Llama have stored, and nobody reads. */
+static bool is_stored_frequency(const char *name)
+{
+    static const char end[] = ".rotary_emb.inv_freq";
+    size_t n = strlen(name);
+    return n >= sizeof end && !strcmp(name + n - (sizeof end - 1), end);
+}
+
+static void check_unread(const struct model *m)
+{
+    for (size_t i = 0; i < safetensors_count(m->tensors); i++) {
+        const struct tensor *t = safetensors_at(m->tensors, i);
+        if (!t->asked_for && !is_stored_frequency(t->name))
+            die(EX_DATAERR,
+                "%s: tensor %s is none that a %s has: the model computes something that is not "
+                "known",
+                t->file, t->name, m->config->architecture);
+    }
 }
 
 static const struct tensor *norm_tensor(const struct model *m)
@@ -87,7 +134,7 @@ static void digest_model(struct model *m)
     XXH64_state_t *state = XXH64_createState();
     XXH64_reset(state, 0);
     json_t *config = config_json(m->config);
-    char *text = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
+    char *text = json_text(config, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
     XXH64_update(state, text, strlen(text));
     free(text);
     json_decref(config);
@@ -128,7 +175,9 @@ struct model *model_open(const char *folder)
     struct model *m = xcalloc(1, sizeof *m);
     m->config = config_read(folder);
     m->tensors = safetensors_open_folder(folder);
+    untie_what_differs(m);
     check_tensors(m);
+    check_unread(m);
     digest_model(m);
     return m;
 }

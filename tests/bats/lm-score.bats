@@ -203,6 +203,49 @@ paths() { # that this processor has, the best first
         lm-score --model changed "$data/good.mp"
 }
 
+@test "what a configuration says and nobody here knows is refused by name" {
+    with_config '.final_logit_softcapping = 30'
+    refuses 65 "'final_logit_softcapping' is not known" lm-score --model changed "$data/good.mp"
+    with_config '.final_logit_softcapping = null | .use_mrope = false'
+    lm-score --model changed -o /dev/null "$data/good.mp"
+    with_config '.model_type = "qwen2"'
+    refuses 65 "'architectures' says LlamaForCausalLM, 'model_type' is not 'llama'" \
+        lm-score --model changed "$data/good.mp"
+    with_config '.layer_types = ["full_attention", "sliding_attention"]'
+    refuses 65 "'layer_types' has windows, LlamaForCausalLM has none" lm-score --model changed "$data/good.mp"
+    with_config '.rope_parameters.mrope_section = [2, 1, 1]'
+    refuses 65 "'rope_parameters' has a key 'mrope_section', which is not known" \
+        lm-score --model changed "$data/good.mp"
+    with_config '.rope_parameters = {"full_attention": {"rope_theta": 10000.0}}'
+    refuses 65 "'rope_parameters' by kinds of layers ('full_attention') is not supported" \
+        lm-score --model changed "$data/good.mp"
+    with_config '.rope_scaling = "yarn"'
+    refuses 65 "'rope_scaling' is no object" lm-score --model changed "$data/good.mp"
+}
+
+@test "a tensor that the architecture does not have is refused by name" {
+    # An attention bias, where the configuration says that there is none.
+    cp -r "$data/llama-bias" changed
+    jq 'del(.attention_bias)' "$data/llama-bias/config.json" >changed/config.json
+    refuses 65 "tensor model.layers.0.self_attn.k_proj.bias is none that a LlamaForCausalLM has" \
+        lm-score --model changed "$data/good.mp"
+}
+
+@test "numbers that no float or index holds are errors" {
+    with_config '.rms_norm_eps = 1e300'
+    refuses 65 "'rms_norm_eps' is 1e+300, too large for single precision" lm-score --model changed --digest
+    with_config '.rope_parameters.rope_theta = 1e-300'
+    refuses 65 "'rope_theta' is 1e-300, too small for single precision" lm-score --model changed --digest
+    with_config '.num_attention_heads = 134217729 | .num_key_value_heads = 1 | .head_dim = 32'
+    refuses 65 "134217729 heads of 32 are more than a model can have" lm-score --model changed --digest
+    # A key that nobody needs may hold what it likes.
+    jq -c . "$model/config.json" | sed 's/}$/,"max_length":1000000000000000019884624838656}/' >changed/config.json
+    [ "$(lm-score --model changed --digest)" = "$(lm-score --model "$model" --digest)" ]
+    sed 's/"num_attention_heads":4/"num_attention_heads":1000000000000000019884624838656/' changed/config.json >more
+    mv more changed/config.json
+    refuses 65 "'num_attention_heads' is missing or not a positive whole number" lm-score --model changed --digest
+}
+
 @test "hostile safetensors files are errors, not crashes" {
     entry='"dtype":"F32","shape":[4],"data_offsets"'
     with_header '{"a":{'"$entry"':[0,16]}}' 99999999

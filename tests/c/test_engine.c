@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -30,14 +31,13 @@ static struct {
     float *expected;
 } the;
 
-static void open_case(const char *name, enum dtype compute)
+/* The model in `path`, asked what the case `name` is, with these answers. */
+static void open_model(const char *path, const char *name, const json_t *logits, enum dtype compute)
 {
     const json_t *c = json_object_get(recorded, name);
-    const json_t *tokens = json_object_get(c, "tokens"), *logits = json_object_get(c, "logits");
+    const json_t *tokens = json_object_get(c, "tokens");
     const json_t *classes = json_object_get(c, "class_tokens");
-    char *path = xasprintf("%s/%s", folder, name);
     the.model = model_open(path);
-    free(path);
     the.device = cpu_device_open(compute, 0);
     model_load(the.model, the.device);
     the.classes = (int)json_array_size(classes);
@@ -60,6 +60,13 @@ static void open_case(const char *name, enum dtype compute)
             the.expected[i * the.classes + k] = (float)json_number_value(
                 json_array_get(json_array_get(logits, (size_t)i), (size_t)k));
     }
+}
+
+static void open_case(const char *name, enum dtype compute)
+{
+    char *path = xasprintf("%s/%s", folder, name);
+    open_model(path, name, json_object_get(json_object_get(recorded, name), "logits"), compute);
+    free(path);
 }
 
 static void close_case(void)
@@ -101,6 +108,78 @@ static void logits_are_those_of_transformers(void **state)
         free(logits);
         close_case();
     }
+}
+
+static void link_file(const char *from, const char *to, const char *name)
+{
+    char *source = realpath(from, NULL), *target = xasprintf("%s/%s", to, name);
+    assert_non_null(source);
+    assert_int_equal(symlink(source, target), 0);
+    free(source);
+    free(target);
+}
+
+/* A folder with the files of a recorded one, but for what is changed. */
+static void make_changed(const json_t *change, const char *to)
+{
+    char *of = xasprintf("%s/%s", folder, json_string_value(json_object_get(change, "of")));
+    char *weights = xasprintf("%s/model.safetensors", of);
+    char *config = xasprintf("%s/config.json", of), *target = xasprintf("%s/config.json", to);
+    json_t *settings = json_read_file(config), *value;
+    const char *key;
+    json_object_foreach(json_object_get(change, "config"), key, value)
+    {
+        if (json_is_null(value))
+            json_object_del(settings, key);
+        else
+            json_object_set(settings, key, value);
+    }
+    assert_int_equal(json_dump_file(settings, target, 0), 0);
+    link_file(weights, to, "model.safetensors");
+    json_object_foreach(json_object_get(change, "files"), key, value)
+    {
+        char *from = xasprintf("%s/%s", folder, json_string_value(value));
+        link_file(from, to, key);
+        free(from);
+    }
+    json_decref(settings);
+    free(of);
+    free(weights);
+    free(config);
+    free(target);
+}
+
+static void remove_folder(const char *path)
+{
+    char *command = xasprintf("rm -r '%s'", path);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+/* tests/oracle/engine_folders.py recorded them. */
+static void folders_are_read_as_transformers_reads_them(void **state)
+{
+    (void)state;
+    json_t *changes = json_read_file("tests/data/engine/folders.json"), *change;
+    size_t i;
+    assert_true(json_array_size(changes) >= 10);
+    json_array_foreach(changes, i, change)
+    {
+        const char *name = json_string_value(json_object_get(change, "name"));
+        char path[] = "/tmp/test_engine.XXXXXX";
+        assert_non_null(mkdtemp(path));
+        make_changed(change, path);
+        open_model(path, json_string_value(json_object_get(change, "of")),
+                   json_object_get(change, "logits"), F32);
+        float *logits = score(the.sequences, the.n, 2048, true);
+        double worst = largest_difference(logits, the.expected);
+        if (!(worst < 5e-5))
+            fail_msg("%s: a logit is off by %g", name, worst);
+        free(logits);
+        close_case();
+        remove_folder(path);
+    }
+    json_decref(changes);
 }
 
 static void bf16_products_stay_near(void **state)
@@ -213,6 +292,7 @@ int main(void)
     recorded = json_read_file("tests/data/engine/cases.json");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_transformers),
+        cmocka_unit_test(folders_are_read_as_transformers_reads_them),
         cmocka_unit_test(bf16_products_stay_near),
         cmocka_unit_test(neighbours_batches_sharing_and_threads_do_not_show),
         cmocka_unit_test(prefixes_are_computed_once),

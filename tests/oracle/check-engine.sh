@@ -11,3 +11,12 @@ fi
 [ -e "$smollm2/tokenizer.json" ] || smollm2=
 export HF_HUB_DISABLE_PROGRESS_BARS=1
 "$python" tests/oracle/engine.py check "${BUILD:-build}/bin/lm-score" ${smollm2:+"$smollm2"}
+
+# What transformers makes of folders that say a thing twice, against the record that tests go by.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp -r tests/data/engine "$work"
+"$python" tests/oracle/engine_folders.py "$work/engine"
+jq -en --slurpfile then tests/data/engine/folders.json --slurpfile now "$work/engine/folders.json" '
+    [$then[0], $now[0]] | map([.[].logits[][]]) | transpose | map(.[0] - .[1] | fabs) | max
+    | "folders: recorded logits within \(.) of transformers",  if . < 1e-4 then true else false end'

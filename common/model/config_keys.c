@@ -1,0 +1,52 @@
+/* The keys of config.json that are known: read elsewhere, or of no account for class logits. */
+#include "common/model/config_parts.h"
+
+#include "common/util/diag.h"
+
+#include <string.h>
+
+static const char *const known[] = {
+    /* read */
+    "architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers",
+    "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings", "hidden_act",
+    "attention_bias", "mlp_bias", "sliding_window", "use_sliding_window", "max_window_layers",
+    "layer_types", "rope_theta", "rope_scaling", "rope_parameters",
+    "original_max_position_embeddings", "partial_rotary_factor", "quantization_config",
+    /* training and initial values */
+    "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
+    "pretraining_tp",
+    /* how weights are stored, and by what they were written */
+    "torch_dtype", "dtype", "transformers_version", "_name_or_path", "name_or_path", "_commit_hash",
+    "auto_map", "unsloth_version", "unsloth_fixed", "transformers.js_config", "is_llama_config",
+    /* generation */
+    "use_cache", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls_token_id",
+    "unk_token_id", "mask_token_id", "decoder_start_token_id", "max_length", "min_length",
+    "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty",
+    "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
+    "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences",
+    "output_scores", "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id",
+    "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
+    "begin_suppress_tokens",
+    /* other tasks and frameworks */
+    "output_attentions", "output_hidden_states", "return_dict", "torchscript", "use_bfloat16",
+    "pruned_heads", "tf_legacy_loss", "chunk_size_feed_forward", "attn_implementation",
+    "_attn_implementation", "_attn_implementation_autoset", "id2label", "label2id", "num_labels",
+    "problem_type", "finetuning_task", "tokenizer_class", "prefix", "task_specific_params"};
+
+void config_check_keys(const struct source *s)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(s->root, key, value)
+    {
+        size_t k = 0, n = sizeof known / sizeof *known;
+        while (k < n && strcmp(key, known[k]) != 0)
+            k++;
+        if (k == n && !json_is_null(value) && !json_is_false(value))
+            die(EX_DATAERR,
+                "%s: '%s' is not known: it may say that the model computes something else. Remove "
+                "it if it does not",
+                s->path, key);
+    }
+}
