@@ -2,6 +2,7 @@
 #include "cmd/rec/commands.h"
 #include "common/stream/print.h"
 #include "common/util/diag.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
 
@@ -16,7 +17,7 @@ static void write_text(struct buf *text, struct outfile *f)
 
 static void add_header(struct buf *text, const struct stream_reader *r)
 {
-    char *header = json_dumps(stream_header(r), JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *header = json_text(stream_header(r), JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (!header)
         die(EX_OSERR, "out of memory");
     buf_addf(text, "%s\n", header);

@@ -412,7 +412,7 @@ static void write_json(const char *folder, const char *name, const json_t *value
 {
     char *path = xasprintf("%s/%s", folder, name);
     struct outfile *out = outfile_open(path);
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    char *text = json_text(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
     fprintf(outfile_stream(out), "%s\n", text);
     free(text);
     outfile_finish(out);
@@ -427,12 +427,12 @@ static json_t *peft_config(const struct adapter_settings *s, const char *base_fo
             json_array_append_new(targets, json_string(projection_name(p)));
     json_t *alpha =
         s->alpha == floor(s->alpha) ? json_integer((json_int_t)s->alpha) : json_real(s->alpha);
-    return json_pack("{s:s, s:s, s:s, s:n, s:b, s:i, s:o, s:f, s:o, s:s, s:b, s:b, s:b, s:b, s:n, "
+    return json_pack("{s:s, s:s, s:o, s:n, s:b, s:i, s:o, s:f, s:o, s:s, s:b, s:b, s:b, s:b, s:n, "
                      "s:n, s:{}, s:{}}",
                      "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path",
-                     base_folder, "revision", "inference_mode", 1, "r", s->rank, "lora_alpha",
-                     alpha, "lora_dropout", s->dropout, "target_modules", targets, "bias", "none",
-                     "use_rslora", s->rslora, "use_dora", 0, "fan_in_fan_out", 0,
+                     json_lossy(base_folder), "revision", "inference_mode", 1, "r", s->rank,
+                     "lora_alpha", alpha, "lora_dropout", s->dropout, "target_modules", targets,
+                     "bias", "none", "use_rslora", s->rslora, "use_dora", 0, "fan_in_fan_out", 0,
                      "init_lora_weights", 1, "modules_to_save", "layers_to_transform",
                      "rank_pattern", "alpha_pattern");
 }

@@ -2,6 +2,7 @@
 
 #include "common/util/diag.h"
 #include "common/util/input.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <csv.h>
@@ -341,7 +342,7 @@ static bool json_field(struct rows *r, const json_t *value, struct span *field, 
         return true;
     case JSON_INTEGER:
     case JSON_REAL: {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+        char *text = json_text(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
         if (!text)
             die(EX_OSERR, "out of memory");
         *number = true;

@@ -2,6 +2,7 @@
 
 #include "common/util/diag.h"
 #include "common/util/input.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
 
@@ -673,10 +674,8 @@ json_t *stream_header_from(const json_t *input, const char *schema, int argc, ch
     struct buf line = {0};
     for (int i = 1; i < argc; i++)
         buf_addf(&line, "%s%s", i > 1 ? " " : "", argv[i]);
-    json_t *arguments = json_stringn(line.data ? line.data : "", line.len);
-    json_array_append_new(made,
-                          json_pack("{s:s, s:s, s:o}", "program", program_name, "version",
-                                    DUQ_VERSION, "arguments", arguments ? arguments : json_null()));
+    json_array_append_new(made, json_pack("{s:s, s:s, s:o}", "program", program_name, "version",
+                                          DUQ_VERSION, "arguments", json_lossy(buf_str(&line))));
     buf_free(&line);
     json_object_set_new(h, "made", made);
     return h;

@@ -44,7 +44,7 @@ void checkpoint_write(const char *path, const struct training_state *s, const js
                                      .shape = {(int64_t)p->n},
                                      .data = s->arrays[k] + p->first};
     }
-    char *text = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = json_text(settings, JSON_COMPACT | JSON_SORT_KEYS);
     char *step = xasprintf("%lu", s->step), *pass = xasprintf("%lu", s->pass);
     char *digest = digest_of(s);
     json_t *metadata = json_pack("{s:s, s:s, s:s, s:s, s:s}", "duq_checkpoint", version, "settings",

@@ -80,7 +80,7 @@ static json_t *describe(const struct run *r)
 /* One training is of one kind: every rank must have been given what rank 0 was. */
 static void check_agreement(const struct run *r)
 {
-    char *own = json_dumps(r->description, JSON_COMPACT);
+    char *own = json_text(r->description, JSON_COMPACT);
     size_t size = strlen(own) + 1;
     r->ranks->broadcast(r->ranks, &size, sizeof size);
     char *text = xmalloc(size);

@@ -3,6 +3,7 @@
 #include "common/model/token_input.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <math.h>
@@ -27,7 +28,7 @@ static void check_classes(const struct stream_reader *tokens, const struct strea
     const json_t *ours = json_object_get(stream_header(tokens), "classes");
     const json_t *theirs = json_object_get(stream_header(teacher), "classes");
     if (ours && theirs && !json_equal(ours, theirs)) {
-        char *a = json_dumps(ours, JSON_COMPACT), *b = json_dumps(theirs, JSON_COMPACT);
+        char *a = json_text(ours, JSON_COMPACT), *b = json_dumps(theirs, JSON_COMPACT);
         die(EX_DATAERR, "%s: the classes are %s, those of %s are %s: not the same task",
             stream_name(teacher), b, stream_name(tokens), a);
     }
@@ -277,7 +278,7 @@ struct training_set *training_set_share(struct training_set *t, struct ranks *r)
     if (r->size == 1)
         return t;
     bool gives = t;
-    char *classes = gives && t->classes ? json_dumps(t->classes, JSON_COMPACT) : NULL;
+    char *classes = gives && t->classes ? json_text(t->classes, JSON_COMPACT) : NULL;
     struct sizes s = gives ? sizes_of(t, classes) : (struct sizes){0};
     r->broadcast(r, &s, sizeof s);
     if (!gives)

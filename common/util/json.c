@@ -2,8 +2,45 @@
 
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/utf8.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
+
+/* Reals that are whole, and exact in double precision, as integers. */
+static json_t *with_integers(json_t *value)
+{
+    const char *key;
+    json_t *part;
+    size_t i;
+    double x = json_real_value(value);
+    if (json_is_real(value) && x == (double)(json_int_t)x && fabs(x) < 0x1p53) {
+        json_decref(value);
+        return json_integer((json_int_t)x);
+    }
+    json_object_foreach(value, key, part)
+    {
+        json_object_set_new(value, key, with_integers(json_incref(part)));
+    }
+    json_array_foreach(value, i, part)
+    {
+        json_array_set_new(value, i, with_integers(json_incref(part)));
+    }
+    return value;
+}
+
+/* Numbers that no 64 bits hold stand in files that mean "no limit" by them. Where there is one, all
+ * numbers are read as reals first. */
+static json_t *load(FILE *f, json_error_t *error)
+{
+    enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY };
+    json_t *value = json_loadf(f, FLAGS, error);
+    if (value || json_error_code(error) != json_error_numeric_overflow || fseek(f, 0, SEEK_SET))
+        return value;
+    value = json_loadf(f, FLAGS | JSON_DECODE_INT_AS_REAL, error);
+    return value ? with_integers(value) : NULL;
+}
 
 json_t *json_read_file(const char *path)
 {
@@ -11,18 +48,42 @@ json_t *json_read_file(const char *path)
     if (!f)
         die_errno("%s", path);
     json_error_t error;
-    json_t *value = json_loadf(f, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json_t *value = load(f, &error);
     fclose(f);
     if (!value)
         die(EX_DATAERR, "%s: line %d, column %d: %s", path, error.line, error.column, error.text);
     return value;
 }
 
+json_t *json_lossy(const char *bytes)
+{
+    struct buf text = {0};
+    size_t left = strlen(bytes);
+    for (size_t good; (good = utf8_invalid_at(bytes, left)) < left;) {
+        buf_add(&text, bytes, good);
+        buf_addf(&text, "\xef\xbf\xbd");
+        bytes += good + 1;
+        left -= good + 1;
+    }
+    buf_add(&text, bytes, left);
+    json_t *string = json_stringn(text.data ? text.data : "", text.len);
+    buf_free(&text);
+    return string;
+}
+
+char *json_text(const json_t *value, size_t flags)
+{
+    char *text = json_dumps(value, flags);
+    if (!text)
+        die(EX_OSERR, "out of memory: JSON could not be written");
+    return text;
+}
+
 static char *text_of(const json_t *value)
 {
     /* 15 digits: 0.1 is said as 0.1. */
     size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15);
-    return value ? json_dumps(value, flags) : xstrdup("not set");
+    return value ? json_text(value, flags) : xstrdup("not set");
 }
 
 const char *json_difference(const json_t *then, const json_t *now, char **before, char **after)

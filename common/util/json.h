@@ -7,6 +7,14 @@
 /* Reads a whole file; dies with EX_NOINPUT or EX_DATAERR (file, line and column named). */
 json_t *json_read_file(const char *path);
 
+/* A string of bytes that need not be UTF-8, such as a path: each that is not becomes U+FFFD. New
+ * reference. */
+json_t *json_lossy(const char *bytes);
+
+/* The value as text, which the caller frees; flags: as json_dumps(). Dies (EX_OSERR) where it
+ * cannot be made. */
+char *json_text(const json_t *value, size_t flags);
+
 /* The first key of `now` whose value is another in `then`, or NULL; *before and *after receive both
  * as text, which the caller frees. */
 const char *json_difference(const json_t *then, const json_t *now, char **before, char **after);

@@ -268,3 +268,11 @@ refused() { # STATUS MESSAGE OPTION...
     [ "$status" -eq 73 ]
     [[ $output == *"file: not a folder"* ]]
 }
+
+@test "a model's path need not be UTF-8" {
+    cp -r "$model" "$(printf 'mod\350le')"
+    lora-train --model "$(printf 'mod\350le')" --rank 2 --loss labels --epochs 1 -o a.lora "$data/tokens.mp"
+    [[ $(jq -r .base_model_name_or_path a.lora/adapter_config.json) == *"$(printf "mod\\357\\277\\275le")" ]]
+    lm-score --model "$model" --adapter a.lora "$data/tokens.mp" >scores.mp
+    rec check scores.mp
+}
