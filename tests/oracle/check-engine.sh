@@ -17,6 +17,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r tests/data/engine "$work"
 "$python" tests/oracle/engine_folders.py "$work/engine"
-jq -en --slurpfile then tests/data/engine/folders.json --slurpfile now "$work/engine/folders.json" '
-    [$then[0], $now[0]] | map([.[].logits[][]]) | transpose | map(.[0] - .[1] | fabs) | max
+jq -en --slurpfile recorded tests/data/engine/folders.json --slurpfile now "$work/engine/folders.json" '
+    [$recorded[0], $now[0]] | map([.[].logits[][]]) | transpose | map(.[0] - .[1] | fabs) | max
     | "folders: recorded logits within \(.) of transformers",  if . < 1e-4 then true else false end'
