@@ -8,6 +8,7 @@
 #include "common/util/options.h"
 #include "common/util/outfile.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ struct operands {
 struct settings {
     struct common_options common;
     bool json, stream;
+    bool seeds; /* sets of one name are one set's, of several seeds */
     struct evaluation_settings evaluation;
     bool abstention;
     enum uncertainty_kind abstain_by;
@@ -71,8 +73,39 @@ static void take_curve(void *target, const char *option, const char *value)
     add_operand(target, parse_operand(value));
 }
 
-static const struct option_choice uncertainties[] = {
-    {"total", TOTAL}, {"aleatoric", ALEATORIC}, {"epistemic", EPISTEMIC}, {0}};
+static bool is_among(const struct levels *l, double value)
+{
+    char shown[32], other[32]; /* as in the metrics' names */
+    snprintf(shown, sizeof shown, "%g", value);
+    for (size_t i = 0; i < l->n; i++) {
+        snprintf(other, sizeof other, "%g", l->values[i]);
+        if (!strcmp(shown, other))
+            return true;
+    }
+    return false;
+}
+
+static void take_levels(void *target, const char *option, const char *value)
+{
+    struct levels *l = target;
+    char *list = xstrdup(value), *rest = list;
+    while (rest) {
+        double level = option_double(option, strsep(&rest, ","), 0, 1);
+        if (is_among(l, level))
+            usage_error("%s: %g is given twice", option, level);
+        l->values = xreallocarray(l->values, l->n + 1, sizeof *l->values);
+        l->values[l->n++] = level;
+    }
+    free(list);
+}
+
+static const struct option_choice uncertainties[] = {{"total", TOTAL},
+                                                     {"aleatoric", ALEATORIC},
+                                                     {"epistemic", EPISTEMIC},
+                                                     {"vacuity", VACUITY},
+                                                     {"differential_entropy", DIFFERENTIAL_ENTROPY},
+                                                     {"pairwise_kl", PAIRWISE_KL},
+                                                     {0}};
 
 static const struct option_row rows[] = {
     {"ood", 0, "[SET:]NAME=FILE", "the same model's predictions for texts of another kind",
@@ -80,16 +113,27 @@ static const struct option_row rows[] = {
     {"members", 0, NULL, "also the average prompt of each ensemble, as NAME/prompts",
      OPTION_SET(struct settings, evaluation.members)},
     {"abstain", 0, "KIND",
-     "risk when only texts of low 'total', 'aleatoric' or 'epistemic'\n"
-     "uncertainty are answered",
+     "risk when only texts of low 'total', 'aleatoric', 'epistemic',\n"
+     "'vacuity', 'differential_entropy' or 'pairwise_kl' uncertainty are\n"
+     "answered",
      OPTION_CHOICE(enum uncertainty_kind, struct settings, abstain_by, uncertainties),
      OPTION_GIVEN(struct settings, abstention)},
+    {"at-coverage", 0, "C,...", "risk at these coverages, by each uncertainty",
+     OPTION_OWN(struct settings, evaluation.at_coverages, take_levels)},
+    {"at-risk", 0, "R,...", "coverage at these risks, by each uncertainty",
+     OPTION_OWN(struct settings, evaluation.at_risks, take_levels)},
+    {"seeds", 0, NULL, "sets of one name are a set's seeds: also mean and deviation",
+     OPTION_SET(struct settings, seeds)},
+    {"baseline", 0, "SET", "differences of the other sets from SET (with --bootstrap)",
+     OPTION_TEXT(struct settings, evaluation.baseline)},
     {"bootstrap", 0, "N", "95 % intervals from N resamplings of the texts",
      OPTION_WHOLE(struct settings, evaluation.replicates, 20, 10000000)},
     {"seed", 0, "N", "of the bootstrap (1)",
      OPTION_WHOLE(struct settings, evaluation.seed, 0, INT64_MAX)},
     {"bins", 0, "N", "of the calibration errors (10)",
-     OPTION_WHOLE(struct settings, evaluation.bins, 1, 1000000)},
+     OPTION_WHOLE(struct settings, evaluation.binning.bins, 1, 1000000)},
+    {"own-bin-for-1", 0, NULL, "a bin for confidence 1 alone, beside these",
+     OPTION_SET(struct settings, evaluation.binning.own_bin_for_1)},
     {"figures", 0, "DIR", "figures as SVG and PNG, drawn by gnuplot",
      OPTION_TEXT(struct settings, figures)},
     {"curve", 0, "[NAME=]FILE", "a training log (step, loss, lr) to draw with them",
@@ -123,6 +167,8 @@ static void check_options(const struct settings *s)
         usage_error("--json and --stream are two kinds of output; choose one");
     if (s->curves.n && !s->figures)
         usage_error("--curve draws a figure; say where with --figures");
+    if (s->evaluation.baseline && !s->evaluation.replicates)
+        usage_error("--baseline tells how sure a difference is from --bootstrap N; add it");
     if (s->common.compress && !s->stream)
         usage_error("only --stream output is compressed; add --stream or leave out -z and .zst");
 }
@@ -133,7 +179,30 @@ static void check_name(const struct prediction_set *const *sets, size_t n, const
 {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(sets[i]->name, name))
-            usage_error("two sets are named '%s'; name them apart with NAME=FILE", name);
+            usage_error("two sets are named '%s'; name them apart with NAME=FILE, or say with "
+                        "--seeds that they are one set's",
+                        name);
+}
+
+/* Sets that share a name become NAME#1, NAME#2 ... */
+static void number_seeds(struct prediction_set **sets, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t count = 0;
+        for (size_t j = i; j < n && !sets[i]->seeds_of; j++)
+            count += !strcmp(sets[i]->name, sets[j]->name);
+        if (count < 2)
+            continue;
+        char *shared = sets[i]->name;
+        for (size_t j = n; j-- > i;)
+            if (!strcmp(sets[j]->name, shared)) {
+                sets[j]->seeds_of = xstrdup(shared);
+                if (j > i)
+                    free(sets[j]->name);
+                sets[j]->name = xasprintf("%s#%zu", shared, count--);
+            }
+        free(shared);
+    }
 }
 
 static struct prediction_set **read_sets(const struct settings *s, char **operands, size_t count)
@@ -148,12 +217,15 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
     for (size_t i = 0; i < count; i++) {
         struct operand o = parse_operand(operands[i]);
         struct prediction_set *set = prediction_set_read(o.name, o.file, s->evaluation.members);
-        check_name((const struct prediction_set *const *)sets, i, set->name);
+        if (!s->seeds)
+            check_name((const struct prediction_set *const *)sets, i, set->name);
         if (i > 0)
             prediction_sets_align(sets[0], set);
         sets[i] = set;
         free(o.name);
     }
+    if (s->seeds)
+        number_seeds(sets, count);
     free(labelled_rows(sets[0], &labels));
     if (labels == 0 && s->oods.n == 0)
         die(EX_DATAERR, "%s: no prediction has a label; metrics need the labels of the texts",
@@ -175,44 +247,89 @@ static bool same_model(const json_t *a, const json_t *b)
     return true;
 }
 
-/* The set an out-of-distribution set is compared with: the one named, or the last one whose header
- * says that the same model made it. */
-static const struct prediction_set *partner(const struct evaluation_settings *e,
-                                            const struct operand *o,
+/* A set's name or, of the number-th set of another seed, the shared one. */
+static const struct prediction_set *named(const struct evaluation_settings *e, const char *name,
+                                          size_t number)
+{
+    size_t seed = 0;
+    for (size_t i = 0; i < e->n_sets; i++) {
+        const struct prediction_set *s = e->sets[i];
+        if (!strcmp(s->name, name) ||
+            (s->seeds_of && !strcmp(s->seeds_of, name) && seed++ == number))
+            return s;
+    }
+    if (seed)
+        usage_error("--ood: '%s' has %zu seeds, and texts of one name are given for more", name,
+                    seed);
+    usage_error("--ood: no set is named '%s'", name);
+}
+
+static const struct prediction_set *made_by(const struct evaluation_settings *e,
                                             const struct prediction_set *ood)
 {
-    const struct prediction_set *found = NULL;
-    for (size_t i = 0; i < e->n_sets; i++)
-        if (o->of ? !strcmp(e->sets[i]->name, o->of) : same_model(e->sets[i]->header, ood->header))
-            found = e->sets[i];
-    if (!found && o->of)
-        usage_error("--ood: no set is named '%s'", o->of);
-    if (!found)
-        die(EX_DATAERR,
-            "%s: made by another model, head or adapter than every set it could be compared with; "
-            "give --ood the same model's predictions, or name the set as in SET:NAME=FILE",
-            ood->file);
+    for (size_t i = e->n_sets; i-- > 0;)
+        if (same_model(e->sets[i]->header, ood->header))
+            return e->sets[i];
+    die(EX_DATAERR,
+        "%s: made by another model, head or adapter than every set it could be compared with; "
+        "give --ood the same model's predictions, or name the set as in SET:NAME=FILE",
+        ood->file);
+}
+
+/* The set that the number-th out-of-distribution set is compared with: the one named, or the last
+ * one whose header says that the same model made it. */
+static const struct prediction_set *partner(const struct settings *s, size_t number,
+                                            const struct ood_set *oods)
+{
+    const struct operand *o = &s->oods.items[number];
+    const struct prediction_set *ood = oods[number].set;
+    size_t before = 0; /* of the same names: the first is compared with the first seed */
+    for (size_t i = 0; i < number && o->of; i++)
+        before += s->oods.items[i].of && !strcmp(s->oods.items[i].of, o->of) &&
+                  !strcmp(oods[i].set->name, ood->name);
+    const struct prediction_set *found =
+        o->of ? named(&s->evaluation, o->of, before) : made_by(&s->evaluation, ood);
     if (found->n_classes != ood->n_classes)
         warn("%s has %zu classes and %s %zu: their uncertainties differ in scale", ood->file,
              ood->n_classes, found->file, found->n_classes);
     return found;
 }
 
-static struct ood_set *read_oods(const struct settings *s, const struct evaluation_settings *e)
+static struct ood_set *read_oods(const struct settings *s)
 {
     struct ood_set *oods = xcalloc(s->oods.n, sizeof *oods);
     for (size_t i = 0; i < s->oods.n; i++) {
         struct operand *o = &s->oods.items[i];
         oods[i].set = prediction_set_read(o->name, o->file, false);
-        oods[i].of = partner(e, o, oods[i].set);
+        oods[i].of = partner(s, i, oods);
         for (size_t j = 0; j < i; j++)
             if (oods[j].of == oods[i].of && !strcmp(oods[j].set->name, oods[i].set->name))
                 usage_error("two out-of-distribution sets of '%s' are named '%s'", oods[i].of->name,
                             oods[i].set->name);
-        free(o->of);
-        free(o->name);
+    }
+    for (size_t i = 0; i < s->oods.n; i++) {
+        free(s->oods.items[i].of);
+        free(s->oods.items[i].name);
     }
     return oods;
+}
+
+/* Is it one of the names in the results: a set's, its seeds', or its average member's? */
+static void check_baseline(const struct evaluation_settings *e)
+{
+    static const char members[] = "/prompts";
+    size_t n = strlen(e->baseline), m = strlen(members);
+    bool average = n > m && !strcmp(e->baseline + n - m, members);
+    for (size_t i = 0; i < e->n_sets; i++) {
+        const struct prediction_set *s = e->sets[i];
+        const char *names[] = {s->name, s->seeds_of};
+        for (size_t k = 0; k < 2; k++)
+            if (names[k] && (!strcmp(names[k], e->baseline) ||
+                             (average && s->n_members && strlen(names[k]) == n - m &&
+                              !strncmp(names[k], e->baseline, n - m))))
+                return;
+    }
+    usage_error("--baseline: no set is named '%s'", e->baseline);
 }
 
 /* ---- output ---- */
@@ -286,7 +403,7 @@ static void report(const struct settings *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.evaluation = {.bins = 10, .seed = 1}};
+    struct settings s = {.evaluation = {.binning = {.bins = 10}, .seed = 1}};
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);
@@ -299,7 +416,9 @@ int main(int argc, char **argv)
     struct prediction_set **sets = read_sets(&s, argv + first, (size_t)(argc - first));
     e->sets = sets;
     e->n_sets = argc > first ? (size_t)(argc - first) : 1;
-    struct ood_set *oods = read_oods(&s, e);
+    if (e->baseline)
+        check_baseline(e);
+    struct ood_set *oods = read_oods(&s);
     e->oods = oods;
     e->n_oods = s.oods.n;
     report(&s, argc, argv);
@@ -308,6 +427,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < e->n_sets; i++)
         prediction_set_free(sets[i]);
     free(oods);
+    free(e->at_coverages.values);
+    free(e->at_risks.values);
     free(s.oods.items);
     free(sets);
 }

@@ -123,19 +123,22 @@ static void reliability_panel(struct figure *f, const struct evaluation_settings
     size_t n;
     size_t *rows = labelled_rows(s, &n);
     struct sample sample = {s->probs, s->n_classes, s->n_classes, s->labels, rows, n};
-    struct bin *bins = reliability_bins(&sample, e->bins);
+    struct scored *claims = top_claims(&sample);
+    struct bin *bins = calibration_bins(claims, n, e->binning);
+    size_t asked = e->binning.bins;
     buf_addf(&f->data, "$bins%zu << EOD\n", number);
     size_t fullest = 0;
-    for (size_t k = 0; k <= e->bins; k++) {
+    for (size_t k = 0; k < bin_count(e->binning); k++) {
         fullest = bins[k].count > fullest ? bins[k].count : fullest;
-        if (bins[k].count) /* the bin of confidence 1 alone joins the last bar's place */
+        if (bins[k].count) /* a bin of confidence 1 alone joins the last bar's place */
             buf_addf(&f->data, "%.6g %.6g %.6g %.6g %.6g\n",
-                     k < e->bins ? (bins[k].low + bins[k].high) / 2 : 1, bins[k].accuracy,
+                     k < asked ? (bins[k].low + bins[k].high) / 2 : 1, bins[k].accuracy,
                      bins[k].confidence, 100 * (double)bins[k].count / (double)n,
-                     k < e->bins ? 0.94 / (double)e->bins : 0.1 / (double)e->bins);
+                     (k < asked ? 0.94 : 0.1) / (double)asked);
     }
     buf_addf(&f->data, "EOD\n");
     free(bins);
+    free(claims);
     free(rows);
 
     int left = 62 + (int)(number % PER_ROW) * 300, top = 50 + (int)(number / PER_ROW) * 400;
@@ -274,14 +277,14 @@ static void uncertainty_figure(const char *folder, const struct evaluation_setti
 {
     struct data_sets d = data_sets_of(e, s);
     int kinds = 0, column = 0;
-    for (int k = 0; k < N_UNCERTAINTIES; k++)
+    for (int k = 0; k < N_PARTS; k++)
         kinds += s->uncertainty[k] != NULL;
     struct figure f = {.width = 260 * kinds + 20, .height = 148 * (int)d.count + 74};
     buf_addf(&f.draw, "%sset multiplot\nset label 3 ", common_style);
     gnuplot_quote(&f.draw, s->name);
     buf_addf(&f.draw, " at screen %.5f, screen %.5f left font title_font\n", 62.0 / f.width,
              1 - 20.0 / f.height);
-    for (int k = 0; k < N_UNCERTAINTIES; k++) {
+    for (int k = 0; k < N_PARTS; k++) {
         if (!s->uncertainty[k])
             continue;
         double max = scale_of(&d, k);
@@ -348,7 +351,7 @@ static double highest_shown_risk(const struct evaluation_settings *e)
 {
     double max = 0;
     for (size_t i = 0; i < e->n_sets; i++)
-        for (int k = 0; k < N_UNCERTAINTIES; k++) {
+        for (int k = 0; k < N_PARTS; k++) {
             size_t n, count = 0;
             struct scored *scored = risk_scores(e->sets[i], k, &n);
             struct risk_point *curve = scored ? risk_curve(scored, n, &count) : NULL;
@@ -409,14 +412,14 @@ void draw_risk_coverage(const char *folder, const struct evaluation_settings *e,
                         const struct result *results, size_t n_results)
 {
     int kinds = 0, column = 0;
-    for (int k = 0; k < N_UNCERTAINTIES; k++)
+    for (int k = 0; k < N_PARTS; k++)
         kinds += any_has(e, k);
     if (kinds == 0)
         return;
     struct figure f = {.width = 310 * kinds + 20, .height = 310 + 18 * (int)e->n_sets};
     double highest_risk = highest_shown_risk(e);
     buf_addf(&f.draw, "%sset multiplot\n", common_style);
-    for (int k = 0; k < N_UNCERTAINTIES; k++)
+    for (int k = 0; k < N_PARTS; k++)
         if (any_has(e, k))
             risk_panel(&f, e, k, column++, highest_risk, results, n_results);
     buf_addf(&f.draw, "unset multiplot\n");

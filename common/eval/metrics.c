@@ -1,6 +1,5 @@
 #include "common/eval/metrics.h"
 
-#include "common/eval/ranking.h"
 #include "common/util/mem.h"
 
 #include <math.h>
@@ -10,11 +9,36 @@
 
 const char *metric_name(enum metric m)
 {
-    static const char *const names[N_METRICS] = {
-        [METRIC_ACCURACY] = "accuracy", [METRIC_MACRO_F1] = "macro_f1", [METRIC_NLL] = "nll",
-        [METRIC_ECE] = "ece",           [METRIC_MCE] = "mce",           [METRIC_BRIER] = "brier",
-        [METRIC_ROC_AUC] = "roc_auc"};
+    static const char *const names[N_METRICS] = {[METRIC_ACCURACY] = "accuracy",
+                                                 [METRIC_MACRO_F1] = "macro_f1",
+                                                 [METRIC_NLL] = "nll",
+                                                 [METRIC_ECE] = "ece",
+                                                 [METRIC_MCE] = "mce",
+                                                 [METRIC_BRIER] = "brier",
+                                                 [METRIC_ROC_AUC] = "roc_auc",
+                                                 [METRIC_ECE_EQUAL_MASS] = "ece_equal_mass",
+                                                 [METRIC_ECE_CLASS_WISE] = "ece_class_wise",
+                                                 [METRIC_SMECE] = "smece"};
     return names[m];
+}
+
+char *metric_definition(enum metric m, struct binning b)
+{
+    const char *last = b.own_bin_for_1 ? "1 in a bin of its own" : "1 in the last";
+    switch (m) {
+    case METRIC_ECE:
+        return xasprintf("l1 norm, %zu bins of equal width, %s", b.bins, last);
+    case METRIC_MCE:
+        return xasprintf("max norm, %zu bins of equal width, %s", b.bins, last);
+    case METRIC_ECE_EQUAL_MASS:
+        return xasprintf("l1 norm, %zu bins of equal numbers of texts", b.bins);
+    case METRIC_ECE_CLASS_WISE:
+        return xasprintf("l1 norm, mean over classes, %zu bins of equal width, %s", b.bins, last);
+    case METRIC_SMECE:
+        return xstrdup("l1 norm, no bins, reflected Gaussian kernel");
+    default:
+        return NULL;
+    }
 }
 
 static double none(char *reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -106,68 +130,55 @@ static double brier(const struct sample *s)
 
 /* ---- calibration ---- */
 
-/* k / bins with torch.linspace's rounding, which decides on which side of an edge 0.3 falls. */
-static double edge(size_t k, size_t bins)
+struct scored *top_claims(const struct sample *s)
 {
-    double step = 1 / (double)bins;
-    return k < (bins + 1) / 2 ? step * (double)k : 1 - step * (double)(bins - k);
-}
-
-static size_t bin_of(double confidence, size_t bins)
-{
-    size_t k = (size_t)fmin(confidence * (double)bins, (double)bins);
-    while (k < bins && confidence >= edge(k + 1, bins))
-        k++;
-    while (k > 0 && confidence < edge(k, bins))
-        k--;
-    return k;
-}
-
-struct bin *reliability_bins(const struct sample *s, size_t bins)
-{
-    struct bin *b = xcalloc(bins + 1, sizeof *b);
-    for (size_t k = 0; k <= bins; k++) {
-        b[k].low = edge(k, bins);
-        b[k].high = k < bins ? edge(k + 1, bins) : 1;
-    }
+    struct scored *claims = xreallocarray(NULL, s->n, sizeof *claims);
     for (size_t i = 0; i < s->n; i++) {
         size_t top = predicted_class(row(s, i), s->n_classes);
-        struct bin *x = &b[bin_of(row(s, i)[top], bins)];
-        x->count++;
-        x->confidence += row(s, i)[top];
-        x->accuracy += top == label(s, i);
+        claims[i] = (struct scored){row(s, i)[top], top == label(s, i)};
     }
-    for (size_t k = 0; k <= bins; k++)
-        if (b[k].count) {
-            b[k].confidence /= (double)b[k].count;
-            b[k].accuracy /= (double)b[k].count;
-        }
-    return b;
+    return claims;
 }
 
-/* The mean over texts, or the highest over bins, of |accuracy - confidence|. */
-static double calibration_error(const struct sample *s, size_t bins, int highest)
+/* The claims that each text is of class c; claims: [n]. Returns how many are. */
+static size_t class_claims(const struct sample *s, size_t c, struct scored *claims)
 {
-    struct bin *b = reliability_bins(s, bins);
-    double mean = 0, max = 0;
-    for (size_t k = 0; k <= bins; k++) {
-        double gap = fabs(b[k].accuracy - b[k].confidence);
-        mean += gap * (double)b[k].count / (double)s->n;
-        max = fmax(max, gap);
+    size_t positives = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        claims[i] = (struct scored){row(s, i)[c], label(s, i) == c};
+        positives += claims[i].positive;
     }
-    free(b);
-    return highest ? max : mean;
+    return positives;
+}
+
+static double top_label_error(enum metric m, const struct sample *s, struct binning b)
+{
+    struct scored *claims = top_claims(s);
+    double error = m == METRIC_ECE              ? binned_error(claims, s->n, b)
+                   : m == METRIC_MCE            ? largest_error(claims, s->n, b)
+                   : m == METRIC_ECE_EQUAL_MASS ? equal_mass_error(claims, s->n, b.bins)
+                                                : smooth_error(claims, s->n);
+    free(claims);
+    return error;
+}
+
+static double class_wise_error(const struct sample *s, struct binning b)
+{
+    struct scored *claims = xreallocarray(NULL, s->n, sizeof *claims);
+    double sum = 0;
+    for (size_t c = 0; c < s->n_classes; c++) {
+        class_claims(s, c, claims);
+        sum += binned_error(claims, s->n, b);
+    }
+    free(claims);
+    return sum / (double)s->n_classes;
 }
 
 /* ---- ROC AUC ---- */
 
 static double class_auc(const struct sample *s, size_t c, struct scored *scored, char *reason)
 {
-    size_t positives = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        scored[i] = (struct scored){row(s, i)[c], label(s, i) == c};
-        positives += scored[i].positive;
-    }
+    size_t positives = class_claims(s, c, scored);
     if (positives == 0)
         return none(reason, "no text has label %zu", c);
     if (positives == s->n)
@@ -190,7 +201,7 @@ static double roc_auc(const struct sample *s, char *reason)
     return sum / (double)(s->n_classes - first);
 }
 
-double metric_value(enum metric m, const struct sample *s, size_t bins, char *reason)
+double metric_value(enum metric m, const struct sample *s, struct binning b, char *reason)
 {
     if (s->n == 0)
         return none(reason, "no text has a label");
@@ -202,9 +213,12 @@ double metric_value(enum metric m, const struct sample *s, size_t bins, char *re
     case METRIC_NLL:
         return nll(s, reason);
     case METRIC_ECE:
-        return calibration_error(s, bins, 0);
     case METRIC_MCE:
-        return calibration_error(s, bins, 1);
+    case METRIC_ECE_EQUAL_MASS:
+    case METRIC_SMECE:
+        return top_label_error(m, s, b);
+    case METRIC_ECE_CLASS_WISE:
+        return class_wise_error(s, b);
     case METRIC_BRIER:
         return brier(s);
     case METRIC_ROC_AUC:

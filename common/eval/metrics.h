@@ -1,9 +1,9 @@
-/* How good class probabilities are, given the labels. man/dir-eval.1 gives each definition; they
- * are those of scikit-learn and torchmetrics, and tested against them. */
+/* How good class probabilities are, given the labels. man/dir-eval.1 gives each definition, and the
+ * programs it is tested against. */
 #ifndef DUQ_EVAL_METRICS_H
 #define DUQ_EVAL_METRICS_H
 
-#include <stddef.h>
+#include "common/eval/calibration.h"
 
 /* Some rows of a set of predictions, perhaps repeated (a bootstrap replicate). */
 struct sample {
@@ -22,6 +22,9 @@ enum metric {
     METRIC_MCE,
     METRIC_BRIER,
     METRIC_ROC_AUC,
+    METRIC_ECE_EQUAL_MASS,
+    METRIC_ECE_CLASS_WISE,
+    METRIC_SMECE,
     N_METRICS,
 };
 
@@ -30,21 +33,17 @@ enum { REASON_SIZE = 96 };
 /* Names as in tables and streams: "accuracy", "macro_f1" ... */
 const char *metric_name(enum metric m);
 
-/* The value, or NaN, with why there is none in reason [REASON_SIZE] (may be NULL). bins: of the
- * calibration errors. */
-double metric_value(enum metric m, const struct sample *s, size_t bins, char *reason);
+/* What a calibration error was computed with: "l1 norm, 10 bins ..."; NULL for other metrics. The
+ * caller frees it. */
+char *metric_definition(enum metric m, struct binning b);
+
+/* The value, or NaN, with why there is none in reason [REASON_SIZE] (may be NULL). */
+double metric_value(enum metric m, const struct sample *s, struct binning b, char *reason);
 
 /* The most probable class, the first of several. */
 size_t predicted_class(const double *probs, size_t n_classes);
 
-/* One bin of the top label's confidence. */
-struct bin {
-    double low, high;            /* low <= confidence < high; the last bin is confidence 1 alone */
-    size_t count;                /* of texts */
-    double accuracy, confidence; /* means; 0 for an empty bin */
-};
-
-/* bins + 1 bins; the caller frees them. */
-struct bin *reliability_bins(const struct sample *s, size_t bins);
+/* The claims that the predicted class is right; [n], the caller frees them. */
+struct scored *top_claims(const struct sample *s);
 
 #endif

@@ -1,5 +1,6 @@
 #include "common/eval/prediction_set.h"
 
+#include "common/math/dirichlet.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
@@ -9,7 +10,8 @@
 
 const char *uncertainty_name(enum uncertainty_kind k)
 {
-    static const char *const names[N_UNCERTAINTIES] = {"total", "aleatoric", "epistemic"};
+    static const char *const names[N_UNCERTAINTIES] = {
+        "total", "aleatoric", "epistemic", "vacuity", "differential_entropy", "pairwise_kl"};
     return names[k];
 }
 
@@ -68,15 +70,38 @@ static void keep_uncertainty(struct stream_reader *r, const char *id, struct pre
                              enum uncertainty_kind k, double value, size_t capacity)
 {
     bool has = !isnan(value);
+    const char *field = k < N_PARTS ? uncertainty_name(k) : "alpha";
     if (s->n > 0 && has != (s->uncertainty[k] != NULL))
-        stream_bad_record(r, id, "field '%s' is %s, unlike in the records before it",
-                          uncertainty_name(k), has ? "there" : "missing");
+        stream_bad_record(r, id, "field '%s' is %s, unlike in the records before it", field,
+                          has ? "there" : "missing");
     if (!has)
         return;
     if (isinf(value))
-        stream_bad_record(r, id, "field '%s' is infinite", uncertainty_name(k));
+        stream_bad_record(r, id, "field '%s': %s is infinite", field, uncertainty_name(k));
     s->uncertainty[k] = xreallocarray(s->uncertainty[k], capacity, sizeof(double));
     s->uncertainty[k][s->n] = value;
+}
+
+static void check_alpha(struct stream_reader *r, const struct prediction *p)
+{
+    for (size_t c = 0; c < p->n_classes; c++)
+        if (!(p->alpha[c] > 0 && isfinite(p->alpha[c])))
+            stream_bad_record(r, p->id, "alpha: that of class %zu is %g, not above 0", c,
+                              p->alpha[c]);
+}
+
+static void keep_uncertainties(struct stream_reader *r, const struct prediction *p,
+                               struct prediction_set *s, size_t capacity)
+{
+    double values[N_UNCERTAINTIES] = {p->total, p->aleatoric, p->epistemic, NAN, NAN, NAN};
+    if (p->alpha) {
+        check_alpha(r, p);
+        values[VACUITY] = dirichlet_vacuity(p->alpha, p->n_classes);
+        values[DIFFERENTIAL_ENTROPY] = dirichlet_entropy(p->alpha, p->n_classes);
+        values[PAIRWISE_KL] = dirichlet_pairwise_kl(p->alpha, p->n_classes);
+    }
+    for (int k = 0; k < N_UNCERTAINTIES; k++)
+        keep_uncertainty(r, p->id, s, k, values[k], capacity);
 }
 
 static void keep(struct stream_reader *r, const struct prediction *p, struct prediction_set *s,
@@ -91,9 +116,7 @@ static void keep(struct stream_reader *r, const struct prediction *p, struct pre
         s->members = xreallocarray(s->members, capacity, all * sizeof *s->members);
         memcpy(s->members + s->n * all, p->members, all * sizeof *s->members);
     }
-    const double values[N_UNCERTAINTIES] = {p->total, p->aleatoric, p->epistemic};
-    for (int k = 0; k < N_UNCERTAINTIES; k++)
-        keep_uncertainty(r, p->id, s, k, values[k], capacity);
+    keep_uncertainties(r, p, s, capacity);
     s->n++;
 }
 
@@ -127,6 +150,7 @@ void prediction_set_free(struct prediction_set *s)
         return;
     free(s->name);
     free(s->file);
+    free(s->seeds_of);
     json_decref(s->header);
     id_index_free(s->ids);
     free(s->labels);

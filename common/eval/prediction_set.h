@@ -5,8 +5,23 @@
 #include "common/stream/id_index.h"
 #include "common/stream/record.h"
 
+/* The first are fields of a record, in nats, and parts of one another (common/math/dirichlet.h);
+ * the others come from a Dirichlet's alpha: vacuity without a unit, the rest in nats. */
+enum uncertainty_kind {
+    TOTAL,
+    ALEATORIC,
+    EPISTEMIC,
+    N_PARTS,
+    VACUITY = N_PARTS,
+    DIFFERENTIAL_ENTROPY,
+    PAIRWISE_KL,
+    N_UNCERTAINTIES
+};
+const char *uncertainty_name(enum uncertainty_kind k);
+
 struct prediction_set {
     char *name, *file;
+    char *seeds_of; /* the name that it shares with sets of other seeds; NULL: there are none */
     json_t *header;
     size_t n, n_classes;
     struct id_index *ids; /* row numbers by id */
@@ -14,17 +29,14 @@ struct prediction_set {
     double *probs;        /* [n * n_classes] */
     size_t n_members;     /* 0: no ensemble, or members were not asked for */
     double *members;      /* [n * n_members * n_classes] */
-    /* [n], nats. NULL where the set's predictions do not have it. */
-    double *uncertainty[3];
+    /* [n]. NULL where the set's predictions do not have it. */
+    double *uncertainty[N_UNCERTAINTIES];
 };
-
-enum uncertainty_kind { TOTAL, ALEATORIC, EPISTEMIC, N_UNCERTAINTIES };
-const char *uncertainty_name(enum uncertainty_kind k);
 
 /* name NULL: the file's, without folder, .mp and .zst. Dies with EX_DATAERR at a stream without
  * records, an id that is there twice, probabilities that are not finite, outside 0 to 1 or do not
- * sum to one (1e-4), an uncertainty that is not finite, and at a mixture of records with and
- * without an uncertainty or members. */
+ * sum to one (1e-4), an uncertainty that is not finite, alpha that is not above 0, and at a mixture
+ * of records with and without an uncertainty, alpha or members. */
 struct prediction_set *prediction_set_read(const char *name, const char *path, bool with_members);
 void prediction_set_free(struct prediction_set *s);
 

@@ -33,6 +33,27 @@ double risk_area(const struct scored *s, size_t n)
     return n ? sum / (double)n : NAN;
 }
 
+double generalised_risk_area(const struct scored *s, size_t n)
+{
+    double doubled = 0;
+    size_t wrong = 0;
+    for (size_t from = 0, to; from < n; from = to) {
+        size_t before = wrong;
+        for (to = from; to < n && s[to].score == s[from].score; to++)
+            wrong += s[to].positive;
+        doubled += (double)(before + wrong) * (double)(to - from);
+    }
+    return n ? doubled / 2 / ((double)n * (double)n) : NAN;
+}
+
+double coverage_at_risk(const struct risk_point *curve, size_t count, double risk)
+{
+    for (size_t i = count; i-- > 0;)
+        if ((double)curve[i].wrong / (double)curve[i].answered <= risk)
+            return (double)curve[i].answered / (double)curve[count - 1].answered;
+    return 0;
+}
+
 const struct risk_point *risk_at_coverage(const struct risk_point *curve, size_t count,
                                           double coverage)
 {

@@ -19,6 +19,14 @@ struct risk_point *risk_curve(const struct scored *s, size_t n, size_t *count);
  * texts. Among equally uncertain texts, the mean over all their orders. NaN for n = 0. */
 double risk_area(const struct scored *s, size_t n);
 
+/* Area under the generalised risk-coverage curve (Traub et al. 2024, arXiv 2407.01032): over the
+ * coverage, the share of all texts that are answered and wrong; by trapezoids between the distinct
+ * uncertainties, from no coverage on. From 0 to 1/2. NaN for n = 0. */
+double generalised_risk_area(const struct scored *s, size_t n);
+
+/* The largest coverage at which the risk is at most this, 0 where no point has so low a risk. */
+double coverage_at_risk(const struct risk_point *curve, size_t count, double risk);
+
 /* The first point that covers at least this share of all texts. */
 const struct risk_point *risk_at_coverage(const struct risk_point *curve, size_t count,
                                           double coverage);

@@ -20,11 +20,35 @@ static struct uncertainty split(double total, double aleatoric)
     return (struct uncertainty){total, aleatoric, fmax(total - aleatoric, 0)};
 }
 
+static double sum(const double *values, size_t n)
+{
+    double total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += values[i];
+    return total;
+}
+
+double dirichlet_vacuity(const double *alpha, size_t n)
+{
+    return (double)n / sum(alpha, n);
+}
+
+double dirichlet_entropy(const double *alpha, size_t n)
+{
+    double a0 = sum(alpha, n), psi0 = digamma(a0), h = -log_gamma(a0);
+    for (size_t c = 0; c < n; c++)
+        h += log_gamma(alpha[c]) - (alpha[c] - 1) * (digamma(alpha[c]) - psi0);
+    return h;
+}
+
+double dirichlet_pairwise_kl(const double *alpha, size_t n)
+{
+    return (double)(n - 1) / sum(alpha, n);
+}
+
 struct uncertainty dirichlet_uncertainty(const double *alpha, size_t n, double *probs)
 {
-    double a0 = 0;
-    for (size_t c = 0; c < n; c++)
-        a0 += alpha[c];
+    double a0 = sum(alpha, n);
     double psi0 = digamma(a0 + 1), aleatoric = 0;
     for (size_t c = 0; c < n; c++) {
         probs[c] = alpha[c] / a0;

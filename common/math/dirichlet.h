@@ -22,6 +22,18 @@ double entropy(const double *probs, size_t n);
  * aleatoric = sum_c p_c (psi(a0 + 1) - psi(alpha_c + 1)). */
 struct uncertainty dirichlet_uncertainty(const double *alpha, size_t n, double *probs);
 
+/* K / a0 for K classes: the uncertainty mass of subjective logic (Josang 2016; Sensoy et al. 2018,
+ * arXiv 1806.01768). Above 1 where a0 < K. alpha: [n], all > 0. */
+double dirichlet_vacuity(const double *alpha, size_t n);
+
+/* Differential entropy in nats, which may be negative (Malinin and Gales 2018, appendix C):
+ * sum_c ln Gamma(alpha_c) - ln Gamma(a0) - sum_c (alpha_c - 1) (psi(alpha_c) - psi(a0)). */
+double dirichlet_entropy(const double *alpha, size_t n);
+
+/* Expected pairwise KL divergence of two draws, in nats: E KL(p || q), p and q independent. What
+ * Malinin (2019) writes with digammas comes to (K - 1) / a0. */
+double dirichlet_pairwise_kl(const double *alpha, size_t n);
+
 /* members: [n_members * n], row-major, each row class probabilities. weights: [n_members], sum 1.
  * probs: [n], receives the mixture. aleatoric = weighted mean of the members' entropies. */
 struct uncertainty ensemble_uncertainty(const double *members, const double *weights,

@@ -324,6 +324,8 @@ static bool take_label(struct import *im, const struct span *fields, int *label)
         return true;
     struct span raw = fields[im->label];
     long class = class_of(im, raw);
+    if (class < 0 && !raw.len) /* as rec to-csv writes nil */
+        return true;
     if (class < 0 && im->mapped)
         return bad_row(im, "label '%.*s' is not among those given", (int)raw.len, raw.data);
     if (class < 0 && im->n_classes)

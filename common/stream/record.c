@@ -301,23 +301,40 @@ void prediction_write(struct stream_writer *w, const struct prediction *x)
     stream_commit(w);
 }
 
+static void put_text(msgpack_packer *p, const char *key, const char *text)
+{
+    if (text)
+        put_str(p, key, text, strlen(text));
+}
+
+static void put_known(msgpack_packer *p, const char *key, double value)
+{
+    if (!isnan(value))
+        put_real(p, key, value);
+}
+
 void measurement_write(struct stream_writer *w, const struct measurement *x)
 {
     msgpack_packer *p = stream_packer(w);
     bool interval = !isnan(x->low);
-    msgpack_pack_map(p, 4 + (x->against != NULL) + 2 * interval + (x->reason != NULL));
-    put_str(p, "set", x->set, strlen(x->set));
-    put_str(p, "metric", x->metric, strlen(x->metric));
-    if (x->against)
-        put_str(p, "against", x->against, strlen(x->against));
+    msgpack_pack_map(p, 4 + (x->against != NULL) + 2 * interval + (x->reason != NULL) +
+                            !isnan(x->p) + !isnan(x->deviation) + (x->seeds > 0) +
+                            (x->definition != NULL));
+    put_text(p, "set", x->set);
+    put_text(p, "metric", x->metric);
+    put_text(p, "against", x->against);
     put_real(p, "value", x->value);
     put_size(p, "n", x->n);
     if (interval) {
         put_real(p, "low", x->low);
         put_real(p, "high", x->high);
     }
-    if (x->reason)
-        put_str(p, "reason", x->reason, strlen(x->reason));
+    put_text(p, "reason", x->reason);
+    put_known(p, "p", x->p);
+    put_known(p, "deviation", x->deviation);
+    if (x->seeds)
+        put_size(p, "seeds", x->seeds);
+    put_text(p, "definition", x->definition);
     stream_commit(w);
 }
 

@@ -73,11 +73,15 @@ struct prediction {
 /* schema "metrics": one figure of one set of predictions. */
 struct measurement {
     const char *set, *metric;
-    const char *against; /* the out-of-distribution set, or NULL */
-    double value;        /* NaN (nil on the wire) where there is none */
-    const char *reason;  /* why there is none, or NULL */
-    size_t n;            /* predictions it was measured on */
-    double low, high;    /* 95 % interval; NaN where there is none */
+    const char *against;    /* the out-of-distribution set, or the one subtracted, or NULL */
+    double value;           /* NaN (nil on the wire) where there is none */
+    const char *reason;     /* why there is none, or NULL */
+    size_t n;               /* predictions it was measured on */
+    double low, high;       /* 95 % interval; NaN where there is none */
+    double p;               /* of a difference; NaN where there is none */
+    double deviation;       /* over seeds; NaN where there is none */
+    size_t seeds;           /* value is the mean over so many; 0: of one */
+    const char *definition; /* bins and norm, or NULL */
 };
 
 bool example_read(struct stream_reader *r, struct example *e);

@@ -46,6 +46,135 @@ ensemble() {
     [[ ${lines[2]} == "teacher/prompts  40"* ]]
 }
 
+@test "calibration errors say which bins and norm they have, in the table, JSON and records" {
+    run dir-eval --bins 15 x="$data/metrics-with-ones.mp"
+    [[ $output == *"set   n  ece_equal_mass  ece_class_wise   smece"* ]]
+    [[ $output == *"ece: l1 norm, 15 bins of equal width, 1 in the last"* ]]
+    [[ $output == *"ece_equal_mass: l1 norm, 15 bins of equal numbers of texts"* ]]
+    dir-eval --own-bin-for-1 --json "$data/metrics-with-ones.mp" >own.json
+    [ "$(jq -r '.sets[0].metrics.mce.definition' own.json)" = "max norm, 10 bins of equal width, 1 in a bin of its own" ]
+    [ "$(jq '.sets[0].metrics.accuracy | has("definition")' own.json)" = false ]
+    [ "$(jq -c '[.bins, .own_bin_for_1]' own.json)" = "[10,true]" ]
+    dir-eval --stream "$data/metrics-with-ones.mp" >out.mp
+    rec check out.mp
+    [ "$(rec to-json out.mp | jq -r 'select(.metric == "smece").definition')" = "l1 norm, no bins, reflected Gaussian kernel" ]
+}
+
+@test "a bin for confidence 1 alone changes the errors only where there is such a confidence" {
+    both() { # SET: ece and mce with and without
+        dir-eval --json "$data/metrics-$1.mp" | jq -c '.sets[0].metrics | [.ece.value, .mce.value, .ece_class_wise.value]'
+        dir-eval --own-bin-for-1 --json "$data/metrics-$1.mp" |
+            jq -c '.sets[0].metrics | [.ece.value, .mce.value, .ece_class_wise.value]'
+    }
+    [ "$(both with-ones | sort -u | wc -l)" = 2 ]
+    [ "$(both binary | sort -u | wc -l)" = 1 ]
+    dir-eval --own-bin-for-1 "$data/metrics-with-ones.mp" --figures out >table
+    is_drawn out reliability
+}
+
+@test "risk at a coverage and coverage at a risk, for each uncertainty" {
+    dir-eval --at-coverage 0.8,0.95 --at-risk 0.1 --json "$data/metrics-dirichlet.mp" >out.json
+    [ "$(jq -c '[.sets[0].metrics | keys[] | select(contains("_at_"))] | length' out.json)" = 18 ]
+    jq -e '.sets[0].metrics | .["risk_at_coverage_0.8_total"].value < 1 and .["coverage_at_risk_0.1_vacuity"].value < 1' out.json
+    run dir-eval --at-coverage 0.8 --at-risk 0.1 "$data/metrics-dirichlet.mp"
+    [[ $output == *"risk at a coverage of 0.8 or more, by uncertainty"* ]]
+    [[ $output == *"coverage at a risk of 0.1 or less, by uncertainty"* ]]
+    for wrong in 0.8, 2 x -1 0.1,0.1; do
+        run dir-eval --at-coverage "$wrong" "$data/metrics-binary.mp"
+        [ "$status" -eq 64 ] || { echo "$wrong: $status"; false; }
+    done
+    run dir-eval --at-risk 0.1,0.10 "$data/metrics-binary.mp"
+    [ "$status" -eq 64 ]
+    [[ $output == *"--at-risk: 0.1 is given twice"* ]]
+}
+
+@test "degenerate answers: all wrong, all right, one class" {
+    dir-eval --at-risk 0.5 --json "$data/metrics-all-wrong.mp" >out.json
+    [ "$(jq '.sets[0].metrics.augrc_total.value' out.json)" = 0.5 ]
+    [ "$(jq '.sets[0].metrics["coverage_at_risk_0.5_total"].value' out.json | cut -c 1)" = 0 ]
+    [ "$(jq -r '.sets[0].metrics.error_auroc_total.reason' out.json)" = "all answers are right, or all are wrong" ]
+    dir-eval --json "$data/metrics-certain-right.mp" >out.json
+    [ "$(jq '.sets[0].metrics | [.augrc_total.value, .smece.value, .ece_equal_mass.value] | add' out.json | cut -c 1)" = 0 ]
+    run dir-eval "$data/metrics-one-class.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"roc_auc: there is one class only"* ]]
+    run dir-eval --bootstrap 20 "$data/metrics-one-row.mp"
+    [ "$status" -eq 0 ]
+}
+
+@test "Dirichlet predictions have three more uncertainties, others do not" {
+    run dir-eval dir="$data/metrics-dirichlet.mp" --ood dir:x="$data/metrics-dirichlet-three.mp" --abstain vacuity
+    [[ $output == *"set   n  vacuity  differential_entropy  pairwise_kl"* ]]
+    [[ $output == *"dir  x        pairwise_kl"* ]]
+    [[ $output == *"vacuity at most"* ]]
+    run dir-eval "$data/metrics-softmax.mp"
+    [[ $output != *vacuity* ]]
+    # Side by side, and detection against predictions without alpha.
+    dir-eval --json "$data/metrics-dirichlet.mp" --ood metrics-dirichlet:x="$data/metrics-binary.mp" >out.json
+    [ "$(jq -r '.detection[0].metrics.auroc_vacuity.reason' out.json)" = "the out-of-distribution predictions do not have it" ]
+}
+
+@test "alpha that is none is refused" {
+    run dir-eval "$data/predictions-alpha-zero.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"record 2 (id b): alpha: that of class 1 is 0, not above 0"* ]]
+    run dir-eval "$data/predictions-alpha-missing.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"record 2 (id b): field 'alpha' is missing, unlike in the records before it"* ]]
+}
+
+@test "several seeds of a set have a mean and a deviation" {
+    seeds=(s="$data/metrics-paired-a.mp" s="$data/metrics-paired-b.mp" other="$data/metrics-paired-c.mp")
+    run dir-eval "${seeds[@]}"
+    [ "$status" -eq 64 ]
+    [[ $output == *"two sets are named 's'"*"--seeds"* ]]
+    dir-eval --seeds --bootstrap 30 --json "${seeds[@]}" >out.json
+    [ "$(jq -c '.sets | map(.name)' out.json)" = '["s#1","s#2","other","s"]' ]
+    jq -e '.sets[3].metrics.nll | .seeds == 2 and .deviation > 0 and .low < .value and .value < .high' out.json
+    [ "$(jq '.sets[0].metrics.nll | has("deviation")' out.json)" = false ]
+    run dir-eval --seeds "${seeds[@]}"
+    [[ $output == *" ± "* ]]
+    # Columns stay aligned: all lines of the first table end in the same column.
+    [ "$(head -n 5 <<<"$output" | sed 's/±/+/g' | awk '{ print length }' | sort -u | wc -l)" = 1 ]
+    dir-eval --seeds --stream "${seeds[@]}" >out.mp
+    rec check out.mp
+    # Out-of-distribution sets go to the seeds in order.
+    dir-eval --seeds --json "${seeds[@]}" --ood s:x="$data/metrics-binary.mp" --ood s:x="$data/metrics-edges.mp" >out.json
+    [ "$(jq -c '.detection | map([.set, .against, .metrics.auroc_total.n])' out.json)" = \
+        '[["s#1","x",270],["s#2","x",260],["s","x",270]]' ]
+    run dir-eval --seeds "${seeds[@]}" --ood s:x="$data/metrics-binary.mp" --ood s:x="$data/metrics-edges.mp" \
+        --ood s:x="$data/metrics-edges.mp"
+    [ "$status" -eq 64 ]
+    [[ $output == *"--ood: 's' has 2 seeds, and texts of one name are given for more"* ]]
+}
+
+@test "differences from a baseline, on the same texts, have an interval and a p value" {
+    sets=(a="$data/metrics-paired-a.mp" b="$data/metrics-paired-b.mp" same="$data/metrics-paired-a.mp")
+    dir-eval --baseline a --bootstrap 50 --json "${sets[@]}" >out.json
+    [ "$(jq -c '.differences | map([.set, .against])' out.json)" = '[["b","a"],["same","a"]]' ]
+    jq -e '.differences[0].metrics.difference_nll | .low < .high and .p > 0 and .p <= 1' out.json
+    jq -e '(.sets[1].metrics.nll.value - .sets[0].metrics.nll.value - .differences[0].metrics.difference_nll.value) | fabs < 1e-12' out.json
+    jq -e '.differences[1].metrics.difference_nll | .value == 0 and .p == 1' out.json
+    # Texts are matched by id, whatever their order.
+    rec sample --shuffle "$data/metrics-paired-b.mp" >shuffled.mp
+    dir-eval --baseline a --bootstrap 50 --json "${sets[0]}" b=shuffled.mp "${sets[2]}" | jq .differences >shuffled.json
+    jq .differences out.json | cmp - shuffled.json
+    run dir-eval --baseline a --bootstrap 50 "${sets[@]}"
+    [[ $output == *"difference from a, on the same texts"* ]]
+    dir-eval --baseline a --bootstrap 20 --stream "${sets[@]}" >out.mp
+    rec check out.mp
+    run dir-eval --baseline a "${sets[@]}"
+    [ "$status" -eq 64 ]
+    [[ $output == *"--bootstrap N"* ]]
+    run dir-eval --baseline c --bootstrap 20 "${sets[@]}"
+    [ "$status" -eq 64 ]
+    [[ $output == *"--baseline: no set is named 'c'"* ]]
+    ensemble teacher.mp
+    run dir-eval --members --baseline teacher/prompts --bootstrap 20 teacher.mp
+    [ "$status" -eq 0 ]
+    [[ $output == *"difference from teacher/prompts"* ]]
+}
+
 @test "standard input is read when no file is named" {
     run dir-eval <"$data/metrics-binary.mp"
     [ "$status" -eq 0 ]

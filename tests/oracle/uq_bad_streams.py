@@ -35,8 +35,14 @@ def prediction(id, probs, label=1):
     return {"id": id, "label": label, "probs": np.array(probs), "total": 0.5, "aleatoric": 0.4, "epistemic": 0.1}
 
 
+def with_alpha(id, alpha):
+    return {**prediction(id, [0.25, 0.75]), "alpha": np.array(alpha)}
+
+
 HEADER = {"schema": "prediction", "task": "oracle", "classes": ["no", "yes"], "head": "dirichlet"}
 first = prediction("a", [0.25, 0.75])
 for name, records in {"nan": [first, prediction("b", [np.nan, 1])], "sum": [first, prediction("b", [0.2, 0.7])],
-                      "twice": [first, first], "empty": []}.items():
+                      "twice": [first, first], "empty": [],
+                      "alpha-zero": [with_alpha("a", [1.0, 3.0]), with_alpha("b", [2.0, 0.0])],
+                      "alpha-missing": [with_alpha("a", [1.0, 3.0]), prediction("b", [0.25, 0.75])]}.items():
     duq_stream.write(f"{folder}/predictions-{name}.mp", HEADER, records)
