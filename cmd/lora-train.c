@@ -18,7 +18,7 @@
 struct settings {
     struct common_options common;
     const char *model, *teacher;
-    bool alpha0_given, profile;
+    bool alpha0_given, edl_given, profile;
     enum ranks_mode mpi;
     struct device_request device;
     struct train_settings train;
@@ -27,6 +27,8 @@ struct settings {
 
 static const struct option_choice schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"cosine", SCHEDULE_COSINE}, {0}};
+static const struct option_choice edl_forms[] = {
+    {"mse", EDL_MSE}, {"log", EDL_LOG}, {"digamma", EDL_DIGAMMA}, {0}};
 static const struct option_choice mpi_modes[] = {
     {"auto", RANKS_AUTO}, {"yes", RANKS_MPI}, {"no", RANKS_ALONE}, {0}};
 
@@ -69,7 +71,7 @@ static void take_alpha0(void *target, const char *option, const char *value)
 static const struct option_row rows[] = {
     {"model", 0, "DIR", "", TEXT(model)},
     {"teacher", 0, "FILE", "", TEXT(teacher)},
-    {"loss", 0, "NAME", "softmax (default), dirichlet, or labels (needs no --teacher)",
+    {"loss", 0, "NAME", "softmax (default), dirichlet; labels or edl (need no --teacher)",
      OPTION_OWN(struct settings, train.step.loss.kind, take_loss)},
     {"alpha0", 0, "MODE", "of dirichlet: standard (default), fixed:A or learned",
      OPTION_OWN(struct settings, train.step.loss, take_alpha0),
@@ -77,6 +79,11 @@ static const struct option_row rows[] = {
     {"beta", 0, "B", "weight of learned's penalty (1)", REAL(train.step.loss.beta, 0, 1e9)},
     {"alpha0-lr", 0, "R", "learning rate of learned's ln alpha0 (1e-3)",
      REAL(train.alpha0_rate, 0, 1)},
+    {"edl-form", 0, "FORM", "of edl's risk: mse (default), log or digamma",
+     CHOICE(enum edl_form, train.step.loss.form, edl_forms),
+     OPTION_GIVEN(struct settings, edl_given)},
+    {"edl-annealing", 0, "N", "epochs until edl's KL has all its weight (10)",
+     REAL(train.annealing, 0, 1e9), OPTION_GIVEN(struct settings, edl_given)},
     {"rank", 0, "N", NULL, WHOLE(train.step.adapter.rank, 1, 65536)},
     {"alpha", 0, "A", "the adapter's rank (16) and scale: alpha / rank (32)",
      REAL(train.step.adapter.alpha, 1e-9, 1e9)},
@@ -142,6 +149,7 @@ static struct settings default_settings(void)
                                             .accumulate = 1},
                                    .rate = 1e-5,
                                    .alpha0_rate = 1e-3,
+                                   .annealing = 10,
                                    .epochs = 10},
                          .files = {.every = 100}};
     adapter_targets(ADAPTER_TARGETS, s.train.step.adapter.targets);
@@ -157,11 +165,14 @@ static void check_options(const struct settings *s)
     if (!s->common.output)
         usage_error("-o ADAPTER is needed: the folder to write");
     if (!s->teacher && !by_labels)
-        usage_error("--teacher FILE is needed, unless with --loss labels");
+        usage_error("--teacher FILE is needed, unless with --loss labels or edl");
     if (s->teacher && by_labels)
-        usage_error("--loss labels learns from the tokens' labels: --teacher has no place");
+        usage_error("--loss %s learns from the tokens' labels: --teacher has no place",
+                    loss_facts[loss].name);
     if (s->alpha0_given && loss != LOSS_DIRICHLET)
         usage_error("--alpha0 goes with --loss dirichlet");
+    if (s->edl_given && loss != LOSS_EDL)
+        usage_error("--edl-form and --edl-annealing go with --loss edl");
 }
 
 /* ---- what training needs ---- */

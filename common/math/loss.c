@@ -8,6 +8,7 @@ const struct loss_facts loss_facts[LOSSES] = {
     [LOSS_SOFTMAX] = {"softmax", "softmax", TARGET_PROBS},
     [LOSS_DIRICHLET] = {"dirichlet", "dirichlet", TARGET_MEMBERS},
     [LOSS_LABELS] = {"labels", "softmax", TARGET_LABEL},
+    [LOSS_EDL] = {"edl", "dirichlet", TARGET_LABEL},
 };
 
 void target_from_probs(const double *probs, size_t n, double *target)

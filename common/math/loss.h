@@ -7,7 +7,13 @@
  *            the negative log density of the teacher's members p_m, weighted by their w_m
  *            (arXiv 2507.18366). ALPHA0_FIXED scales alpha to a given a0 first; ALPHA0_LEARNED adds
  *            beta (a0 - e^s)^2 with s learned.
- * All are for one example; a batch's loss is their mean. */
+ * edl        evidential deep learning on labels (Sensoy, Kaplan & Kandemir 2018, arXiv 1806.01768),
+ *            alpha as above, p_c = alpha_c / a0, y one-hot: the label's Bayes risk under
+ * Dir(alpha), EDL_MSE      sum_c (y_c - p_c)^2 + p_c (1 - p_c) / (a0 + 1)      eq. 5 EDL_LOG sum_c
+ * y_c (ln a0 - ln alpha_c)                      eq. 3 EDL_DIGAMMA  sum_c y_c (psi(a0) -
+ * psi(alpha_c))                  eq. 4 plus kl_weight KL(Dir(t) || Dir(1)), t_c = y_c + (1 - y_c)
+ * alpha_c: the evidence for classes that are not the label's All are for one example; a batch's
+ * loss is their mean. */
 #ifndef DUQ_MATH_LOSS_H
 #define DUQ_MATH_LOSS_H
 
@@ -16,7 +22,7 @@
 #include <stddef.h>
 
 /* The losses there are. */
-enum loss_kind { LOSS_SOFTMAX, LOSS_DIRICHLET, LOSS_LABELS, LOSSES };
+enum loss_kind { LOSS_SOFTMAX, LOSS_DIRICHLET, LOSS_LABELS, LOSS_EDL, LOSSES };
 
 /* What is to be known of one beside its formula (loss_formulas.h). */
 struct loss_facts {
@@ -26,12 +32,15 @@ struct loss_facts {
 };
 
 enum alpha0_mode { ALPHA0_STANDARD, ALPHA0_FIXED, ALPHA0_LEARNED };
+enum edl_form { EDL_MSE, EDL_LOG, EDL_DIGAMMA };
 
 struct loss {
     enum loss_kind kind;
     enum alpha0_mode mode; /* of LOSS_DIRICHLET */
     double alpha0;         /* of ALPHA0_FIXED: what alpha sums to; > 0 */
     double beta;           /* of ALPHA0_LEARNED */
+    enum edl_form form;    /* of LOSS_EDL */
+    double kl_weight;      /* of LOSS_EDL: lambda at this step; >= 0 */
 };
 
 /* Added to a member's probability before its logarithm, as the published code does. */

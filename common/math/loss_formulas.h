@@ -2,6 +2,7 @@
 #ifndef DUQ_MATH_LOSS_FORMULAS_H
 #define DUQ_MATH_LOSS_FORMULAS_H
 
+#include "common/math/evidential_formulas.h"
 #include "common/math/loss.h"
 #include "common/math/special.h"
 #include "common/util/everywhere.h"
@@ -90,6 +91,24 @@ EVERYWHERE double dirichlet_loss(const struct loss *loss, const double *logits,
     return value;
 }
 
+EVERYWHERE double edl_loss(const struct loss *loss, const double *logits, const double *target,
+                           size_t n, double *gradient)
+{
+    double *alpha = gradient; /* each element is read before its gradient replaces it */
+    raw_alpha(logits, n, alpha);
+    struct evidential_sums s = evidential_sums(alpha, target, n);
+    double value = evidential_risk(loss->form, &s, alpha, target, n), weight = loss->kl_weight;
+    if (weight > 0)
+        value += weight * misleading_evidence(&s, alpha, target, n);
+    for (size_t c = 0; c < n; c++) {
+        double by_alpha = evidential_risk_slope(loss->form, &s, alpha[c], target[c]);
+        if (weight > 0)
+            by_alpha += weight * misleading_evidence_slope(&s, alpha[c], target[c]);
+        gradient[c] = by_alpha * sigmoid(logits[c]);
+    }
+    return value;
+}
+
 /* What loss_value() gives. */
 EVERYWHERE double loss_formula(const struct loss *loss, const double *logits, const double *target,
                                size_t n, double s, double *gradient, double *gradient_s)
@@ -101,6 +120,8 @@ EVERYWHERE double loss_formula(const struct loss *loss, const double *logits, co
     case LOSS_SOFTMAX:
     case LOSS_LABELS:
         return softmax_divergence(logits, target, n, gradient);
+    case LOSS_EDL:
+        return edl_loss(loss, logits, target, n, gradient);
     case LOSSES:
         break;
     }

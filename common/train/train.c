@@ -40,6 +40,11 @@ const char *alpha0_mode_name(enum alpha0_mode m)
     return m == ALPHA0_FIXED ? "fixed" : m == ALPHA0_LEARNED ? "learned" : "standard";
 }
 
+const char *edl_form_name(enum edl_form f)
+{
+    return f == EDL_LOG ? "log" : f == EDL_DIGAMMA ? "digamma" : "mse";
+}
+
 /* ---- what the run is ---- */
 
 /* All that the result depends on. */
@@ -73,6 +78,10 @@ static json_t *describe(const struct run *r)
             json_object_set_new(d, "beta", json_real(loss->beta));
             json_object_set_new(d, "alpha0_rate", json_real(s->alpha0_rate));
         }
+    }
+    if (loss->kind == LOSS_EDL) {
+        json_object_set_new(d, "edl_form", json_string(edl_form_name(loss->form)));
+        json_object_set_new(d, "edl_annealing", json_real(s->annealing));
     }
     return d;
 }
@@ -160,17 +169,26 @@ static _Noreturn void die_diverged(const struct run *r, const char *what, const 
         saved ? r->files->checkpoint : "");
 }
 
+/* lambda of Sensoy, Kaplan & Kandemir 2018. Epochs count from 0, as in the code that they published
+ * and in that of IB-EDL: none of the evidence is held back before it has been looked for. */
+static double annealed_weight(double annealing, unsigned long epoch)
+{
+    return annealing > (double)epoch ? (double)epoch / annealing : 1;
+}
+
 /* The examples from number `first` of the order on, one optimizer step. */
 static void run_step(struct run *r, int first)
 {
     const struct train_settings *s = r->settings;
     int most = s->step.batch * s->step.accumulate, left = r->set->n - first;
-    double factor = schedule_factor(&r->schedule, trainer_steps(r->trainer));
+    unsigned long taken = trainer_steps(r->trainer);
+    double factor = schedule_factor(&r->schedule, taken);
     struct step step = {.set = r->set,
                         .examples = r->order + first,
                         .n = left < most ? left : most,
                         .rate = s->rate * factor,
-                        .alpha0_rate = s->alpha0_rate * factor};
+                        .alpha0_rate = s->alpha0_rate * factor,
+                        .kl_weight = annealed_weight(s->annealing, taken / r->steps_per_epoch)};
     struct step_result result = trainer_step(r->trainer, &step);
     if (result.bad_example >= 0)
         die_diverged(r, "the loss", r->set->ids[result.bad_example]);

@@ -138,8 +138,10 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
         memcpy(t->host_targets + (size_t)row * classes, s->set->targets + example * classes,
                classes * sizeof *t->host_targets);
     }
+    struct loss loss = t->settings->loss;
+    loss.kl_weight = s->kl_weight;
     d->upload(d, t->targets, t->host_targets, (size_t)pass.n * classes * sizeof *t->targets);
-    d->loss(d, &(struct loss_batch){.loss = t->settings->loss,
+    d->loss(d, &(struct loss_batch){.loss = loss,
                                     .rows = pass.n,
                                     .classes = t->model->n_classes,
                                     .total = s->n,

@@ -16,7 +16,7 @@
 #include "common/train/training_set.h"
 
 struct trainer_settings {
-    struct loss loss;
+    struct loss loss; /* but for kl_weight, which each step has */
     struct adapter_settings adapter;
     struct adamw adamw;
     double clip;    /* limit on the gradients' norm; 0: none */
@@ -39,6 +39,7 @@ struct step {
     int n;               /* from 1 to batch * accumulate */
     double rate;         /* AdamW's learning rate */
     double alpha0_rate;  /* of the learned ln a0 */
+    double kl_weight;    /* of LOSS_EDL */
 };
 
 struct step_result {

@@ -198,7 +198,8 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
             target_of(&taught, tokens, &x, classes, target);
         } else {
             if (x.label < 0 || (size_t)x.label >= classes)
-                stream_bad_record(tokens, x.id, "no label, which --loss labels needs");
+                stream_bad_record(tokens, x.id, "no label, which --loss %s needs",
+                                  loss_facts[loss].name);
             target_from_label(x.label, classes, target);
         }
     }

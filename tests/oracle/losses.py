@@ -3,6 +3,10 @@
 Columns: loss, mode, alpha0, beta, s, classes, members; then logits, probs of the members (row-major), their weights;
 then the loss, its gradient by the logits and by s. The Dirichlet loss is torch.distributions' log density; softmax
 is torch's kl_div on the mixture, labels is torch's cross_entropy with the most likely class as the label.
+
+Rows of edl, at the end: the mode is the form, beta the weight of the KL, the label the most likely class. The squared
+error is from the moments of torch.distributions.Dirichlet, the KL is its kl_divergence; log and digamma are written out
+(Sensoy, Kaplan & Kandemir 2018, eqs. 3 to 5).
 """
 import sys
 
@@ -13,6 +17,46 @@ torch.set_default_dtype(torch.float64)
 torch.manual_seed(11)
 path = sys.argv[1] if len(sys.argv) > 1 else "tests/data/lora/losses.tsv"
 FLOOR = 1e-8
+
+
+def write_row(f, kind, mode, alpha0, beta, s, logits, members, weights, loss):
+    """The row of a loss, of which backward() was called."""
+    numbers = [logits, members.flatten(), weights, loss[None], logits.grad,
+               (s.grad if s.grad is not None else torch.zeros(()))[None]]
+    print(kind, mode, alpha0, beta, s.item(), len(logits), len(members),
+          *(repr(v) for t in numbers for v in t.detach().tolist()), sep="\t", file=f)
+
+
+def evidential(form, weight, logits, label):
+    y = F.one_hot(torch.tensor(label), len(logits)).double()
+    alpha = 1 + F.softplus(logits, threshold=300)
+    given = torch.distributions.Dirichlet(alpha)
+    if form == "mse":
+        risk = ((y - given.mean) ** 2 + given.variance).sum()
+    elif form == "log":
+        risk = (y * (alpha.sum().log() - alpha.log())).sum()
+    else:
+        risk = (y * (torch.digamma(alpha.sum()) - torch.digamma(alpha))).sum()
+    misleading = torch.distributions.Dirichlet(y + (1 - y) * alpha)
+    flat = torch.distributions.Dirichlet(torch.ones_like(alpha))
+    return risk + weight * torch.distributions.kl_divergence(misleading, flat)
+
+
+def evidential_rows(f):
+    one, s = torch.ones(1), torch.zeros(())
+    extremes = [[1e4, -1e4, 3.0], [-1e4, 1e4, 1e4], [-1e4, -1e4], [1e4, 1e4, 1e4, -2.0, 0.5]]
+    for i in range(48):
+        form, weight, n = ["mse", "log", "digamma"][i % 3], [0.0, 0.3, 1.0, 0.7][i // 3 % 4], [1, 2, 3, 10][i // 12]
+        drawn = torch.randn(n) * (1 + 9 * (i % 2))
+        members = torch.softmax(torch.randn(1, n) * 3, 1)
+        for logits in [drawn] + ([torch.tensor(extremes[i // 3 % 4])] if i >= 36 else []):
+            logits.requires_grad_()
+            if len(logits) != n:
+                members = torch.softmax(torch.randn(1, len(logits)) * 3, 1)
+            loss = evidential(form, weight, logits, members[0].argmax().item())
+            loss.backward()
+            write_row(f, "edl", form, 0.0, weight, s, logits, members, one, loss)
+
 
 with open(path, "w") as f:
     for i in range(60):
@@ -43,7 +87,5 @@ with open(path, "w") as f:
             if mode == "learned":
                 loss = loss + beta * (alpha.sum() - s.exp()) ** 2
         loss.backward()
-        numbers = [logits, members.flatten(), weights, loss[None], logits.grad,
-                   (s.grad if s.grad is not None else torch.zeros(()))[None]]
-        print(kind, mode, alpha0, beta, s.item(), n, m,
-              *(repr(v) for t in numbers for v in t.detach().tolist()), sep="\t", file=f)
+        write_row(f, kind, mode, alpha0, beta, s, logits, members, weights, loss)
+    evidential_rows(f)
