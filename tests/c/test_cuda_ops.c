@@ -7,6 +7,7 @@
  * rounded to bf16: half a unit in the last place. */
 #include "common/math/adamw.h"
 #include "common/math/loss.h"
+#include "common/math/special.h"
 #include "kernels/ops.h"
 
 #include <math.h>
@@ -619,11 +620,32 @@ static void dropout_has_the_processors_bits(void **state)
 
 /* ---- losses and optimizer ---- */
 
+/* The evidential loss: the label's risk and the KL of the evidence for other classes. */
+static double plain_edl(const struct loss *l, const double *z, const double *y, int n)
+{
+    double a0 = 0, t0 = 0, value = 0;
+    for (int c = 0; c < n; c++) {
+        double alpha = 1 + log1p(exp(z[c]));
+        a0 += alpha;
+        t0 += y[c] + (1 - y[c]) * alpha;
+    }
+    for (int c = 0; c < n; c++) {
+        double alpha = 1 + log1p(exp(z[c])), p = alpha / a0, t = y[c] + (1 - y[c]) * alpha;
+        value += l->form == EDL_MSE   ? pow(y[c] - p, 2) + p * (1 - p) / (a0 + 1)
+                 : l->form == EDL_LOG ? y[c] * log(a0 / alpha)
+                                      : y[c] * (digamma(a0) - digamma(alpha));
+        value += l->kl_weight * ((t - 1) * (digamma(t) - digamma(t0)) - lgamma(t));
+    }
+    return value + l->kl_weight * (lgamma(t0) - lgamma(n));
+}
+
 /* The loss written from its definition: no gradients, so that those are had by differences. */
 static double plain_loss(const struct loss *l, const double *z, const double *target, int n,
                          double s)
 {
     double value = 0;
+    if (l->kind == LOSS_EDL)
+        return plain_edl(l, z, target, n);
     if (l->kind != LOSS_DIRICHLET) {
         double top = z[0], sum = 0;
         for (int c = 1; c < n; c++)
@@ -661,7 +683,7 @@ static void try_loss(struct device *d, const struct loss *l, int rows, int class
         targets[i] = l->kind == LOSS_DIRICHLET ? -3 * fabs((double)draw()) - 0.01
                                                : 1.0 / classes + 0.3 * (double)draw() / classes;
     }
-    for (int r = 0; r < rows && l->kind == LOSS_LABELS; r++)
+    for (int r = 0; r < rows && loss_facts[l->kind].target == TARGET_LABEL; r++)
         for (int c = 0; c < classes; c++)
             targets[r * classes + c] = c == r % classes;
     struct loss_batch b = {.loss = *l, .rows = rows, .classes = classes, .total = total, .s = s};
@@ -712,6 +734,9 @@ static void losses_and_their_gradients(void **state)
         {.kind = LOSS_DIRICHLET},
         {.kind = LOSS_DIRICHLET, .mode = ALPHA0_FIXED, .alpha0 = 7.5},
         {.kind = LOSS_DIRICHLET, .mode = ALPHA0_LEARNED, .beta = 0.02},
+        {.kind = LOSS_EDL},
+        {.kind = LOSS_EDL, .form = EDL_LOG, .kl_weight = 0.3},
+        {.kind = LOSS_EDL, .form = EDL_DIGAMMA, .kl_weight = 1},
     };
     static const int shapes[][2] = {{0, 2}, {1, 2}, {33, 5}, {70, 10}};
     struct device *d = open_cuda(BF16);

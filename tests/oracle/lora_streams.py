@@ -87,9 +87,24 @@ def streams(folder):
     teacher("-sum", teacher_header(), good[:3] + [dict(good[3], probs=np.array([0.5, 0.2, 0.2]))])
 
 
-def loss_of(kind, logits, p, labels, s):
+EDL_ANNEALING = 4  # epochs: the weight of the KL grows, and is 1 in most of the epochs
+ON_LABELS = ("labels", "edl")
+
+
+def evidential(logits, labels, epoch):
+    y = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    alpha = 1 + F.softplus(logits)
+    given, flat = torch.distributions.Dirichlet(alpha), torch.distributions.Dirichlet(torch.ones_like(alpha))
+    risk = ((y - given.mean) ** 2 + given.variance).sum(1)
+    misleading = torch.distributions.Dirichlet(y + (1 - y) * alpha)
+    return (risk + min(1, epoch / EDL_ANNEALING) * torch.distributions.kl_divergence(misleading, flat)).mean()
+
+
+def loss_of(kind, logits, p, labels, s, epoch=0):
     if kind == "labels":
         return F.cross_entropy(logits, labels)
+    if kind == "edl":
+        return evidential(logits, labels, epoch)
     mixture = torch.einsum("m,bmc->bc", torch.tensor(WEIGHTS, dtype=p.dtype), p)
     if kind == "softmax":
         return F.kl_div(F.log_softmax(logits, 1), mixture, reduction="batchmean")
@@ -106,7 +121,8 @@ def loss_of(kind, logits, p, labels, s):
 
 OPTIONS = {"softmax": ["--loss", "softmax"], "labels": ["--loss", "labels"],
            "standard": ["--loss", "dirichlet"], "fixed": ["--loss", "dirichlet", "--alpha0", "fixed:10"],
-           "learned": ["--loss", "dirichlet", "--alpha0", "learned"]}
+           "learned": ["--loss", "dirichlet", "--alpha0", "learned"],
+           "edl": ["--loss", "edl", "--edl-annealing", str(EDL_ANNEALING)]}
 # 10 epochs of 5 batches, the last of them smaller.
 COMMON = ["--lr", "3e-3", "--dropout", "0", "--rank", "4", "--alpha", "8", "--batch", "5", "--epochs", "10",
           "--compute", "f32", "--clip", "1", "--schedule", "cosine", "--warmup", "5"]
@@ -119,7 +135,7 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
     with tempfile.TemporaryDirectory() as work:
         # So small a rate leaves the initial values as they are.
         start = os.path.join(work, "start")
-        teacher = [] if kind == "labels" else ["--teacher", os.path.join(data, "teacher.mp")]
+        teacher = [] if kind in ON_LABELS else ["--teacher", os.path.join(data, "teacher.mp")]
         subprocess.run([lora_train, "--model", model_folder, *teacher, *OPTIONS[kind], *COMMON, "--lr", "1e-30",
                         "--epochs", "1", "-o", start, os.path.join(data, "tokens.mp")], check=True)
         base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
@@ -132,12 +148,12 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
     schedule = get_cosine_schedule_with_warmup(optimizer, 5, epochs * per_epoch)
     everything = [q for g in groups for q in g["params"]]
     losses = []
-    for _ in range(epochs):
+    for epoch in range(epochs):
         for first in range(0, len(texts), batch):
             rows = slice(first, first + batch)
             logits = torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, classes]
                                   for t in texts[rows]])
-            loss = loss_of(kind, logits, p[rows], labels[rows], s)
+            loss = loss_of(kind, logits, p[rows], labels[rows], s, epoch)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(everything, 1.0)
