@@ -83,6 +83,10 @@ static json_t *describe(const struct run *r)
         json_object_set_new(d, "edl_form", json_string(edl_form_name(loss->form)));
         json_object_set_new(d, "edl_annealing", json_real(s->annealing));
     }
+    if (loss->kind == LOSS_IB_EDL) {
+        json_object_set_new(d, "ib_beta", json_real(loss->ib_beta));
+        json_object_set_new(d, "ib_samples", json_integer(loss->samples));
+    }
     return d;
 }
 
@@ -113,14 +117,18 @@ static void check_agreement(const struct run *r)
 static json_t *facts(const struct run *r)
 {
     const struct loss *loss = &r->settings->step.loss;
-    json_t *class_tokens = json_array();
-    for (int c = 0; c < r->set->n_classes; c++)
-        json_array_append_new(class_tokens, json_integer(r->set->class_tokens[c]));
+    json_t *class_tokens = json_array(), *deviation_tokens = json_array();
+    for (int c = 0; c < r->set->n_outputs; c++)
+        json_array_append_new(c < r->set->n_classes ? class_tokens : deviation_tokens,
+                              json_integer(r->set->class_tokens[c]));
     json_t *f = json_pack("{s:s, s:s, s:s, s:o, s:O}", "version", DUQ_VERSION, "model",
                           r->model->digest, "head", loss_facts[loss->kind].head, "class_tokens",
                           class_tokens, "training", r->description);
     if (r->set->classes)
         json_object_set(f, "classes", r->set->classes);
+    if (json_array_size(deviation_tokens))
+        json_object_set(f, "deviation_tokens", deviation_tokens);
+    json_decref(deviation_tokens);
     if (loss->kind == LOSS_DIRICHLET) {
         json_object_set_new(f, "alpha0_mode", json_string(alpha0_mode_name(loss->mode)));
         if (loss->mode == ALPHA0_FIXED)
@@ -371,7 +379,7 @@ void train(struct model *m, const struct training_set *t, const struct train_set
     r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
     check_agreement(&r);
-    r.trainer = trainer_open(m, r.adapter, t->class_tokens, &s->step, ranks);
+    r.trainer = trainer_open(m, r.adapter, t, &s->step, ranks);
     r.state = trainer_state(r.trainer);
     if (begin_together(&r) == DONE) {
         inform("%s: already complete", files->folder);

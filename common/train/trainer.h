@@ -27,10 +27,11 @@ struct trainer_settings {
 
 struct trainer;
 
-/* The model's device and classes are set; the adapter becomes its lora. class_tokens: as in
- * lora_load(). All but the class tokens must outlive the trainer. */
-struct trainer *trainer_open(struct model *m, const struct adapter *a, const int32_t *class_tokens,
-                             const struct trainer_settings *s, struct ranks *r);
+/* The model's device and classes are set, these to the set's outputs; the adapter becomes its lora.
+ * All but the set must outlive the trainer. */
+struct trainer *trainer_open(struct model *m, const struct adapter *a,
+                             const struct training_set *set, const struct trainer_settings *s,
+                             struct ranks *r);
 void trainer_close(struct trainer *t);
 
 struct step {

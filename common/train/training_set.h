@@ -12,8 +12,9 @@ struct training_set {
     int n, n_classes;
     char **ids;                 /* [n] */
     struct sequence *sequences; /* [n], in stream order */
-    double *targets;            /* [n, n_classes], what loss_value() takes */
-    int32_t *class_tokens;      /* [n_classes] */
+    double *targets;            /* [n, n_classes], what loss_value() takes, but for draws */
+    int n_outputs;              /* loss_outputs() */
+    int32_t *class_tokens;      /* [n_outputs]: the classes', then any of deviations */
     json_t *classes;            /* names, as in the header; may be NULL */
     char digest[24];            /* "xxh64:" and 16 digits, of sequences and targets */
 };

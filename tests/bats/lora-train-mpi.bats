@@ -64,11 +64,17 @@ same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses with
     below "$(worst_difference log.tsv learned)" 1e-4
 }
 
-@test "two and three ranks train the evidential student that one does, its KL annealed alike" {
+@test "two and three ranks train the evidential students that one does: the same annealing, the same draws" {
     edl=("${teach[@]}" --model "$model" --loss edl --edl-annealing 3 --batch 5 --epochs 5 --dropout 0.3)
     "${edl[@]}" --log 1.tsv -o 1.lora "$data/tokens.mp"
     for ranks in 2 3; do
         together $ranks "${edl[@]}" --log $ranks.tsv -o $ranks.lora "$data/tokens.mp"
+        same_training 1.lora 1.tsv $ranks.lora $ranks.tsv
+    done
+    ib=("${teach[@]}" --model "$model" --loss ib-edl --batch 5 --epochs 5 --dropout 0.3)
+    "${ib[@]}" --log 1.tsv -o 1.lora "$data/tokens-inner.mp"
+    for ranks in 2 3; do
+        together $ranks "${ib[@]}" --log $ranks.tsv -o $ranks.lora "$data/tokens-inner.mp"
         same_training 1.lora 1.tsv $ranks.lora $ranks.tsv
     done
     unlike_annealing() {

@@ -12,7 +12,7 @@ setup() {
 }
 
 train() { # OPTION...
-    lora-train --model "$model" --rank 4 --alpha 8 "$@" "$data/tokens.mp"
+    lora-train --model "$model" --rank 4 --alpha 8 "$@" "${tokens:-$data/tokens.mp}"
 }
 
 teach() { # OPTION...
@@ -42,6 +42,10 @@ like_pytorch() { # COLUMN OPTION...
         --loss edl
     cmp <(head -n 6 four.tsv) <(head -n 6 log.tsv)
     awk -v d="$(worst_difference log.tsv edl)" 'BEGIN { exit !(d > 0.01) }'
+}
+
+@test "fifty steps with the information bottleneck, of the same draws, follow PyTorch's" {
+    tokens=$data/tokens-inner.mp like_pytorch ib-edl --loss ib-edl --ib-beta 1e-3
 }
 
 @test "fifty steps with the Dirichlet loss follow PyTorch's" {
@@ -81,6 +85,53 @@ like_pytorch() { # COLUMN OPTION...
     run lm-score --model "$model" --adapter a.lora --head softmax "$data/tokens.mp"
     [ "$status" -eq 65 ]
     [[ $output == *"the adapter was trained with the head dirichlet"* ]]
+}
+
+@test "an ib-edl student has its deviations at the last tokens of the vocabulary, and predicts mean alphas" {
+    tokens=$data/tokens-inner.mp
+    train --loss ib-edl --lr 1e-2 --epochs 2 -o a.lora
+    jq -e '.head == "dirichlet" and .class_tokens == [3, 50, 60] and .deviation_tokens == [93, 94, 95]
+        and .training.loss == "ib-edl" and .training.ib_beta == 1e-5 and .training.ib_samples == 20' a.lora/duq.json
+    for options in "" "--merge"; do
+        # shellcheck disable=SC2086
+        lm-score --model "$model" --adapter a.lora $options --compute f32 "$tokens" | rec to-json >predictions
+    done
+    lm-score --model "$model" --adapter a.lora --head none --compute f32 "$tokens" | rec to-json | jq -c .logits >logits
+    # The mean of a convex function is above the function of the mean.
+    jq -c .alpha predictions | paste -d' ' - logits | jq -se '[range(0; length; 2) as $i | range(0; 3) as $c
+        | .[$i][$c] - (1 + (1 + (.[$i + 1][$c] | exp) | log))] | length == 72 and min > 1e-4 and max > 0.1'
+    jq -se 'all(.[]; (.probs | length) == 3 and (.alpha | length) == 3 and .epistemic > 0)' predictions
+    for tokens in '[93, 94]' '[93, 94, "x"]' '[93, 94, 5000000000]' '[93, 94, -1]'; do
+        cp -r a.lora bad.lora
+        jq --argjson t "$tokens" '.deviation_tokens = $t' a.lora/duq.json >bad.lora/duq.json
+        run lm-score --model "$model" --adapter bad.lora "$data/tokens-inner.mp"
+        [ "$status" -eq 65 ]
+        [[ $output == *"duq.json: 'deviation_tokens' are not 3 tokens"* ]]
+        rm -r bad.lora
+    done
+}
+
+@test "killed and resumed, an ib-edl student has the same bytes" {
+    tokens=$data/tokens-inner.mp
+    bottleneck() {
+        ${runner-} lora-train --model "$model" --rank 4 --alpha 8 --loss ib-edl --batch 4 --epochs 40 --shuffle \
+            --checkpoint-every 7 "$tokens" --log "$1.tsv" -o "$1.lora" "${@:2}"
+    }
+    bottleneck whole
+    for i in {1..50}; do
+        runner=exec bottleneck cut &
+        pid=$!
+        while [ ! -e cut.lora.checkpoint ] && kill -0 $pid 2>/dev/null; do sleep 0.005; done
+        kill -9 $pid 2>/dev/null
+        wait $pid || true
+        [ ! -e cut.lora.checkpoint ] || break
+    done
+    [ -e cut.lora.checkpoint ]
+    bottleneck cut --resume
+    for file in adapter_model.safetensors duq.json; do
+        cmp whole.lora/$file cut.lora/$file
+    done
+    cmp whole.tsv cut.tsv
 }
 
 @test "the evidential forms are trainings of their own, without annealing the KL has all its weight at once" {
@@ -310,6 +361,7 @@ refused() { # STATUS MESSAGE OPTION...
     refused 65 "record 4 (id t3): the probabilities sum to 0.9" --teacher "$data/teacher-sum.mp" "$data/tokens.mp"
     refused 65 "record 1 (id t0): no label, which --loss labels needs" --loss labels "$data/tokens-unlabelled.mp"
     refused 65 "record 1 (id t0): no label, which --loss edl needs" --loss edl "$data/tokens-unlabelled.mp"
+    refused 65 "tokens.mp: class token 95 is one of the last 3 of the vocabulary of 96" --loss ib-edl "$data/tokens.mp"
     train --teacher "$data/teacher-no-members.mp" --loss softmax --epochs 1 -o a.lora
 }
 
@@ -332,6 +384,9 @@ refused() { # STATUS MESSAGE OPTION...
     refused 64 "--alpha0 goes with --loss dirichlet" --loss edl --alpha0 fixed:10
     refused 64 "--edl-form and --edl-annealing go with --loss edl" --loss labels --edl-annealing 3
     refused 64 "--edl-form and --edl-annealing go with --loss edl" --teacher t --loss dirichlet --edl-form log
+    refused 64 "--edl-form and --edl-annealing go with --loss edl" --loss ib-edl --edl-form log
+    refused 64 "--ib-beta and --ib-samples go with --loss ib-edl" --loss edl --ib-samples 3
+    refused 64 "--ib-samples" --loss ib-edl --ib-samples 0
     refused 64 "--edl-form: 'squares'" --loss edl --edl-form squares
     refused 64 "--edl-annealing" --loss edl --edl-annealing -1
     run lora-train --model "$model" --loss labels "$data/tokens.mp"

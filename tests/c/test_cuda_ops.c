@@ -747,6 +747,50 @@ static void losses_and_their_gradients(void **state)
     d->close(d);
 }
 
+/* Twice as many logits as classes, and draws among the targets; the processor's are held against
+ * PyTorch's in test_loss.c. */
+static void the_bottlenecks_loss_is_the_processors(void **state)
+{
+    (void)state;
+    enum { ROWS = 37, CLASSES = 3, SAMPLES = 4, OUTPUTS = ROWS * 2 * CLASSES };
+    const struct loss loss = {.kind = LOSS_IB_EDL, .samples = SAMPLES, .ib_beta = 0.01};
+    struct device *devices[] = {cpu_device_open(F32, 1), open_cuda(BF16)};
+    size_t targets = ROWS * loss_target_size(&loss, CLASSES);
+    float *logits = draw_array(OUTPUTS), *gradients[2];
+    double *target = doubles(targets), *values[2], *work = doubles(2 * OUTPUTS);
+    for (size_t i = 0; i < OUTPUTS; i++)
+        logits[i] *= 8;
+    for (size_t i = 0; i < targets; i++) {
+        size_t row = i / loss_target_size(&loss, CLASSES);
+        size_t at = i % loss_target_size(&loss, CLASSES);
+        target[i] = at < CLASSES ? at == row % CLASSES : 3 * (double)draw();
+    }
+    for (int k = 0; k < 2; k++) {
+        struct device *d = devices[k];
+        gradients[k] = draw_array(OUTPUTS);
+        values[k] = doubles(2 * (size_t)ROWS);
+        struct loss_batch b = {.loss = loss, .rows = ROWS, .classes = CLASSES, .total = 16};
+        b.logits = copy_of(d, logits, OUTPUTS * sizeof *logits);
+        b.targets = copy_of(d, target, targets * sizeof *target);
+        b.d_logits = copy_of(d, gradients[k], OUTPUTS * sizeof *logits);
+        b.values = copy_of(d, values[k], 2 * (size_t)ROWS * sizeof *target);
+        b.work = copy_of(d, work, 2 * (size_t)OUTPUTS * sizeof *work);
+        d->loss(d, &b);
+        fetch(d, gradients[k], b.d_logits);
+        fetch(d, values[k], b.values);
+        release_buffers(d);
+        d->close(d);
+    }
+    for (int r = 0; r < ROWS; r++)
+        assert_true(fabs(values[0][r] - values[1][r]) < 1e-12 * (1 + fabs(values[0][r])));
+    for (size_t i = 0; i < OUTPUTS; i++)
+        assert_true(fabsf(gradients[0][i] - gradients[1][i]) <
+                    1e-6f * (1e-3f + fabsf(gradients[0][i])));
+    void *arrays[] = {logits, gradients[0], gradients[1], target, values[0], values[1], work};
+    for (size_t i = 0; i < COUNT(arrays); i++)
+        free(arrays[i]);
+}
+
 static void squares_are_summed_in_double_precision(void **state)
 {
     (void)state;
@@ -931,6 +975,7 @@ int main(void)
         cmocka_unit_test(conversion_rounds_to_nearest_even),
         cmocka_unit_test(dropout_has_the_processors_bits),
         cmocka_unit_test(losses_and_their_gradients),
+        cmocka_unit_test(the_bottlenecks_loss_is_the_processors),
         cmocka_unit_test(squares_are_summed_in_double_precision),
         cmocka_unit_test(scale_multiplies),
         cmocka_unit_test(adamw_steps),
