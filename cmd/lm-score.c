@@ -93,8 +93,10 @@ struct job {
     struct read_ahead *input;
     int32_t *class_tokens;
     int n_classes;
+    int32_t *outputs; /* [n_outputs], the tokens whose logits the head takes */
+    int n_outputs;
     struct stream_writer *out;
-    double *probs, *alpha; /* [n_classes], of one record */
+    double *probs, *alpha; /* [n_outputs], of one record */
     struct scorer *scorer;
     unsigned long scored; /* records of earlier windows */
 };
@@ -133,6 +135,7 @@ static void open_input(struct job *j, const struct settings *s, char *const *fil
     j->head = head_choose(s->head_given ? &s->head : NULL, j->adapter);
     if (j->adapter)
         check_adapter_classes(j->adapter, j->in, j->class_tokens, j->n_classes);
+    j->outputs = head_tokens(&j->head, j->adapter, j->class_tokens, j->n_classes, &j->n_outputs);
     if (s->merge)
         model_merge(j->model, j->adapter);
     j->input = read_ahead_open(j->in, j->model->config);
@@ -145,9 +148,9 @@ static void load(struct job *j, const struct settings *s)
     j->device->advice = "the weights do not fit: free what others hold there, take a larger GPU, "
                         "or use --device cpu";
     model_load(m, j->device);
-    model_set_classes(m, j->class_tokens, j->n_classes);
+    model_set_classes(m, j->outputs, j->n_outputs);
     if (j->adapter && !s->merge)
-        j->lora = lora_load(j->device, j->adapter, j->class_tokens, j->n_classes);
+        j->lora = lora_load(j->device, j->adapter, j->outputs, j->n_outputs);
     inform("%s: %s, %.3g G weights in products, stored as %s, computing in %s on %s; loaded "
            "in %.1f s",
            s->model, m->config->architecture, 1e-9 * model_products(m),
@@ -207,8 +210,8 @@ static void open_output(struct job *j, const struct common_options *common, json
 {
     j->out = stream_create(common->output, common->compress, header);
     stream_flush(j->out); /* its header: the next program begins */
-    j->probs = xcalloc((size_t)j->n_classes, sizeof *j->probs);
-    j->alpha = xcalloc((size_t)j->n_classes, sizeof *j->alpha);
+    j->probs = xcalloc((size_t)j->n_outputs, sizeof *j->probs);
+    j->alpha = xcalloc((size_t)j->n_outputs, sizeof *j->alpha);
 }
 
 /* ---- scoring ---- */
@@ -241,20 +244,20 @@ static void write_result(struct job *j, const struct window *w, int record, cons
 /* Scores and writes what the window holds, in the order it came. */
 static void score_window(struct job *j, const struct window *w)
 {
-    size_t classes = (size_t)j->n_classes;
+    size_t outputs = (size_t)j->n_outputs;
     struct sequence *s = xreallocarray(NULL, (size_t)w->n, sizeof *s);
-    float *logits = xreallocarray(NULL, (size_t)w->n * classes, sizeof *logits);
+    float *logits = xreallocarray(NULL, (size_t)w->n * outputs, sizeof *logits);
     for (int i = 0; i < w->n; i++)
         s[i] = (struct sequence){w->tokens + w->records[i].first, w->records[i].n};
     scorer_run(j->scorer, s, w->n, logits, show_progress, j);
     for (int i = 0; i < w->n; i++) {
-        for (size_t c = 0; c < classes; c++)
-            if (!isfinite(logits[(size_t)i * classes + c]))
+        for (size_t c = 0; c < outputs; c++)
+            if (!isfinite(logits[(size_t)i * outputs + c]))
                 die(EX_DATAERR,
                     "record %lu (id %s): the model gives a logit that is not a finite number; are "
                     "its weights whole? With --compute bf16, try f32",
                     j->scored + (unsigned long)i + 1, window_id(w, i));
-        write_result(j, w, i, logits + (size_t)i * classes);
+        write_result(j, w, i, logits + (size_t)i * outputs);
     }
     stream_flush(j->out);
     j->scored += (unsigned long)w->n;
@@ -302,6 +305,7 @@ static void close_job(struct job *j, bool profile)
     j->device->close(j->device);
     free(j->advice);
     free(j->class_tokens);
+    free(j->outputs);
     free(j->probs);
     free(j->alpha);
 }

@@ -21,7 +21,7 @@ enum activations_mode { ACTIVATIONS_AUTO, ACTIVATIONS_KEEP, ACTIVATIONS_RECOMPUT
 struct settings {
     struct common_options common;
     const char *model, *teacher;
-    bool alpha0_given, profile;
+    bool alpha0_given, edl_given, ib_given, profile;
     enum ranks_mode mpi;
     enum activations_mode activations;
     struct device_request device;
@@ -35,6 +35,8 @@ static const struct option_choice activations_modes[] = {{"auto", ACTIVATIONS_AU
                                                          {"keep", ACTIVATIONS_KEEP},
                                                          {"recompute", ACTIVATIONS_RECOMPUTE},
                                                          {0}};
+static const struct option_choice edl_forms[] = {
+    {"mse", EDL_MSE}, {"log", EDL_LOG}, {"digamma", EDL_DIGAMMA}, {0}};
 static const struct option_choice mpi_modes[] = {
     {"auto", RANKS_AUTO}, {"yes", RANKS_MPI}, {"no", RANKS_ALONE}, {0}};
 
@@ -77,7 +79,7 @@ static void take_alpha0(void *target, const char *option, const char *value)
 static const struct option_row rows[] = {
     {"model", 0, "DIR", "", TEXT(model)},
     {"teacher", 0, "FILE", "", TEXT(teacher)},
-    {"loss", 0, "NAME", "softmax (default), dirichlet, or labels (needs no --teacher)",
+    {"loss", 0, "NAME", "softmax (default), dirichlet; labels, edl or ib-edl\n(need no --teacher)",
      OPTION_OWN(struct settings, train.step.loss.kind, take_loss)},
     {"alpha0", 0, "MODE", "of dirichlet: standard (default), fixed:A or learned",
      OPTION_OWN(struct settings, train.step.loss, take_alpha0),
@@ -85,6 +87,15 @@ static const struct option_row rows[] = {
     {"beta", 0, "B", "weight of learned's penalty (1)", REAL(train.step.loss.beta, 0, 1e9)},
     {"alpha0-lr", 0, "R", "learning rate of learned's ln alpha0 (1e-3)",
      REAL(train.alpha0_rate, 0, 1)},
+    {"edl-form", 0, "FORM", "of edl's risk: mse (default), log or digamma",
+     CHOICE(enum edl_form, train.step.loss.form, edl_forms),
+     OPTION_GIVEN(struct settings, edl_given)},
+    {"edl-annealing", 0, "N", "epochs until edl's KL has all its weight (10)",
+     REAL(train.annealing, 0, 1e9), OPTION_GIVEN(struct settings, edl_given)},
+    {"ib-beta", 0, "B", "weight of ib-edl's information bottleneck (1e-5)",
+     REAL(train.step.loss.ib_beta, 0, 1e9), OPTION_GIVEN(struct settings, ib_given)},
+    {"ib-samples", 0, "N", "draws of an example's evidence in ib-edl (20)",
+     WHOLE(train.step.loss.samples, 1, 1 << 16), OPTION_GIVEN(struct settings, ib_given)},
     {"rank", 0, "N", NULL, WHOLE(train.step.adapter.rank, 1, 65536)},
     {"alpha", 0, "A", "the adapter's rank (16) and scale: alpha / rank (32)",
      REAL(train.step.adapter.alpha, 1e-9, 1e9)},
@@ -144,16 +155,19 @@ static const struct program program = {
 
 static struct settings default_settings(void)
 {
-    struct settings s = {.device = {.name = "auto"},
-                         .train = {.step = {.loss = {.kind = LOSS_SOFTMAX, .beta = 1},
-                                            .adapter = {.rank = 16, .alpha = 32, .dropout = 0.05},
-                                            .adamw = ADAMW_DEFAULTS,
-                                            .batch = 16,
-                                            .accumulate = 1},
-                                   .rate = 1e-5,
-                                   .alpha0_rate = 1e-3,
-                                   .epochs = 10},
-                         .files = {.every = 100}};
+    struct settings s = {
+        .device = {.name = "auto"},
+        .train =
+            {.step = {.loss = {.kind = LOSS_SOFTMAX, .beta = 1, .samples = 20, .ib_beta = 1e-5},
+                      .adapter = {.rank = 16, .alpha = 32, .dropout = 0.05},
+                      .adamw = ADAMW_DEFAULTS,
+                      .batch = 16,
+                      .accumulate = 1},
+             .rate = 1e-5,
+             .alpha0_rate = 1e-3,
+             .annealing = 10,
+             .epochs = 10},
+        .files = {.every = 100}};
     adapter_targets(ADAPTER_TARGETS, s.train.step.adapter.targets);
     return s;
 }
@@ -167,11 +181,16 @@ static void check_options(const struct settings *s)
     if (!s->common.output)
         usage_error("-o ADAPTER is needed: the folder to write");
     if (!s->teacher && !by_labels)
-        usage_error("--teacher FILE is needed, unless with --loss labels");
+        usage_error("--teacher FILE is needed, unless with --loss labels, edl or ib-edl");
     if (s->teacher && by_labels)
-        usage_error("--loss labels learns from the tokens' labels: --teacher has no place");
+        usage_error("--loss %s learns from the tokens' labels: --teacher has no place",
+                    loss_facts[loss].name);
     if (s->alpha0_given && loss != LOSS_DIRICHLET)
         usage_error("--alpha0 goes with --loss dirichlet");
+    if (s->edl_given && loss != LOSS_EDL)
+        usage_error("--edl-form and --edl-annealing go with --loss edl");
+    if (s->ib_given && loss != LOSS_IB_EDL)
+        usage_error("--ib-beta and --ib-samples go with --loss ib-edl");
 }
 
 /* ---- what training needs ---- */
@@ -232,7 +251,7 @@ static void load(struct job *j)
     j->device->advice = "the weights do not fit: free what others hold there, take a larger GPU, "
                         "or use --device cpu";
     model_load(j->model, j->device);
-    model_set_classes(j->model, j->set->class_tokens, j->set->n_classes);
+    model_set_classes(j->model, j->set->class_tokens, j->set->n_outputs);
 }
 
 static int kept_layers(const struct job *j, const struct settings *s)

@@ -105,11 +105,11 @@ struct loss_batch {
     int rows, classes;
     int total;             /* examples that the mean is over: the gradients are divided by it */
     double s;              /* the learned ln a0 */
-    const float *logits;   /* [rows, classes] */
-    const double *targets; /* [rows, classes] */
-    float *d_logits;       /* [rows, classes]; may be logits */
+    const float *logits;   /* [rows, loss_outputs()] */
+    const double *targets; /* [rows, loss_target_size()] */
+    float *d_logits;       /* [rows, loss_outputs()]; may be logits */
     double *values;        /* [2, rows]: the rows' losses, then their derivatives by s; undivided */
-    double *work;          /* [2, rows, classes] */
+    double *work;          /* [2, rows, loss_outputs()] */
 };
 
 struct device {

@@ -10,7 +10,7 @@
 # wherever the folder is. Scoring goes through spread (spread/spread.sh), which has it done in one place or in several.
 #
 # shellcheck disable=SC2034,SC2153,SC2154 # settings are in the environment; signature and students are the callers'
-every_stage=(fetch split validation weights teacher softmax dirichlet baseline evaluation detection report)
+every_stage=(fetch split validation weights teacher softmax dirichlet baseline edl evaluation detection report)
 without_model=(fetch split report) # these need none at hand
 
 # What every score depends on, beside its text and prompt.
@@ -98,17 +98,23 @@ teacher() { # SCORES
     bpe-fit --apply weights.mp "$1"
 }
 
-# ---- softmax, dirichlet, baseline: a student each, and its predictions of the test texts ----
+# ---- softmax, dirichlet, baseline, edl: a student each, and its predictions of the test texts ----
 
-# Two learn what the teacher says, one learns the labels. They are asked by the instruction with the highest weight.
+# Two learn what the teacher says, two the labels; one of each two gives a Dirichlet distribution. They are asked by the
+# instruction with the highest weight.
 stage_softmax() { student softmax; }
 stage_dirichlet() { student dirichlet; }
 stage_baseline() { student baseline; }
+stage_edl() { student edl; }
+
+learns_labels() { # STUDENT
+    [ "$1" = baseline ] || [ "$1" = edl ]
+}
 
 student() { # STUDENT
     local adapter=students/$1.lora/adapter_config.json
     local -a taught=(teacher/train.mp)
-    [ "$1" != baseline ] || taught=()
+    ! learns_labels "$1" || taught=()
     # Students have the same prompts: the first one makes them.
     [ ${#students[@]} -gt 0 ] || makes students/train.tokens.mp from texts/train.mp weights.mp task.json \
         with "${scoring[@]}" by student_tokens texts/train.mp
@@ -129,7 +135,7 @@ student_tokens() { # TEXTS
 train() { # STUDENT
     local own=${1^^}_OPTIONS
     local -a loss=(--loss "$1" --teacher teacher/train.mp)
-    [ "$1" != baseline ] || loss=(--loss labels)
+    ! learns_labels "$1" || loss=(--loss "${1/baseline/labels}")
     forget_other_training "$1"
     # shellcheck disable=SC2086 # options are words
     $LAUNCH lora-train --model model "${loss[@]}" --lr "$LR" --batch "$BATCH" --epochs "$EPOCHS" --rank "$RANK" \
@@ -148,7 +154,7 @@ forget_other_training() { # STUDENT
 predict() { # STUDENT TEXTS
     local head=softmax score='lm-score --model model'
     local -a adapter=()
-    [ "$1" != dirichlet ] || head=dirichlet
+    [[ $1 != dirichlet && $1 != edl ]] || head=dirichlet
     [ "$1" = untrained ] || { adapter=("students/$1.lora") && score+=" --adapter students/$1.lora"; }
     spread "$2" "$student_prompt | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
         task.json weights.mp "${adapter[@]}"

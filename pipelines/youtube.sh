@@ -13,6 +13,7 @@ stage teacher    # the teacher says what it thinks of the texts to train and to 
 stage softmax    # a student learns the class probabilities of the teacher: one prompt, no shots
 stage dirichlet  # a student learns how sure the teacher is, too: a Dirichlet distribution of them
 stage baseline   # a student learns the labels alone, to compare with
+stage edl        # a student learns a Dirichlet distribution of the labels alone, to compare with the teacher's
 stage evaluation # how right and how well calibrated all of them are, and the model as it is
 stage detection  # other sets, those that OOD= names: does uncertainty give their texts away?
 stage report     # tables, figures and a page, with the published figures beside them

@@ -46,6 +46,20 @@ EVERYWHERE double digamma(double x)
 }
 
 /* psi'(x) = d2/dx2 ln Gamma(x) */
-double trigamma(double x);
+EVERYWHERE double trigamma(double x)
+{
+    if (!(x >= 0))
+        return NAN;
+    if (x == 0)
+        return INFINITY;
+    double below = 0;
+    for (; x < ASYMPTOTIC_FROM; x += 1)
+        below += 1 / (x * x);
+    double t = 1 / (x * x);
+    double series =
+        t * (1. / 6 -
+             t * (1. / 30 - t * (1. / 42 - t * (1. / 30 - t * (5. / 66 - t * (691. / 2730))))));
+    return below + (1 + 0.5 / x + series) / x;
+}
 
 #endif

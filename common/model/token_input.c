@@ -26,6 +26,24 @@ int32_t *header_class_tokens(const struct stream_reader *r, int *count)
     return tokens;
 }
 
+int32_t *add_deviation_tokens(const struct stream_reader *r, int32_t *tokens, int *count,
+                              const struct config *c)
+{
+    int n = *count, first = c->vocab - n;
+    for (int i = 0; i < n; i++)
+        if (tokens[i] >= first)
+            die(EX_DATAERR,
+                "%s: class token %d is one of the last %d of the vocabulary of %d, at which an "
+                "ib-edl student has its deviations: call the class another word, or train with "
+                "--loss edl",
+                stream_name(r), (int)tokens[i], n, c->vocab);
+    tokens = xreallocarray(tokens, 2 * (size_t)n, sizeof *tokens);
+    for (int i = 0; i < n; i++)
+        tokens[n + i] = first + i;
+    *count = 2 * n;
+    return tokens;
+}
+
 void check_tokens(const struct stream_reader *r, const struct tokens *t, const struct config *c)
 {
     if (t->n_tokens > (size_t)c->max_positions)

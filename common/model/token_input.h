@@ -9,6 +9,12 @@
  * there are none. */
 int32_t *header_class_tokens(const struct stream_reader *r, int *count);
 
+/* The tokens with as many more after them, the vocabulary's last ones, at whose logits an IB-EDL
+ * student has its deviations, as in the published code; *count is doubled and the old list is gone.
+ * Dies (EX_DATAERR) when a class token is one of them. */
+int32_t *add_deviation_tokens(const struct stream_reader *r, int32_t *tokens, int *count,
+                              const struct config *c);
+
 /* Dies (EX_DATAERR, record named) at a record that the model cannot take: too long, or with tokens
  * outside its vocabulary. */
 void check_tokens(const struct stream_reader *r, const struct tokens *t, const struct config *c);

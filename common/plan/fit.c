@@ -147,7 +147,7 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
                                      .epochs = 1,
                                      .kept = s->kept};
     struct plan *p = plan_make(shadow.config, &any_machine, &settings, longest, n,
-                               set->class_tokens, set->n_classes);
+                               set->class_tokens, set->n_outputs);
     struct train_memory memory = {
         .weights = weight_bytes(&shadow, m), .adapter = p->adapter, .pass = p->working};
     plan_free(p);

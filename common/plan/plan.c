@@ -74,15 +74,18 @@ static void train_epoch(struct plan *p, struct model *m, struct device *d, const
     struct adapter *a = adapter_create(m->config, &settings.adapter, 0);
     struct training_set set = {.n = n,
                                .n_classes = m->n_classes,
+                               .n_outputs = m->n_classes,
                                .sequences = xreallocarray(NULL, (size_t)n, sizeof *set.sequences),
                                .targets =
                                    xcalloc((size_t)n * (size_t)m->n_classes, sizeof *set.targets)};
+    size_t token_bytes = (size_t)m->n_classes * sizeof *set.class_tokens;
+    set.class_tokens = memcpy(xmalloc(token_bytes), class_tokens, token_bytes);
     memcpy(set.sequences, s, (size_t)n * sizeof *s);
     int *examples = xreallocarray(NULL, (size_t)n, sizeof *examples);
     for (int i = 0; i < n; i++)
         examples[i] = i;
     struct ranks *ranks = ranks_open(RANKS_ALONE);
-    struct trainer *t = trainer_open(m, a, class_tokens, &settings, ranks);
+    struct trainer *t = trainer_open(m, a, &set, &settings, ranks);
     p->adapter = count_device_held(d) - p->weights;
     count_device_reset(d);
     int most = settings.batch * settings.accumulate;
@@ -98,6 +101,7 @@ static void train_epoch(struct plan *p, struct model *m, struct device *d, const
     free(examples);
     free(set.sequences);
     free(set.targets);
+    free(set.class_tokens);
 }
 
 /* ---- the plan ---- */

@@ -2,6 +2,7 @@
 
 #include "common/math/dirichlet.h"
 #include "common/util/diag.h"
+#include "common/util/mem.h"
 
 #include <math.h>
 #include <string.h>
@@ -33,6 +34,8 @@ struct head head_choose(const enum head_kind *asked, const struct adapter *a)
     if (trained && h.kind != HEAD_NONE && strcmp(trained, head_name(h.kind)) != 0)
         die(EX_DATAERR, "--head %s: the adapter was trained with the head %s", head_name(h.kind),
             trained);
+    if (h.kind == HEAD_DIRICHLET && json_object_get(facts, "deviation_tokens"))
+        h.loss.kind = LOSS_IB_EDL;
     const char *mode = json_string_value(json_object_get(facts, "alpha0_mode"));
     if (mode && !strcmp(mode, "fixed")) {
         h.loss.mode = ALPHA0_FIXED;
@@ -59,15 +62,47 @@ void check_adapter_classes(const struct adapter *a, const struct stream_reader *
             stream_name(r));
 }
 
+int32_t *head_tokens(const struct head *h, const struct adapter *a, const int32_t *class_tokens,
+                     int n_classes, int *count)
+{
+    *count = (int)loss_outputs(h->loss.kind, (size_t)n_classes);
+    int32_t *tokens = xreallocarray(NULL, (size_t)*count, sizeof *tokens);
+    memcpy(tokens, class_tokens, (size_t)n_classes * sizeof *tokens);
+    if (*count == n_classes)
+        return tokens;
+    const json_t *list = json_object_get(a->facts, "deviation_tokens");
+    bool good = json_array_size(list) == (size_t)n_classes;
+    for (int c = 0; good && c < n_classes; c++) {
+        const json_t *v = json_array_get(list, (size_t)c);
+        good =
+            json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= INT32_MAX;
+        tokens[n_classes + c] = (int32_t)json_integer_value(v);
+    }
+    if (!good)
+        die(EX_DATAERR,
+            "the adapter's duq.json: 'deviation_tokens' are not %d tokens, one for "
+            "each class",
+            n_classes);
+    return tokens;
+}
+
+static void head_alpha(const struct head *h, const double *logits, size_t n, double *alpha)
+{
+    if (h->loss.kind == LOSS_IB_EDL)
+        ib_edl_alpha(logits, n, alpha);
+    else
+        dirichlet_alpha(&h->loss, logits, n, alpha);
+}
+
 void head_predict(const struct head *h, const float *logits, size_t n, double *probs, double *alpha,
                   struct prediction *p)
 {
     p->probs = probs;
     p->n_classes = n;
-    for (size_t c = 0; c < n; c++)
+    for (size_t c = 0; c < loss_outputs(h->loss.kind, n); c++)
         alpha[c] = (double)logits[c];
     if (h->kind == HEAD_DIRICHLET) {
-        dirichlet_alpha(&h->loss, alpha, n, alpha);
+        head_alpha(h, alpha, n, alpha);
         struct uncertainty u = dirichlet_uncertainty(alpha, n, probs);
         p->alpha = alpha;
         p->total = u.total;

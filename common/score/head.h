@@ -14,7 +14,7 @@ enum head_kind {
 
 struct head {
     enum head_kind kind;
-    struct loss loss; /* of HEAD_DIRICHLET: how alpha is scaled */
+    struct loss loss; /* of HEAD_DIRICHLET: how alpha is scaled; LOSS_IB_EDL has deviations too */
 };
 
 const char *head_name(enum head_kind k); /* "none", "softmax", "dirichlet" */
@@ -27,7 +27,13 @@ struct head head_choose(const enum head_kind *asked, const struct adapter *a);
 void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
                            const int32_t *class_tokens, int n_classes);
 
-/* Fills in all of p but id and label. probs, alpha: [n], where p's arrays are put. */
+/* The tokens whose logits the head takes, [*count]: the classes', and of LOSS_IB_EDL after them
+ * those of the deviations, which the adapter's duq.json names. The caller frees them. */
+int32_t *head_tokens(const struct head *h, const struct adapter *a, const int32_t *class_tokens,
+                     int n_classes, int *count);
+
+/* Fills in all of p but id and label, for n classes. logits: those of head_tokens(). probs, alpha:
+ * as many, where p's arrays are put. */
 void head_predict(const struct head *h, const float *logits, size_t n, double *probs, double *alpha,
                   struct prediction *p);
 

@@ -40,6 +40,11 @@ const char *alpha0_mode_name(enum alpha0_mode m)
     return m == ALPHA0_FIXED ? "fixed" : m == ALPHA0_LEARNED ? "learned" : "standard";
 }
 
+const char *edl_form_name(enum edl_form f)
+{
+    return f == EDL_LOG ? "log" : f == EDL_DIGAMMA ? "digamma" : "mse";
+}
+
 /* ---- what the run is ---- */
 
 /* All that the result depends on. */
@@ -74,6 +79,14 @@ static json_t *describe(const struct run *r)
             json_object_set_new(d, "alpha0_rate", json_real(s->alpha0_rate));
         }
     }
+    if (loss->kind == LOSS_EDL) {
+        json_object_set_new(d, "edl_form", json_string(edl_form_name(loss->form)));
+        json_object_set_new(d, "edl_annealing", json_real(s->annealing));
+    }
+    if (loss->kind == LOSS_IB_EDL) {
+        json_object_set_new(d, "ib_beta", json_real(loss->ib_beta));
+        json_object_set_new(d, "ib_samples", json_integer(loss->samples));
+    }
     return d;
 }
 
@@ -104,14 +117,18 @@ static void check_agreement(const struct run *r)
 static json_t *facts(const struct run *r)
 {
     const struct loss *loss = &r->settings->step.loss;
-    json_t *class_tokens = json_array();
-    for (int c = 0; c < r->set->n_classes; c++)
-        json_array_append_new(class_tokens, json_integer(r->set->class_tokens[c]));
+    json_t *class_tokens = json_array(), *deviation_tokens = json_array();
+    for (int c = 0; c < r->set->n_outputs; c++)
+        json_array_append_new(c < r->set->n_classes ? class_tokens : deviation_tokens,
+                              json_integer(r->set->class_tokens[c]));
     json_t *f = json_pack("{s:s, s:s, s:s, s:o, s:O}", "version", DUQ_VERSION, "model",
                           r->model->digest, "head", loss_facts[loss->kind].head, "class_tokens",
                           class_tokens, "training", r->description);
     if (r->set->classes)
         json_object_set(f, "classes", r->set->classes);
+    if (json_array_size(deviation_tokens))
+        json_object_set(f, "deviation_tokens", deviation_tokens);
+    json_decref(deviation_tokens);
     if (loss->kind == LOSS_DIRICHLET) {
         json_object_set_new(f, "alpha0_mode", json_string(alpha0_mode_name(loss->mode)));
         if (loss->mode == ALPHA0_FIXED)
@@ -160,17 +177,26 @@ static _Noreturn void die_diverged(const struct run *r, const char *what, const 
         saved ? r->files->checkpoint : "");
 }
 
+/* lambda of Sensoy, Kaplan & Kandemir 2018. Epochs count from 0, as in the code that they published
+ * and in that of IB-EDL: none of the evidence is held back before it has been looked for. */
+static double annealed_weight(double annealing, unsigned long epoch)
+{
+    return annealing > (double)epoch ? (double)epoch / annealing : 1;
+}
+
 /* The examples from number `first` of the order on, one optimizer step. */
 static void run_step(struct run *r, int first)
 {
     const struct train_settings *s = r->settings;
     int most = s->step.batch * s->step.accumulate, left = r->set->n - first;
-    double factor = schedule_factor(&r->schedule, trainer_steps(r->trainer));
+    unsigned long taken = trainer_steps(r->trainer);
+    double factor = schedule_factor(&r->schedule, taken);
     struct step step = {.set = r->set,
                         .examples = r->order + first,
                         .n = left < most ? left : most,
                         .rate = s->rate * factor,
-                        .alpha0_rate = s->alpha0_rate * factor};
+                        .alpha0_rate = s->alpha0_rate * factor,
+                        .kl_weight = annealed_weight(s->annealing, taken / r->steps_per_epoch)};
     struct step_result result = trainer_step(r->trainer, &step);
     if (result.bad_example >= 0)
         die_diverged(r, "the loss", r->set->ids[result.bad_example]);
@@ -353,7 +379,7 @@ void train(struct model *m, const struct training_set *t, const struct train_set
     r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
     check_agreement(&r);
-    r.trainer = trainer_open(m, r.adapter, t->class_tokens, &s->step, ranks);
+    r.trainer = trainer_open(m, r.adapter, t, &s->step, ranks);
     r.state = trainer_state(r.trainer);
     if (begin_together(&r) == DONE) {
         inform("%s: already complete", files->folder);

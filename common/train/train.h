@@ -8,6 +8,7 @@ struct train_settings {
     struct trainer_settings step;
     double rate;        /* peak learning rate */
     double alpha0_rate; /* that of the learned ln a0, on the same schedule */
+    double annealing;   /* of LOSS_EDL: epochs until its KL has the weight 1; 0: from the start */
     int epochs;
     enum schedule_kind schedule;
     unsigned long warmup; /* steps */
@@ -23,6 +24,7 @@ struct train_files {
 };
 
 const char *alpha0_mode_name(enum alpha0_mode m); /* "standard", "fixed", "learned" */
+const char *edl_form_name(enum edl_form f);       /* "mse", "log", "digamma" */
 
 /* Trains on the model (its device is set, its classes are the set's) and writes the adapter. The
  * result is the same to the last bit for any number of threads and however often the run was

@@ -1,5 +1,6 @@
 #include "common/train/trainer.h"
 
+#include "common/math/normal.h"
 #include "common/model/backward.h"
 #include "common/util/mem.h"
 
@@ -25,8 +26,9 @@ struct trainer {
     /* [1 + 2 * a step's examples]: the gradients' squares, then of each pass the losses of this
      * rank's rows and their derivatives by ln a0, as the loss leaves them */
     double *results;
-    double *targets, *work; /* [batch, n_classes], [2, batch, n_classes] */
+    double *targets, *work; /* [batch, target_size], [2, batch, the model's n_classes] */
 
+    size_t target_size; /* of the loss */
     double *host_results, *host_targets;
     int own;        /* rows of this rank in the step's passes so far */
     int *rows;      /* [accumulate]: those of each */
@@ -60,10 +62,10 @@ static void reserve_results(struct trainer *t)
 {
     struct device *d = t->device;
     size_t most = most_examples(t), results = 1 + 2 * most;
-    size_t targets = (size_t)t->settings->batch * (size_t)t->model->n_classes;
+    size_t batch = (size_t)t->settings->batch, targets = batch * t->target_size;
     t->results = d->alloc(d, results * sizeof *t->results);
     t->targets = d->alloc(d, targets * sizeof *t->targets);
-    t->work = d->alloc(d, 2 * targets * sizeof *t->work);
+    t->work = d->alloc(d, 2 * batch * (size_t)t->model->n_classes * sizeof *t->work);
     t->host_results = xcalloc(results, sizeof *t->host_results);
     t->host_targets = xcalloc(targets, sizeof *t->host_targets);
     t->position = xcalloc(most, sizeof *t->position);
@@ -73,8 +75,9 @@ static void reserve_results(struct trainer *t)
         t->host_gradients = xreallocarray(NULL, t->arrays.n, sizeof *t->host_gradients);
 }
 
-struct trainer *trainer_open(struct model *m, const struct adapter *a, const int32_t *class_tokens,
-                             const struct trainer_settings *s, struct ranks *r)
+struct trainer *trainer_open(struct model *m, const struct adapter *a,
+                             const struct training_set *set, const struct trainer_settings *s,
+                             struct ranks *r)
 {
     struct trainer *t = xcalloc(1, sizeof *t);
     t->model = m;
@@ -82,12 +85,13 @@ struct trainer *trainer_open(struct model *m, const struct adapter *a, const int
     t->adapter = a;
     t->settings = s;
     t->ranks = r;
-    t->lora = lora_load(m->device, a, class_tokens, m->n_classes);
+    t->lora = lora_load(m->device, a, set->class_tokens, set->n_outputs);
     t->backward = backward_open(m, t->lora, s->kept);
     t->arrays = lora_arrays(t->lora);
     t->m = zeros(t->device, t->arrays.n);
     t->v = zeros(t->device, t->arrays.n);
     t->log_alpha0 = (float)log(ALPHA0_START);
+    t->target_size = loss_target_size(&s->loss, (size_t)set->n_classes);
     reserve_results(t);
     return t;
 }
@@ -116,7 +120,8 @@ void trainer_close(struct trainer *t)
 static void run_pass(struct trainer *t, const struct step *s, int first, int count)
 {
     struct device *d = t->device;
-    size_t classes = (size_t)t->model->n_classes;
+    size_t classes = (size_t)s->set->n_classes;
+    uint32_t number = (uint32_t)t->pass++;
     struct sequence *sequences = xreallocarray(NULL, (size_t)count, sizeof *sequences);
     for (int i = 0; i < count; i++)
         sequences[i] = s->set->sequences[s->examples[first + i]];
@@ -127,7 +132,7 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
                                                     .parts = t->ranks->size,
                                                     .dropout = t->settings->adapter.dropout,
                                                     .seed = t->settings->seed,
-                                                    .number = (uint32_t)t->pass++});
+                                                    .number = number});
     free(sequences);
     t->rows[first / t->settings->batch] = pass.n;
     if (pass.n == 0)
@@ -135,13 +140,17 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
     for (int row = 0; row < pass.n; row++) {
         t->position[t->own + row] = first + pass.order[row];
         size_t example = (size_t)s->examples[first + pass.order[row]];
-        memcpy(t->host_targets + (size_t)row * classes, s->set->targets + example * classes,
-               classes * sizeof *t->host_targets);
+        double *target = t->host_targets + (size_t)row * t->target_size;
+        memcpy(target, s->set->targets + example * classes, classes * sizeof *target);
+        draw_normals(target + classes, t->target_size - classes, t->settings->seed, number,
+                     (uint32_t)pass.order[row]);
     }
-    d->upload(d, t->targets, t->host_targets, (size_t)pass.n * classes * sizeof *t->targets);
-    d->loss(d, &(struct loss_batch){.loss = t->settings->loss,
+    struct loss loss = t->settings->loss;
+    loss.kl_weight = s->kl_weight;
+    d->upload(d, t->targets, t->host_targets, (size_t)pass.n * t->target_size * sizeof *t->targets);
+    d->loss(d, &(struct loss_batch){.loss = loss,
                                     .rows = pass.n,
-                                    .classes = t->model->n_classes,
+                                    .classes = s->set->n_classes,
                                     .total = s->n,
                                     .s = (double)t->log_alpha0,
                                     .logits = pass.logits,

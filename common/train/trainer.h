@@ -16,7 +16,7 @@
 #include "common/train/training_set.h"
 
 struct trainer_settings {
-    struct loss loss;
+    struct loss loss; /* but for kl_weight, which each step has */
     struct adapter_settings adapter;
     struct adamw adamw;
     double clip;    /* limit on the gradients' norm; 0: none */
@@ -28,10 +28,11 @@ struct trainer_settings {
 
 struct trainer;
 
-/* The model's device and classes are set; the adapter becomes its lora. class_tokens: as in
- * lora_load(). All but the class tokens must outlive the trainer. */
-struct trainer *trainer_open(struct model *m, const struct adapter *a, const int32_t *class_tokens,
-                             const struct trainer_settings *s, struct ranks *r);
+/* The model's device and classes are set, these to the set's outputs; the adapter becomes its lora.
+ * All but the set must outlive the trainer. */
+struct trainer *trainer_open(struct model *m, const struct adapter *a,
+                             const struct training_set *set, const struct trainer_settings *s,
+                             struct ranks *r);
 void trainer_close(struct trainer *t);
 
 struct step {
@@ -40,6 +41,7 @@ struct step {
     int n;               /* from 1 to batch * accumulate */
     double rate;         /* AdamW's learning rate */
     double alpha0_rate;  /* of the learned ln a0 */
+    double kl_weight;    /* of LOSS_EDL */
 };
 
 struct step_result {

@@ -186,6 +186,9 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
     struct training_set *t = xcalloc(1, sizeof *t);
     t->class_tokens = header_class_tokens(tokens, &t->n_classes);
     t->classes = json_deep_copy(json_object_get(stream_header(tokens), "classes"));
+    t->n_outputs = t->n_classes;
+    if (loss == LOSS_IB_EDL)
+        t->class_tokens = add_deviation_tokens(tokens, t->class_tokens, &t->n_outputs, c);
     size_t classes = (size_t)t->n_classes;
     struct teacher taught = {0};
     if (loss_facts[loss].target != TARGET_LABEL)
@@ -199,7 +202,8 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
             target_of(&taught, tokens, &x, classes, target);
         } else {
             if (x.label < 0 || (size_t)x.label >= classes)
-                stream_bad_record(tokens, x.id, "no label, which --loss labels needs");
+                stream_bad_record(tokens, x.id, "no label, which --loss %s needs",
+                                  loss_facts[loss].name);
             target_from_label(x.label, classes, target);
         }
     }
@@ -218,14 +222,14 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
 
 /* How much of each there is. */
 struct sizes {
-    int n, n_classes;
+    int n, n_classes, n_outputs;
     size_t tokens, id_bytes, class_bytes; /* class_bytes: 0 where there are no names */
     char digest[sizeof((struct training_set *)0)->digest];
 };
 
 static struct sizes sizes_of(const struct training_set *t, const char *classes)
 {
-    struct sizes s = {.n = t->n, .n_classes = t->n_classes};
+    struct sizes s = {.n = t->n, .n_classes = t->n_classes, .n_outputs = t->n_outputs};
     for (int i = 0; i < t->n; i++) {
         s.tokens += (size_t)t->sequences[i].n;
         s.id_bytes += strlen(t->ids[i]) + 1;
@@ -265,10 +269,11 @@ static struct training_set *empty_set(const struct sizes *s)
     size_t n = (size_t)s->n, classes = (size_t)s->n_classes;
     t->n = s->n;
     t->n_classes = s->n_classes;
+    t->n_outputs = s->n_outputs;
     t->ids = xcalloc(n, sizeof *t->ids);
     t->sequences = xcalloc(n, sizeof *t->sequences);
     t->targets = xcalloc(n * classes, sizeof *t->targets);
-    t->class_tokens = xcalloc(classes, sizeof *t->class_tokens);
+    t->class_tokens = xcalloc((size_t)s->n_outputs, sizeof *t->class_tokens);
     memcpy(t->digest, s->digest, sizeof t->digest);
     return t;
 }
@@ -294,7 +299,7 @@ struct training_set *training_set_share(struct training_set *t, struct ranks *r)
     r->broadcast(r, tokens, s.tokens * sizeof *tokens);
     r->broadcast(r, ids, s.id_bytes);
     r->broadcast(r, t->targets, (size_t)s.n * (size_t)s.n_classes * sizeof *t->targets);
-    r->broadcast(r, t->class_tokens, (size_t)s.n_classes * sizeof *t->class_tokens);
+    r->broadcast(r, t->class_tokens, (size_t)s.n_outputs * sizeof *t->class_tokens);
     r->broadcast(r, classes, s.class_bytes);
     if (!gives) {
         unfold(t, lengths, tokens, ids);

@@ -435,10 +435,12 @@ static void count_swiglu_backward(struct device *d, const float *gate, const flo
 
 static void count_loss(struct device *d, const struct loss_batch *b)
 {
-    double elements = (double)b->rows * b->classes;
+    size_t classes = (size_t)b->classes;
+    double elements = (double)b->rows * (double)loss_outputs(b->loss.kind, classes);
+    double targets = (double)b->rows * (double)loss_target_size(&b->loss, classes);
     charge(d, "loss",
            (struct cost){.launches = 1,
-                         .read = f(elements) + elements * (double)sizeof(double),
+                         .read = f(elements) + targets * (double)sizeof(double),
                          .written = f(elements) + 2 * b->rows * (double)sizeof(double)});
 }
 

@@ -4,15 +4,17 @@
 void cpu_loss(struct device *d, const struct loss_batch *b)
 {
     (void)d;
-    size_t classes = (size_t)b->classes;
-    double *x = b->work, *gradient = b->work + classes;
+    size_t classes = (size_t)b->classes, outputs = loss_outputs(b->loss.kind, classes);
+    size_t target_size = loss_target_size(&b->loss, classes);
+    double *x = b->work, *gradient = b->work + outputs;
     for (int r = 0; r < b->rows; r++) {
-        size_t first = (size_t)r * classes;
-        for (size_t c = 0; c < classes; c++)
+        size_t first = (size_t)r * outputs;
+        const double *target = b->targets + (size_t)r * target_size;
+        for (size_t c = 0; c < outputs; c++)
             x[c] = (double)b->logits[first + c];
-        b->values[r] = loss_value(&b->loss, x, b->targets + first, classes, b->s, gradient,
-                                  &b->values[b->rows + r]);
-        for (size_t c = 0; c < classes; c++)
+        b->values[r] =
+            loss_value(&b->loss, x, target, classes, b->s, gradient, &b->values[b->rows + r]);
+        for (size_t c = 0; c < outputs; c++)
             b->d_logits[first + c] = (float)(gradient[c] / b->total);
     }
 }

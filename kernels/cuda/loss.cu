@@ -8,13 +8,14 @@ static __global__ void loss_rows(struct loss_batch b)
     int r = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     if (r >= b.rows)
         return;
-    size_t classes = (size_t)b.classes, first = (size_t)r * classes;
-    double *x = b.work + first, *gradient = x + (size_t)b.rows * classes;
-    for (size_t c = 0; c < classes; c++)
+    size_t classes = (size_t)b.classes, outputs = loss_outputs(b.loss.kind, classes);
+    size_t first = (size_t)r * outputs;
+    const double *target = b.targets + (size_t)r * loss_target_size(&b.loss, classes);
+    double *x = b.work + first, *gradient = x + (size_t)b.rows * outputs;
+    for (size_t c = 0; c < outputs; c++)
         x[c] = (double)b.logits[first + c];
-    b.values[r] =
-        loss_formula(&b.loss, x, b.targets + first, classes, b.s, gradient, &b.values[b.rows + r]);
-    for (size_t c = 0; c < classes; c++)
+    b.values[r] = loss_formula(&b.loss, x, target, classes, b.s, gradient, &b.values[b.rows + r]);
+    for (size_t c = 0; c < outputs; c++)
         b.d_logits[first + c] = (float)(gradient[c] / b.total);
 }
 

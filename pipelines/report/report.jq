@@ -17,7 +17,8 @@ def said: {
     "teacher/prompts": "the average prompt of the ensemble",
     softmax: "student, softmax head",
     dirichlet: "student, Dirichlet head",
-    baseline: "the same training on the labels alone"
+    baseline: "the same training on the labels alone",
+    edl: "evidential deep learning: labels alone, Dirichlet head"
 }[.] // "";
 
 def columns: [

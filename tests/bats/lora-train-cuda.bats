@@ -33,6 +33,19 @@ curve=(--loss dirichlet --alpha0 learned --lr 3e-3 --dropout 0 --batch 5 --epoch
     below "$worst" 0.03
 }
 
+@test "fifty steps with the evidential losses follow PyTorch's" {
+    "${teach[@]}" --model "$model" --device cuda --loss edl --edl-annealing 4 --lr 3e-3 --dropout 0 --batch 5 --epochs 10 \
+        --clip 1 --schedule cosine --warmup 5 --compute f32 --log log.tsv -o a.lora "$data/tokens.mp"
+    worst=$(worst_difference log.tsv edl)
+    echo "within $worst"
+    below "$worst" 1e-4
+    "${teach[@]}" --model "$model" --device cuda --loss ib-edl --ib-beta 1e-3 --lr 3e-3 --dropout 0 --batch 5 --epochs 10 \
+        --clip 1 --schedule cosine --warmup 5 --compute f32 --log log.tsv -o b.lora "$data/tokens-inner.mp"
+    worst=$(worst_difference log.tsv ib-edl)
+    echo "within $worst"
+    below "$worst" 1e-4
+}
+
 # Several passes a step, of which the last is smaller, and dropout, whose numbers are the processor's.
 few=(--compute f32 --dropout 0.3 --lr 1e-3 --batch 5 --accumulate 2 --epochs 2)
 

@@ -64,6 +64,25 @@ same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses with
     below "$(worst_difference log.tsv learned)" 1e-4
 }
 
+@test "two and three ranks train the evidential students that one does: the same annealing, the same draws" {
+    edl=("${teach[@]}" --model "$model" --loss edl --edl-annealing 3 --batch 5 --epochs 5 --dropout 0.3)
+    "${edl[@]}" --log 1.tsv -o 1.lora "$data/tokens.mp"
+    for ranks in 2 3; do
+        together $ranks "${edl[@]}" --log $ranks.tsv -o $ranks.lora "$data/tokens.mp"
+        same_training 1.lora 1.tsv $ranks.lora $ranks.tsv
+    done
+    ib=("${teach[@]}" --model "$model" --loss ib-edl --batch 5 --epochs 5 --dropout 0.3)
+    "${ib[@]}" --log 1.tsv -o 1.lora "$data/tokens-inner.mp"
+    for ranks in 2 3; do
+        together $ranks "${ib[@]}" --log $ranks.tsv -o $ranks.lora "$data/tokens-inner.mp"
+        same_training 1.lora 1.tsv $ranks.lora $ranks.tsv
+    done
+    unlike_annealing() {
+        together 1 "${edl[@]}" -o refused.lora "$data/tokens.mp" : -n 1 "${edl[@]}" --edl-annealing 4 -o refused.lora "$data/tokens.mp"
+    }
+    refused 65 "rank 1 has edl_annealing = 4.0, rank 0 has 3.0" unlike_annealing
+}
+
 @test "a learned alpha0 is one for all ranks" {
     learn=(--loss dirichlet --alpha0 learned --alpha0-lr 0.1 --epochs 4 --batch 5)
     train "${learn[@]}" --log 1.tsv -o 1.lora

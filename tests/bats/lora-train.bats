@@ -12,7 +12,7 @@ setup() {
 }
 
 train() { # OPTION...
-    lora-train --model "$model" --rank 4 --alpha 8 "$@" "$data/tokens.mp"
+    lora-train --model "$model" --rank 4 --alpha 8 "$@" "${tokens:-$data/tokens.mp}"
 }
 
 teach() { # OPTION...
@@ -32,6 +32,20 @@ like_pytorch() { # COLUMN OPTION...
 
 @test "fifty steps on labels follow PyTorch's" {
     like_pytorch labels --loss labels
+}
+
+@test "fifty steps with the evidential loss, its KL coming in over four epochs, follow PyTorch's" {
+    like_pytorch edl --loss edl --edl-annealing 4
+    # The epoch's weight shows: from the second epoch on another schedule has other losses.
+    cp log.tsv four.tsv
+    train --lr 3e-3 --dropout 0 --batch 5 --epochs 10 --clip 1 --schedule cosine --warmup 5 --log log.tsv -o b.lora \
+        --loss edl
+    cmp <(head -n 6 four.tsv) <(head -n 6 log.tsv)
+    awk -v d="$(worst_difference log.tsv edl)" 'BEGIN { exit !(d > 0.01) }'
+}
+
+@test "fifty steps with the information bottleneck, of the same draws, follow PyTorch's" {
+    tokens=$data/tokens-inner.mp like_pytorch ib-edl --loss ib-edl --ib-beta 1e-3
 }
 
 @test "fifty steps with the Dirichlet loss follow PyTorch's" {
@@ -54,6 +68,82 @@ like_pytorch() { # COLUMN OPTION...
     jq -e '.head == "dirichlet" and .alpha0_mode == "fixed" and .alpha0 == 7 and .class_tokens == [3, 50, 95]
         and .classes == ["bad", "fair", "good"]' a.lora/duq.json
     [ "$(jq -r .model a.lora/duq.json)" = "$(lm-score --model "$model" "$data/tokens.mp" | rec to-json --header | head -n 1 | jq -r .model)" ]
+}
+
+@test "duq.json says of an evidential student its loss, form and annealing, and lm-score takes it" {
+    train --loss edl --edl-form digamma --edl-annealing 2.5 --epochs 1 -o a.lora
+    jq -e '.head == "dirichlet" and .training.loss == "edl" and .training.edl_form == "digamma"
+        and .training.edl_annealing == 2.5 and (has("alpha0_mode") | not)' a.lora/duq.json
+    train --loss edl --epochs 1 -o b.lora
+    jq -e '.training.edl_form == "mse" and .training.edl_annealing == 10' b.lora/duq.json
+    train --loss labels --epochs 1 -o labels.lora
+    jq -e '.training | has("edl_form") or has("edl_annealing") | not' labels.lora/duq.json
+    lm-score --model "$model" --adapter a.lora --head none "$data/tokens.mp" | rec to-json | jq -c .logits >logits
+    lm-score --model "$model" --adapter a.lora "$data/tokens.mp" | rec to-json | jq -c '[.alpha, .epistemic]' >alpha
+    paste logits alpha | jq -se '[range(0; length; 2) as $i | (.[$i] | map(1 + (1 + exp | log))) as $want
+        | .[$i + 1][0] as $got | (range(0; 3) | $want[.] - $got[.] | fabs), (0 - .[$i + 1][1])] | length == 96 and max < 1e-6'
+    run lm-score --model "$model" --adapter a.lora --head softmax "$data/tokens.mp"
+    [ "$status" -eq 65 ]
+    [[ $output == *"the adapter was trained with the head dirichlet"* ]]
+}
+
+@test "an ib-edl student has its deviations at the last tokens of the vocabulary, and predicts mean alphas" {
+    tokens=$data/tokens-inner.mp
+    train --loss ib-edl --lr 1e-2 --epochs 2 -o a.lora
+    jq -e '.head == "dirichlet" and .class_tokens == [3, 50, 60] and .deviation_tokens == [93, 94, 95]
+        and .training.loss == "ib-edl" and .training.ib_beta == 1e-5 and .training.ib_samples == 20' a.lora/duq.json
+    for options in "" "--merge"; do
+        # shellcheck disable=SC2086
+        lm-score --model "$model" --adapter a.lora $options --compute f32 "$tokens" | rec to-json >predictions
+    done
+    lm-score --model "$model" --adapter a.lora --head none --compute f32 "$tokens" | rec to-json | jq -c .logits >logits
+    # The mean of a convex function is above the function of the mean.
+    jq -c .alpha predictions | paste -d' ' - logits | jq -se '[range(0; length; 2) as $i | range(0; 3) as $c
+        | .[$i][$c] - (1 + (1 + (.[$i + 1][$c] | exp) | log))] | length == 72 and min > 1e-4 and max > 0.1'
+    jq -se 'all(.[]; (.probs | length) == 3 and (.alpha | length) == 3 and .epistemic > 0)' predictions
+    for tokens in '[93, 94]' '[93, 94, "x"]' '[93, 94, 5000000000]' '[93, 94, -1]'; do
+        cp -r a.lora bad.lora
+        jq --argjson t "$tokens" '.deviation_tokens = $t' a.lora/duq.json >bad.lora/duq.json
+        run lm-score --model "$model" --adapter bad.lora "$data/tokens-inner.mp"
+        [ "$status" -eq 65 ]
+        [[ $output == *"duq.json: 'deviation_tokens' are not 3 tokens"* ]]
+        rm -r bad.lora
+    done
+}
+
+@test "killed and resumed, an ib-edl student has the same bytes" {
+    tokens=$data/tokens-inner.mp
+    bottleneck() {
+        ${runner-} lora-train --model "$model" --rank 4 --alpha 8 --loss ib-edl --batch 4 --epochs 40 --shuffle \
+            --checkpoint-every 7 "$tokens" --log "$1.tsv" -o "$1.lora" "${@:2}"
+    }
+    bottleneck whole
+    for i in {1..50}; do
+        runner=exec bottleneck cut &
+        pid=$!
+        while [ ! -e cut.lora.checkpoint ] && kill -0 $pid 2>/dev/null; do sleep 0.005; done
+        kill -9 $pid 2>/dev/null
+        wait $pid || true
+        [ ! -e cut.lora.checkpoint ] || break
+    done
+    [ -e cut.lora.checkpoint ]
+    bottleneck cut --resume
+    for file in adapter_model.safetensors duq.json; do
+        cmp whole.lora/$file cut.lora/$file
+    done
+    cmp whole.tsv cut.tsv
+}
+
+@test "the evidential forms are trainings of their own, without annealing the KL has all its weight at once" {
+    for form in mse log digamma; do
+        train --loss edl --edl-form $form --epochs 2 --log $form.tsv -o $form.lora
+    done
+    for pair in mse:log log:digamma digamma:mse; do
+        run cmp -s "${pair%:*}.tsv" "${pair#*:}.tsv"
+        [ "$status" -eq 1 ]
+    done
+    train --loss edl --edl-annealing 0 --epochs 1 --log now.tsv -o now.lora
+    paste mse.tsv now.tsv | awk 'NR == 2 { exit !($5 > $2) }'
 }
 
 @test "the adapter has the same bytes for any number of threads" {
@@ -113,6 +203,34 @@ long_run() { # FOLDER OPTION...
     done
     [ $kills -gt 2 ]
     long_run cut.lora --log cut.tsv --resume
+    for file in adapter_model.safetensors adapter_config.json duq.json; do
+        cmp whole.lora/$file cut.lora/$file
+    done
+    cmp whole.tsv cut.tsv
+    [ ! -e cut.lora.checkpoint ]
+}
+
+# The weight of the KL comes in over the epochs that the kills fall in.
+@test "killed and resumed, an evidential student has the same bytes" {
+    evidential() {
+        ${runner-} lora-train --model "$model" --rank 4 --alpha 8 --loss edl --edl-annealing 50 --batch 4 --epochs 60 \
+            --shuffle --checkpoint-every 7 "$data/tokens.mp" "$@"
+    }
+    evidential --log whole.tsv -o whole.lora
+    kills=0
+    for i in {1..200}; do
+        runner=exec evidential --log cut.tsv -o cut.lora --resume &
+        pid=$!
+        before=$(stat -c %i cut.lora.checkpoint 2>/dev/null || true)
+        while kill -0 $pid 2>/dev/null && [ "$(stat -c %i cut.lora.checkpoint 2>/dev/null || true)" = "$before" ]; do
+            sleep 0.005
+        done
+        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
+        wait $pid && break
+    done
+    echo "$kills kills"
+    [ $kills -gt 2 ]
+    evidential --log cut.tsv -o cut.lora --resume
     for file in adapter_model.safetensors adapter_config.json duq.json; do
         cmp whole.lora/$file cut.lora/$file
     done
@@ -242,6 +360,8 @@ refused() { # STATUS MESSAGE OPTION...
         --loss dirichlet --teacher "$data/teacher-few-weights.mp" "$data/tokens.mp"
     refused 65 "record 4 (id t3): the probabilities sum to 0.9" --teacher "$data/teacher-sum.mp" "$data/tokens.mp"
     refused 65 "record 1 (id t0): no label, which --loss labels needs" --loss labels "$data/tokens-unlabelled.mp"
+    refused 65 "record 1 (id t0): no label, which --loss edl needs" --loss edl "$data/tokens-unlabelled.mp"
+    refused 65 "tokens.mp: class token 95 is one of the last 3 of the vocabulary of 96" --loss ib-edl "$data/tokens.mp"
     train --teacher "$data/teacher-no-members.mp" --loss softmax --epochs 1 -o a.lora
 }
 
@@ -260,6 +380,15 @@ refused() { # STATUS MESSAGE OPTION...
     refused 64 "--alpha0: 'often' is none of" --alpha0 often
     refused 64 "--targets: 'z' is none of" --targets q,z
     refused 64 "--loss labels learns from the tokens' labels" --loss labels --teacher t
+    refused 64 "--loss edl learns from the tokens' labels" --loss edl --teacher t
+    refused 64 "--alpha0 goes with --loss dirichlet" --loss edl --alpha0 fixed:10
+    refused 64 "--edl-form and --edl-annealing go with --loss edl" --loss labels --edl-annealing 3
+    refused 64 "--edl-form and --edl-annealing go with --loss edl" --teacher t --loss dirichlet --edl-form log
+    refused 64 "--edl-form and --edl-annealing go with --loss edl" --loss ib-edl --edl-form log
+    refused 64 "--ib-beta and --ib-samples go with --loss ib-edl" --loss edl --ib-samples 3
+    refused 64 "--ib-samples" --loss ib-edl --ib-samples 0
+    refused 64 "--edl-form: 'squares'" --loss edl --edl-form squares
+    refused 64 "--edl-annealing" --loss edl --edl-annealing -1
     run lora-train --model "$model" --loss labels "$data/tokens.mp"
     [ "$status" -eq 64 ]
     [[ $output == *"-o ADAPTER is needed"* ]]

@@ -81,7 +81,7 @@ tasks() {
     submit
     [ "$(cut -f 2 jobs | tr '\n' ' ')" = \
         "before-validation validation before-teacher teacher before-detection detection to-report " ]
-    same {scores,teacher}/{train,test}.mp {predictions/{softmax,dirichlet,baseline}.test,evaluation/metrics}.mp \
+    same {scores,teacher}/{train,test}.mp {predictions/{softmax,dirichlet,baseline,edl}.test,evaluation/metrics}.mp \
         detection/{teacher.youtube,dirichlet.youtube,metrics}.mp
     # Six and two shards over three tasks, then six.
     tasks | sort | cmp - <(printf 'shards/scores.%s.mp\n' test.mp/out.{0..5} train.mp/out.{0,1})

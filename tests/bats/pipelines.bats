@@ -39,7 +39,7 @@ fails() { # STATUS TEXT COMMAND...
 
 @test "a run leaves whole streams, adapters, a report and a manifest" {
     find "$base" -name '*.mp' -size +0 ! -path '*/.*' -exec rec check {} +
-    for student in softmax dirichlet baseline; do
+    for student in softmax dirichlet baseline edl; do
         [ -e "$base/students/$student.lora/adapter_config.json" ]
         [ "$(rec count -q "$base/predictions/$student.test.mp")" = 20 ]
     done
@@ -60,9 +60,12 @@ fails() { # STATUS TEXT COMMAND...
 
 @test "the report shows what dir-eval says of the streams, and what was left out" {
     cd "$base"
-    dir-eval --json --members teacher=teacher/test.mp dirichlet=predictions/dirichlet.test.mp >"$BATS_TEST_TMPDIR/eval"
+    dir-eval --json --members teacher=teacher/test.mp dirichlet=predictions/dirichlet.test.mp \
+        edl=predictions/edl.test.mp >"$BATS_TEST_TMPDIR/eval"
     cd "$BATS_TEST_TMPDIR"
-    for set in teacher dirichlet; do
+    jq -e '.sets[] | select(.name == "edl").metrics.mean_epistemic.value > 0' eval
+    grep -q 'edl<small>evidential deep learning: labels alone, Dirichlet head</small>' "$base/report/index.html"
+    for set in teacher dirichlet edl; do
         for metric in accuracy ece brier; do
             value=$(jq --arg set $set --arg m $metric '.sets[] | select(.name == $set).metrics[$m].value' eval)
             awk -F, -v set=$set -v metric=$metric -v value="$value" \
@@ -113,9 +116,10 @@ softmax published 0.56 dirichlet published 0.86" ] || { cat rows; false; }
 }
 
 students='students/softmax.lora/adapter_config.json students/dirichlet.lora/adapter_config.json
-    students/baseline.lora/adapter_config.json predictions/softmax.test.mp predictions/dirichlet.test.mp
-    predictions/baseline.test.mp'
-detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/baseline.youtube.mp detection/metrics.mp'
+    students/baseline.lora/adapter_config.json students/edl.lora/adapter_config.json predictions/softmax.test.mp
+    predictions/dirichlet.test.mp predictions/baseline.test.mp predictions/edl.test.mp'
+detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/baseline.youtube.mp detection/edl.youtube.mp
+    detection/metrics.mp'
 
 @test "a changed setting remakes what depends on it, and nothing else" {
     copy
@@ -123,6 +127,10 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     options=(LR=2e-3 DIRICHLET_OPTIONS='--alpha0 fixed:8')
     remakes "students/dirichlet.lora/adapter_config.json predictions/dirichlet.test.mp evaluation/metrics.mp
         detection/dirichlet.youtube.mp detection/metrics.mp report/index.html" whole run "${options[@]}"
+    options+=(EDL_OPTIONS='--edl-form log --edl-annealing 0')
+    remakes "students/edl.lora/adapter_config.json predictions/edl.test.mp evaluation/metrics.mp
+        detection/edl.youtube.mp detection/metrics.mp report/index.html" whole run "${options[@]}"
+    jq -e '.training | .loss == "edl" and .edl_form == "log" and .edl_annealing == 0' run/students/edl.lora/duq.json
     remakes "evaluation/metrics.mp detection/metrics.mp report/index.html" whole run "${options[@]}" BOOTSTRAP=30
     whole run
     same_results run "$base"
@@ -132,7 +140,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     copy
     remakes "texts/train.plan texts/shots.plan texts/validation.plan texts/test.plan texts/test.mp scores/test.mp
         teacher/test.mp predictions/untrained.test.mp predictions/softmax.test.mp predictions/dirichlet.test.mp
-        predictions/baseline.test.mp evaluation/metrics.mp report/index.html" few run N_TEST=22
+        predictions/baseline.test.mp predictions/edl.test.mp evaluation/metrics.mp report/index.html" few run N_TEST=22
 }
 
 @test "another model, or an edited task, remakes all that the model scores" {

@@ -7,6 +7,7 @@
  * rounded to bf16: half a unit in the last place. */
 #include "common/math/adamw.h"
 #include "common/math/loss.h"
+#include "common/math/special.h"
 #include "kernels/ops.h"
 
 #include <math.h>
@@ -619,11 +620,32 @@ static void dropout_has_the_processors_bits(void **state)
 
 /* ---- losses and optimizer ---- */
 
+/* The evidential loss: the label's risk and the KL of the evidence for other classes. */
+static double plain_edl(const struct loss *l, const double *z, const double *y, int n)
+{
+    double a0 = 0, t0 = 0, value = 0;
+    for (int c = 0; c < n; c++) {
+        double alpha = 1 + log1p(exp(z[c]));
+        a0 += alpha;
+        t0 += y[c] + (1 - y[c]) * alpha;
+    }
+    for (int c = 0; c < n; c++) {
+        double alpha = 1 + log1p(exp(z[c])), p = alpha / a0, t = y[c] + (1 - y[c]) * alpha;
+        value += l->form == EDL_MSE   ? pow(y[c] - p, 2) + p * (1 - p) / (a0 + 1)
+                 : l->form == EDL_LOG ? y[c] * log(a0 / alpha)
+                                      : y[c] * (digamma(a0) - digamma(alpha));
+        value += l->kl_weight * ((t - 1) * (digamma(t) - digamma(t0)) - lgamma(t));
+    }
+    return value + l->kl_weight * (lgamma(t0) - lgamma(n));
+}
+
 /* The loss written from its definition: no gradients, so that those are had by differences. */
 static double plain_loss(const struct loss *l, const double *z, const double *target, int n,
                          double s)
 {
     double value = 0;
+    if (l->kind == LOSS_EDL)
+        return plain_edl(l, z, target, n);
     if (l->kind != LOSS_DIRICHLET) {
         double top = z[0], sum = 0;
         for (int c = 1; c < n; c++)
@@ -662,7 +684,7 @@ static void try_loss(struct device *d, const struct loss *l, int rows, int class
                          ? -3 * fabs((double)random_number(random_seed())) - 0.01
                          : 1.0 / classes + 0.3 * (double)random_number(random_seed()) / classes;
     }
-    for (int r = 0; r < rows && l->kind == LOSS_LABELS; r++)
+    for (int r = 0; r < rows && loss_facts[l->kind].target == TARGET_LABEL; r++)
         for (int c = 0; c < classes; c++)
             targets[r * classes + c] = c == r % classes;
     struct loss_batch b = {.loss = *l, .rows = rows, .classes = classes, .total = total, .s = s};
@@ -713,6 +735,9 @@ static void losses_and_their_gradients(void **state)
         {.kind = LOSS_DIRICHLET},
         {.kind = LOSS_DIRICHLET, .mode = ALPHA0_FIXED, .alpha0 = 7.5},
         {.kind = LOSS_DIRICHLET, .mode = ALPHA0_LEARNED, .beta = 0.02},
+        {.kind = LOSS_EDL},
+        {.kind = LOSS_EDL, .form = EDL_LOG, .kl_weight = 0.3},
+        {.kind = LOSS_EDL, .form = EDL_DIGAMMA, .kl_weight = 1},
     };
     static const int shapes[][2] = {{0, 2}, {1, 2}, {33, 5}, {70, 10}};
     struct device *d = open_cuda(BF16);
@@ -721,6 +746,50 @@ static void losses_and_their_gradients(void **state)
             for (int in_place = 0; in_place < 2; in_place++)
                 try_loss(d, &losses[l], shapes[s][0], shapes[s][1], in_place);
     d->close(d);
+}
+
+/* Twice as many logits as classes, and draws among the targets; the processor's are held against
+ * PyTorch's in test_loss.c. */
+static void the_bottlenecks_loss_is_the_processors(void **state)
+{
+    (void)state;
+    enum { ROWS = 37, CLASSES = 3, SAMPLES = 4, OUTPUTS = ROWS * 2 * CLASSES };
+    const struct loss loss = {.kind = LOSS_IB_EDL, .samples = SAMPLES, .ib_beta = 0.01};
+    struct device *devices[] = {cpu_device_open(F32, 1), open_cuda(BF16)};
+    size_t targets = ROWS * loss_target_size(&loss, CLASSES);
+    float *logits = draw_array(OUTPUTS), *gradients[2];
+    double *target = doubles(targets), *values[2], *work = doubles(2 * OUTPUTS);
+    for (size_t i = 0; i < OUTPUTS; i++)
+        logits[i] *= 8;
+    for (size_t i = 0; i < targets; i++) {
+        size_t row = i / loss_target_size(&loss, CLASSES);
+        size_t at = i % loss_target_size(&loss, CLASSES);
+        target[i] = at < CLASSES ? at == row % CLASSES : 3 * (double)draw();
+    }
+    for (int k = 0; k < 2; k++) {
+        struct device *d = devices[k];
+        gradients[k] = draw_array(OUTPUTS);
+        values[k] = doubles(2 * (size_t)ROWS);
+        struct loss_batch b = {.loss = loss, .rows = ROWS, .classes = CLASSES, .total = 16};
+        b.logits = copy_of(d, logits, OUTPUTS * sizeof *logits);
+        b.targets = copy_of(d, target, targets * sizeof *target);
+        b.d_logits = copy_of(d, gradients[k], OUTPUTS * sizeof *logits);
+        b.values = copy_of(d, values[k], 2 * (size_t)ROWS * sizeof *target);
+        b.work = copy_of(d, work, 2 * (size_t)OUTPUTS * sizeof *work);
+        d->loss(d, &b);
+        fetch(d, gradients[k], b.d_logits);
+        fetch(d, values[k], b.values);
+        release_buffers(d);
+        d->close(d);
+    }
+    for (int r = 0; r < ROWS; r++)
+        assert_true(fabs(values[0][r] - values[1][r]) < 1e-12 * (1 + fabs(values[0][r])));
+    for (size_t i = 0; i < OUTPUTS; i++)
+        assert_true(fabsf(gradients[0][i] - gradients[1][i]) <
+                    1e-6f * (1e-3f + fabsf(gradients[0][i])));
+    void *arrays[] = {logits, gradients[0], gradients[1], target, values[0], values[1], work};
+    for (size_t i = 0; i < COUNT(arrays); i++)
+        free(arrays[i]);
 }
 
 static void squares_are_summed_in_double_precision(void **state)
@@ -907,6 +976,7 @@ int main(void)
         cmocka_unit_test(conversion_rounds_to_nearest_even),
         cmocka_unit_test(dropout_has_the_processors_bits),
         cmocka_unit_test(losses_and_their_gradients),
+        cmocka_unit_test(the_bottlenecks_loss_is_the_processors),
         cmocka_unit_test(squares_are_summed_in_double_precision),
         cmocka_unit_test(scale_multiplies),
         cmocka_unit_test(adamw_steps),

@@ -174,6 +174,7 @@ static void training_holds_no_more_than_was_planned(void **state)
     struct sequence *s = make_sequences(N);
     struct training_set set = {.n = N,
                                .n_classes = CLASSES,
+                               .n_outputs = CLASSES,
                                .sequences = s,
                                .targets = xcalloc(N * CLASSES, sizeof *set.targets),
                                .class_tokens = (int32_t *)classes};
@@ -187,7 +188,7 @@ static void training_holds_no_more_than_was_planned(void **state)
     struct train_memory need = train_memory(m, &settings, &set);
     struct adapter *a = adapter_create(m->config, &settings.adapter, 0);
     struct ranks *ranks = ranks_open(RANKS_ALONE);
-    struct trainer *t = trainer_open(m, a, classes, &settings, ranks);
+    struct trainer *t = trainer_open(m, a, &set, &settings, ranks);
     assert_true(need.weights == weights);
     assert_true(need.adapter == count_device_held(m->device) - weights);
     /* A, B, gradients and two averages: of q in two layers, of lm_head's class rows. */

@@ -73,6 +73,7 @@ def streams(folder):
         {"id": "x", "prompt": 0, "tokens": np.array([1, 96], "<i4"), "label": 0}])
     tokens("-long", token_header(), [{"id": "x", "prompt": 0, "tokens": np.ones(513, "<i4"), "label": 0}])
     tokens("-other-classes", token_header(class_tokens=[3, 50, 94]), token_records())
+    tokens("-inner", token_header(class_tokens=INNER_TOKENS), token_records())
     tokens("-no-classes", {"schema": "tokens", "made": []}, token_records())
     good = teacher_records()
     teacher("", teacher_header(), good)
@@ -87,9 +88,59 @@ def streams(folder):
     teacher("-sum", teacher_header(), good[:3] + [dict(good[3], probs=np.array([0.5, 0.2, 0.2]))])
 
 
-def loss_of(kind, logits, p, labels, s):
+# Class tokens none of which is among the last of the vocabulary of 96, where ib-edl has its deviations.
+INNER_TOKENS, DEVIATION_TOKENS = [3, 50, 60], [93, 94, 95]
+IB_BETA, IB_SAMPLES = 1e-3, 20
+
+
+def philox4x32(counter, seed):
+    """Salmon et al. 2011, ten rounds."""
+    key = [seed & 0xffffffff, seed >> 32]
+    for _ in range(10):
+        a, b = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+        counter = [b >> 32 ^ counter[1] ^ key[0], b & 0xffffffff, a >> 32 ^ counter[3] ^ key[1], a & 0xffffffff]
+        key = [(key[0] + 0x9E3779B9) & 0xffffffff, (key[1] + 0xBB67AE85) & 0xffffffff]
+    return counter
+
+
+def draws(step, row):
+    """The draws of a row of a step (one pass each), with the seed 0."""
+    x = []
+    for i in range(len(CLASSES) * IB_SAMPLES // 2):
+        u, v = ((w + 0.5) / 2 ** 32 for w in philox4x32([i, row, 0x7ffffffe, step], 0)[:2])
+        x += [np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v), np.sqrt(-2 * np.log(u)) * np.sin(2 * np.pi * v)]
+    return np.reshape(x, (IB_SAMPLES, len(CLASSES)))
+
+
+def bottleneck(logits, labels, step):
+    mean, deviation = logits[:, :3], F.softplus(logits[:, 3:])
+    noise = torch.tensor(np.array([draws(step, row) for row in range(len(logits))]), dtype=logits.dtype)
+    given = torch.distributions.Dirichlet(1 + F.softplus(mean[:, None] + deviation[:, None] * noise))
+    y = F.one_hot(labels, 3).to(logits.dtype)[:, None]
+    risk = ((y - given.mean) ** 2 + given.variance).sum(2).mean()
+    return risk + IB_BETA * 0.5 * (mean ** 2 + deviation ** 2 - 2 * deviation.log() - 1).sum(1).mean()
+
+
+EDL_ANNEALING = 4  # epochs: the weight of the KL grows, and is 1 in most of the epochs
+ON_LABELS = ("labels", "edl", "ib-edl")
+
+
+def evidential(logits, labels, epoch):
+    y = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    alpha = 1 + F.softplus(logits)
+    given, flat = torch.distributions.Dirichlet(alpha), torch.distributions.Dirichlet(torch.ones_like(alpha))
+    risk = ((y - given.mean) ** 2 + given.variance).sum(1)
+    misleading = torch.distributions.Dirichlet(y + (1 - y) * alpha)
+    return (risk + min(1, epoch / EDL_ANNEALING) * torch.distributions.kl_divergence(misleading, flat)).mean()
+
+
+def loss_of(kind, logits, p, labels, s, epoch=0, step=0):
     if kind == "labels":
         return F.cross_entropy(logits, labels)
+    if kind == "edl":
+        return evidential(logits, labels, epoch)
+    if kind == "ib-edl":
+        return bottleneck(logits, labels, step)
     mixture = torch.einsum("m,bmc->bc", torch.tensor(WEIGHTS, dtype=p.dtype), p)
     if kind == "softmax":
         return F.kl_div(F.log_softmax(logits, 1), mixture, reduction="batchmean")
@@ -106,7 +157,9 @@ def loss_of(kind, logits, p, labels, s):
 
 OPTIONS = {"softmax": ["--loss", "softmax"], "labels": ["--loss", "labels"],
            "standard": ["--loss", "dirichlet"], "fixed": ["--loss", "dirichlet", "--alpha0", "fixed:10"],
-           "learned": ["--loss", "dirichlet", "--alpha0", "learned"]}
+           "learned": ["--loss", "dirichlet", "--alpha0", "learned"],
+           "edl": ["--loss", "edl", "--edl-annealing", str(EDL_ANNEALING)],
+           "ib-edl": ["--loss", "ib-edl", "--ib-beta", str(IB_BETA)]}
 # 10 epochs of 5 batches, the last of them smaller.
 COMMON = ["--lr", "3e-3", "--dropout", "0", "--rank", "4", "--alpha", "8", "--batch", "5", "--epochs", "10",
           "--compute", "f32", "--clip", "1", "--schedule", "cosine", "--warmup", "5"]
@@ -116,12 +169,15 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
     """Losses of PyTorch's run from the initial adapter that lora-train draws."""
     import peft
     from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
+    tokens = "tokens.mp"
+    if kind == "ib-edl":
+        tokens, classes = "tokens-inner.mp", INNER_TOKENS + DEVIATION_TOKENS
     with tempfile.TemporaryDirectory() as work:
         # So small a rate leaves the initial values as they are.
         start = os.path.join(work, "start")
-        teacher = [] if kind == "labels" else ["--teacher", os.path.join(data, "teacher.mp")]
+        teacher = [] if kind in ON_LABELS else ["--teacher", os.path.join(data, "teacher.mp")]
         subprocess.run([lora_train, "--model", model_folder, *teacher, *OPTIONS[kind], *COMMON, "--lr", "1e-30",
-                        "--epochs", "1", "-o", start, os.path.join(data, "tokens.mp")], check=True)
+                        "--epochs", "1", "-o", start, os.path.join(data, tokens)], check=True)
         base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
         model = peft.PeftModel.from_pretrained(base, start, is_trainable=True)
     parameters = [q for q in model.parameters() if q.requires_grad]
@@ -132,12 +188,12 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
     schedule = get_cosine_schedule_with_warmup(optimizer, 5, epochs * per_epoch)
     everything = [q for g in groups for q in g["params"]]
     losses = []
-    for _ in range(epochs):
+    for epoch in range(epochs):
         for first in range(0, len(texts), batch):
             rows = slice(first, first + batch)
             logits = torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, classes]
                                   for t in texts[rows]])
-            loss = loss_of(kind, logits, p[rows], labels[rows], s)
+            loss = loss_of(kind, logits, p[rows], labels[rows], s, epoch, len(losses))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(everything, 1.0)
@@ -265,6 +321,36 @@ def compare_adapters(binaries, model_folder, folder, work):
     return not complaints and read < 1e-4 and back < 1e-4 and against < 1e-4
 
 
+def compare_bottleneck(binaries, model_folder, folder, work):
+    """The mean alphas of an ib-edl student, by scipy's quadrature from the logits of its adapter in PEFT."""
+    import peft
+    import scipy.integrate
+    ours, tokens = os.path.join(work, "ours"), os.path.join(folder, "tokens-inner.mp")
+    subprocess.run([binaries + "/lora-train", "--model", model_folder, *OPTIONS["ib-edl"], "--lr", "3e-3", "--epochs", "20",
+                    "--compute", "f32", "-o", ours, tokens], check=True)
+    model = peft.AutoPeftModelForCausalLM.from_pretrained(ours, dtype=torch.float32)
+    with torch.no_grad():
+        logits = np.array([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, INNER_TOKENS + DEVIATION_TOKENS]
+                           .double().numpy() for t in texts()])
+
+    def mean_alpha(mean, raw):
+        deviation = np.logaddexp(0, raw)
+        return 1 + scipy.integrate.quad(lambda e: np.logaddexp(0, mean + deviation * e) * np.exp(-e * e / 2)
+                                        / np.sqrt(2 * np.pi), -12, 12, epsabs=1e-11, limit=500)[0]
+    want = np.array([[mean_alpha(row[c], row[3 + c]) for c in range(3)] for row in logits])
+    off = []
+    for merged in ([], ["--merge"]):
+        with tempfile.NamedTemporaryFile() as out:
+            subprocess.run([binaries + "/lm-score", "--model", model_folder, "--adapter", ours, *merged, "--compute", "f32",
+                            tokens], stdout=out, check=True)
+            _, records = duq_stream.read(out.name, {"alpha": "<f8"})
+        off.append(np.abs(np.array([r["alpha"] for r in records]) / want - 1).max())
+    plain = np.abs((1 + np.logaddexp(0, logits[:, :3])) / want - 1).max()
+    print(f"ib-edl: mean alphas within {off[0]:.2g}, merged {off[1]:.2g} of scipy's from PEFT's logits; those without "
+          f"deviations are {plain:.2g} off", flush=True)
+    return max(off) < 1e-4 and plain > 1e-2
+
+
 def compare_curves(binaries, model_folder, folder, work):
     good = True
     with open(os.path.join(folder, "curves.tsv")) as f:
@@ -287,6 +373,8 @@ def check(binaries, models, folder):
                 good &= a.read() == b.read()
     print(f"the recorded streams are {'' if good else 'NOT '}what the script makes", flush=True)
     good &= compare_curves(binaries, os.path.join(models, "llama-tied"), folder, None)
+    with tempfile.TemporaryDirectory() as work:
+        good &= compare_bottleneck(binaries, os.path.join(models, "llama-tied"), folder, work)
     for name in ("mistral-window", "qwen2-bias", "llama-bias"):
         with tempfile.TemporaryDirectory() as work:
             good &= compare_state(binaries, os.path.join(models, name), folder, work)
