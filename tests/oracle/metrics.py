@@ -51,7 +51,8 @@ def make(rng, p, y, decimals=None, head="dirichlet", members=None, kinds=KINDS):
     u = {k: np.abs(rng.normal(0.3, 0.2, len(p))) for k in kinds}
     if decimals is not None:
         u = {k: np.round(v, decimals) for k, v in u.items()}
-    return {"p": p, "y": y, "u": u, "head": head, "members": members, "alpha": None}
+    return {"p": p, "y": y, "u": u, "head": head, "members": members, "alpha": None,
+            "labelled": np.full(len(p), y is not None)}
 
 
 def make_dirichlet(rng, alpha):
@@ -84,7 +85,7 @@ def write(path, s):
     header = {"schema": "prediction", "classes": [f"class {c}" for c in range(s["p"].shape[1])], "head": s["head"]}
     records = []
     for i, row in enumerate(s["p"]):
-        r = {"id": f"t{i}", "label": None if s["y"] is None else int(s["y"][i]), "probs": row}
+        r = {"id": f"t{i}", "label": int(s["y"][i]) if s["labelled"][i] else None, "probs": row}
         if s["alpha"] is not None:
             r["alpha"] = s["alpha"][i]
         if s["members"] is not None:
@@ -130,7 +131,7 @@ def later_cases(rng):
     sure = np.r_[np.tile([1.0, 0.0], (12, 1)), np.tile([0.0, 1.0], (9, 1)), softmax_rows(rng, 60, 2, 3)]
     out["with-ones"] = make(rng, sure, labels_from(rng, 0.8 * sure + 0.1))
     out["all-wrong"] = make(rng, softmax_rows(rng, 30, 3, 1), None)
-    out["all-wrong"]["y"] = (out["all-wrong"]["p"].argmax(1) + 1) % 3
+    out["all-wrong"] |= {"y": (out["all-wrong"]["p"].argmax(1) + 1) % 3, "labelled": np.full(30, True)}
     out["one-class"] = make(rng, np.ones((10, 1)), np.zeros(10, int))
     # The same texts, as three models see them.
     p = softmax_rows(rng, 150, 2, 1.5)
@@ -138,6 +139,8 @@ def later_cases(rng):
     for name, noise in (("a", 0.3), ("b", 0.8), ("c", 1.5)):
         z = np.log(p) + rng.normal(0, noise, p.shape)
         out[f"paired-{name}"] = make(rng, special.softmax(z, axis=1), y)
+    p = softmax_rows(rng, 80, 3, 1.5)
+    out["some-labels"] = make(rng, p, labels_from(rng, p)) | {"labelled": rng.random(80) < 0.6}
     return out
 
 
@@ -269,14 +272,15 @@ def risk_area(u, wrong):
 
 
 def in_distribution(s, bins, own_bin=False):
-    p, y, u = s["p"], s["y"], s["u"]
+    u, some = s["u"], s["labelled"]
+    p, y = s["p"][some], s["y"][some] if some.any() else None
     out = {} if y is None else classification(p, y, bins, own_bin)
     for k in KINDS + tuple(k for k in OF_ALPHA if k in u):
         out[f"mean_{k}"] = float(np.mean(u[k])) if k in u else None
         if y is not None:
             wrong = p.argmax(1) != y
-            some = selection(u.get(k, u["total"]), wrong)
-            out |= {f"{name}_{k}": value if k in u else None for name, value in some.items()}
+            values = selection(u.get(k, u["total"])[some], wrong)
+            out |= {f"{name}_{k}": value if k in u else None for name, value in values.items()}
     return out
 
 
