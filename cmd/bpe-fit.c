@@ -2,6 +2,7 @@
 #include "common/math/dirichlet.h"
 #include "common/uq/ensemble.h"
 #include "common/uq/prompt_weights.h"
+#include "common/uq/validation.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
@@ -59,7 +60,7 @@ static void warn_not_number(unsigned long n)
 
 /* ---- fitting ---- */
 
-static json_t *describe_fit(const struct settings *s, const struct label_probabilities *l,
+static json_t *describe_fit(const struct settings *s, const struct validation *v,
                             const struct weight_fit *fit)
 {
     json_t *trace = json_array();
@@ -68,7 +69,7 @@ static json_t *describe_fit(const struct settings *s, const struct label_probabi
                                                fit->trace[i].objective, "gap", fit->trace[i].gap));
     return json_pack("{s:s, s:f, s:I, s:f, s:f, s:I, s:o}", "objective",
                      s->objective == OBJECTIVE_PAPER ? "paper" : "published", "entropy_weight",
-                     s->entropy_weight, "texts", (json_int_t)l->n_texts, "optimum", fit->optimum,
+                     s->entropy_weight, "texts", (json_int_t)v->n_texts, "optimum", fit->optimum,
                      "gap", fit->gap, "iterations", (json_int_t)fit->n_trace - 1, "trace", trace);
 }
 
@@ -76,33 +77,36 @@ static void write_weights(const struct settings *s, json_t *header, const double
 {
     struct stream_writer *w = stream_create(s->common.output, s->common.compress, header);
     for (size_t i = 0; i < n; i++)
-        weight_write(w, &(struct prompt_weight){(int)i, weights ? weights[i] : 1 / (double)n});
+        weight_write(w, &(struct prompt_weight){.prompt = (int)i,
+                                                .weight = weights ? weights[i] : 1 / (double)n});
     stream_finish(w);
 }
 
 static void fit(const struct settings *s, struct stream_reader *r, int argc, char **argv)
 {
-    struct label_probabilities l = label_probabilities_read(r, !s->uniform);
-    closing_count(l.records, l.n_prompts, 0);
+    struct validation v = validation_read(r, !s->uniform);
+    closing_count(v.records, v.n_prompts, 0);
     json_t *header = stream_header_from(stream_header(r), "weights", argc, argv);
     if (s->uniform) {
         json_object_set_new(header, "fit", json_pack("{s:s}", "objective", "uniform"));
-        write_weights(s, header, NULL, l.n_prompts);
+        write_weights(s, header, NULL, v.n_prompts);
     } else {
-        warn_not_number(l.not_number);
-        struct weight_fit f = fit_prompt_weights(l.p, l.n_texts, l.n_prompts, s->objective,
+        warn_not_number(v.not_number);
+        double *p = label_probabilities(&v, NULL);
+        struct weight_fit f = fit_prompt_weights(p, v.n_texts, v.n_prompts, s->objective,
                                                  s->entropy_weight, s->tolerance);
         if (f.gap > s->tolerance)
             die(EX_SOFTWARE,
                 "%s: the optimum was reached to %.3g only; ask for no more with --tolerance",
                 stream_name(r), f.gap);
-        inform("%zu texts, %zu prompts: optimum %.9g, gap %.2g after %zu iterations", l.n_texts,
-               l.n_prompts, f.optimum, f.gap, f.n_trace - 1);
-        json_object_set_new(header, "fit", describe_fit(s, &l, &f));
-        write_weights(s, header, f.weights, l.n_prompts);
+        inform("%zu texts, %zu prompts: optimum %.9g, gap %.2g after %zu iterations", v.n_texts,
+               v.n_prompts, f.optimum, f.gap, f.n_trace - 1);
+        json_object_set_new(header, "fit", describe_fit(s, &v, &f));
+        write_weights(s, header, f.weights, v.n_prompts);
         weight_fit_free(&f);
+        free(p);
     }
-    label_probabilities_free(&l);
+    validation_free(&v);
 }
 
 /* ---- predictions ---- */
@@ -145,7 +149,7 @@ static void apply(const struct settings *s, struct stream_reader *r, int argc, c
     }
     progress_end();
     warn_not_number(ensemble_not_number(e));
-    closing_count(ensemble_records(e), stream_written(w), 0);
+    closing_count(ensemble_records(e), stream_written(w), ensemble_skipped(e));
     stream_finish(w);
     free(probs);
     ensemble_close(e);

@@ -55,6 +55,9 @@ struct scores {
 struct prompt_weight {
     int prompt;
     double weight;
+    double scale;       /* > 0, of the prompt's logits; 0 where there is none */
+    const double *bias; /* bin f64 [n_classes], added to them then, or NULL */
+    size_t n_classes;   /* of bias */
 };
 
 /* schema "prediction". Header: "head" ("ensemble", "softmax" or "dirichlet"); "weights" (of the
