@@ -202,7 +202,8 @@ struct validation validation_part(const struct validation *v, const bool *chosen
             continue;
         for (size_t i = 0; i < n_prompts; i++)
             memcpy(part.logits + (part.n_texts * n_prompts + i) * classes,
-                   validation_logits(v, n, prompts[i]), classes * sizeof *part.logits);
+                   validation_logits(v, n, prompts ? prompts[i] : i),
+                   classes * sizeof *part.logits);
         part.labels[part.n_texts++] = v->labels[n];
     }
     return part;

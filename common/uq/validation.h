@@ -25,8 +25,8 @@ void validation_free(struct validation *v);
  * order of the records, not even in its last bit. */
 void validation_sort(struct validation *v);
 
-/* Its texts n with chosen[n] (all: NULL) and its prompts prompts[0 ... n_prompts - 1], in these
- * orders, as a set of its own. */
+/* Its texts n with chosen[n] (NULL: all) and its prompts prompts[0 ... n_prompts - 1] (NULL: the
+ * first n_prompts), in these orders, as a set of its own. */
 struct validation validation_part(const struct validation *v, const bool *chosen,
                                   const size_t *prompts, size_t n_prompts);
 
