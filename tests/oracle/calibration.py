@@ -127,12 +127,12 @@ def cases(rng):
     return {name: (z.astype(np.float32).astype(float), y) for name, (z, y) in out.items()}
 
 
-def write(folder, name, z, y):
+def write(folder, name, z, y, prompts=None):
     header = {"schema": "scores", "task": "oracle", "classes": [f"class {c}" for c in range(z.shape[2])],
               "prompts": z.shape[1], "model": "0123456789abcdef"}
     duq_stream.write(f"{folder}/calibrate-{name}.mp", header,
                      [{"id": f"t{n}", "prompt": i, "logits": z[n, i].astype(np.float32), "label": int(y[n])}
-                      for n in range(len(y)) for i in range(z.shape[1])])
+                      for n in range(len(y)) for i in prompts or range(z.shape[1])])
 
 
 def by_id(z, y):
@@ -256,6 +256,8 @@ def record(folder):
             "penalty": strength, "curve": curve, "weights": list(w), "optimum": optimum,
             "top": {"prompts": kept[0], "weights": list(kept[1]), "optimum": kept[3]},
             "held_out": held_out("scale+bias", z, y, 2)}
+    # The scores of the two prompts that are best together, alone.
+    write(folder, "real-kept", *all_cases["real"], answers["ensembles"]["real"]["top"]["prompts"])
     with open(f"{folder}/calibration.json", "w") as f:
         json.dump(answers, f, indent=1)
 
