@@ -50,7 +50,7 @@ struct scores {
     int label;
 };
 
-/* schema "weights": one per prompt. Header: "fit" (objective, entropy weight, optimum, the trace).
+/* schema "weights": one per prompt. Header: "fit" (objective, optimum, the trace ...).
  */
 struct prompt_weight {
     int prompt;

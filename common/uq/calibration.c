@@ -44,17 +44,20 @@ static double scale_of(const struct problem *q, const double *x)
 static double text_loss(const struct problem *q, size_t n, const double *x, double *probs)
 {
     const double *z = q->z + n * q->classes, *b = x + q->scale;
-    double a = scale_of(q, x), max = -INFINITY, sum = 0;
+    double a = scale_of(q, x), others = 0;
+    size_t best = 0;
     for (size_t c = 0; c < q->classes; c++) {
         probs[c] = a * z[c] + (q->bias ? b[c] : 0);
-        max = fmax(max, probs[c]);
+        best = probs[c] > probs[best] ? c : best;
     }
-    double label = probs[q->labels[n]] - max;
+    double max = probs[best], label = probs[q->labels[n]] - max;
+    for (size_t c = 0; c < q->classes; c++) {
+        probs[c] = exp(probs[c] - max);
+        others += c == best ? 0 : probs[c];
+    }
     for (size_t c = 0; c < q->classes; c++)
-        sum += probs[c] = exp(probs[c] - max);
-    for (size_t c = 0; c < q->classes; c++)
-        probs[c] /= sum;
-    return log(sum) - label;
+        probs[c] /= 1 + others;
+    return log1p(others) - label;
 }
 
 static double mean_loss(const struct problem *q, const double *x)
