@@ -1,7 +1,7 @@
 /* bpe-fit: scores to the weights of a Bayesian prompt ensemble, and to its predictions. */
 #include "common/math/dirichlet.h"
 #include "common/uq/ensemble.h"
-#include "common/uq/prompt_weights.h"
+#include "common/uq/fit_header.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
@@ -14,13 +14,22 @@ struct settings {
     struct common_options common;
     enum objective objective;
     double entropy_weight, tolerance;
-    bool uniform;
+    enum calibration_kind calibrate;
+    double penalty; /* 0: by cross-validation */
+    unsigned long top;
+    bool held_out, uniform;
     bool fit_options;  /* any of those was given */
     const char *apply; /* NULL: fit */
 };
 
 static const struct option_choice objectives[] = {
     {"paper", OBJECTIVE_PAPER}, {"published", OBJECTIVE_PUBLISHED}, {0}};
+
+static const struct option_choice calibrations[] = {{"none", CALIBRATE_NONE},
+                                                    {"scale", CALIBRATE_SCALE},
+                                                    {"bias", CALIBRATE_BIAS},
+                                                    {"scale+bias", CALIBRATE_SCALE_BIAS},
+                                                    {0}};
 
 static const struct option_row rows[] = {
     {"objective", 0, "NAME", "'paper' (-sum w log w, the default) or 'published' (-sum w exp w)",
@@ -31,6 +40,15 @@ static const struct option_row rows[] = {
      OPTION_GIVEN(struct settings, fit_options)},
     {"tolerance", 0, "X", "how far below the optimum, at most (1e-8)",
      OPTION_REAL(struct settings, tolerance, 1e-14, 1), OPTION_GIVEN(struct settings, fit_options)},
+    {"calibrate", 0, "KIND", "calibrate each prompt first: none (default), scale, bias, scale+bias",
+     OPTION_CHOICE(enum calibration_kind, struct settings, calibrate, calibrations),
+     OPTION_GIVEN(struct settings, fit_options)},
+    {"penalty", 0, "X", "how strongly calibrations are held back (by cross-validation)",
+     OPTION_REAL(struct settings, penalty, 1e-12, 1e6), OPTION_GIVEN(struct settings, fit_options)},
+    {"top", 0, "K", "keep the K prompts that serve best together",
+     OPTION_WHOLE(struct settings, top, 1, 1000000), OPTION_GIVEN(struct settings, fit_options)},
+    {"held-out", 0, NULL, "report what the fit does to texts left out, by cross-validation",
+     OPTION_SET(struct settings, held_out), OPTION_GIVEN(struct settings, fit_options)},
     {"uniform", 0, NULL, "equal weights, nothing fitted: labels are not needed",
      OPTION_SET(struct settings, uniform), OPTION_GIVEN(struct settings, fit_options)},
     {"apply", 0, "FILE", "weights made by bpe-fit", OPTION_TEXT(struct settings, apply)},
@@ -39,7 +57,8 @@ static const struct option_row rows[] = {
 static const struct program program = {
     .name = "bpe-fit",
     .about =
-        "usage: bpe-fit [--objective paper|published] [-o FILE] [FILE ...]\n"
+        "usage: bpe-fit [--objective paper|published] [--calibrate KIND] [--top K] [--held-out]\n"
+        "               [-o FILE] [FILE ...]\n"
         "       bpe-fit --apply WEIGHTS [-o FILE] [FILE ...]\n"
         "Fits the weights of a prompt ensemble to the scores of labelled validation texts; with\n"
         "--apply, turns scores into the ensemble's predictions.\n"
@@ -59,50 +78,123 @@ static void warn_not_number(unsigned long n)
 
 /* ---- fitting ---- */
 
-static json_t *describe_fit(const struct settings *s, const struct label_probabilities *l,
-                            const struct weight_fit *fit)
+static struct ensemble_settings ensemble_settings(const struct settings *s)
 {
-    json_t *trace = json_array();
-    for (size_t i = 0; i < fit->n_trace; i++)
-        json_array_append_new(trace, json_pack("{s:i, s:f, s:f}", "iteration", (int)i, "objective",
-                                               fit->trace[i].objective, "gap", fit->trace[i].gap));
-    return json_pack("{s:s, s:f, s:I, s:f, s:f, s:I, s:o}", "objective",
-                     s->objective == OBJECTIVE_PAPER ? "paper" : "published", "entropy_weight",
-                     s->entropy_weight, "texts", (json_int_t)l->n_texts, "optimum", fit->optimum,
-                     "gap", fit->gap, "iterations", (json_int_t)fit->n_trace - 1, "trace", trace);
+    return (struct ensemble_settings){.objective = s->objective,
+                                      .entropy_weight = s->entropy_weight,
+                                      .tolerance = s->tolerance,
+                                      .calibrate = s->calibrate,
+                                      .strength = s->penalty,
+                                      .top = s->top};
 }
 
-static void write_weights(const struct settings *s, json_t *header, const double *weights, size_t n)
+static void write_uniform(const struct settings *s, json_t *header, size_t n)
 {
+    json_object_set_new(header, "fit", json_pack("{s:s}", "objective", "uniform"));
     struct stream_writer *w = stream_create(s->common.output, s->common.compress, header);
     for (size_t i = 0; i < n; i++)
-        weight_write(w, &(struct prompt_weight){(int)i, weights ? weights[i] : 1 / (double)n});
+        weight_write(w, &(struct prompt_weight){.prompt = (int)i, .weight = 1 / (double)n});
     stream_finish(w);
+}
+
+static void write_weights(const struct settings *s, json_t *header, const struct ensemble_fit *f,
+                          size_t n_classes)
+{
+    struct stream_writer *w = stream_create(s->common.output, s->common.compress, header);
+    for (size_t i = 0; i < f->n_prompts; i++) {
+        struct prompt_weight x = {.prompt = (int)f->prompts[i], .weight = f->weights.weights[i]};
+        if (s->calibrate & CALIBRATE_SCALE)
+            x.scale = f->calibrations[i].scale;
+        if (s->calibrate & CALIBRATE_BIAS) {
+            x.bias = f->calibrations[i].bias;
+            x.n_classes = n_classes;
+        }
+        weight_write(w, &x);
+    }
+    stream_finish(w);
+}
+
+/* What the set must have for the options. */
+static void check_set(const struct settings *s, const struct stream_reader *r,
+                      const struct validation *v)
+{
+    if (s->top > v->n_prompts)
+        die(EX_DATAERR, "%s: --top %lu, but there are %zu prompts", stream_name(r), s->top,
+            v->n_prompts);
+    if (s->held_out && v->n_texts < 2)
+        die(EX_DATAERR, "%s: one text cannot be left out: --held-out needs two at least",
+            stream_name(r));
+    bool one_class = true;
+    for (size_t n = 1; n < v->n_texts; n++)
+        one_class = one_class && v->labels[n] == v->labels[0];
+    if (one_class && s->calibrate != CALIBRATE_NONE)
+        warn("%s: every text has the label %d: calibrated prompts will lean that way",
+             stream_name(r), v->labels[0]);
+}
+
+static void check_gaps(const struct settings *s, const struct stream_reader *r,
+                       const struct ensemble_fit *f)
+{
+    if (f->weights.gap > s->tolerance)
+        die(EX_SOFTWARE,
+            "%s: the optimum was reached to %.3g only; ask for no more with --tolerance",
+            stream_name(r), f->weights.gap);
+    for (size_t i = 0; i < f->n_members; i++)
+        if (!(f->members[i].gap <= CALIBRATION_GAP))
+            die(EX_SOFTWARE,
+                "%s: prompt %zu: the optimum of its calibration was reached to %.3g only; ask for "
+                "a stronger --penalty",
+                stream_name(r), i, f->members[i].gap);
+}
+
+static void inform_of_fit(const struct ensemble_fit *f, const struct validation *v)
+{
+    if (f->members)
+        inform("calibrated with a penalty of %g (%zu folds)", f->choice.strength, f->choice.folds);
+    inform("%zu texts, %zu prompts: optimum %.9g, gap %.2g after %zu iterations", v->n_texts,
+           f->n_prompts, f->weights.optimum, f->weights.gap, f->weights.n_trace - 1);
+}
+
+static void report_held_out(json_t *header, const struct validation *v,
+                            const struct ensemble_settings *e)
+{
+    struct held_out h = held_out_measure(v, e);
+    json_object_set_new(header, "held_out", held_out_header(&h));
+    if (verbosity > QUIET)
+        held_out_table(&h, stderr);
+}
+
+static void fit_set(const struct settings *s, const struct stream_reader *r, struct validation *v,
+                    json_t *header)
+{
+    struct ensemble_settings e = ensemble_settings(s);
+    warn_not_number(v->not_number);
+    check_set(s, r, v);
+    /* Without these options the sums run in the order of the records, as they always did. */
+    if (s->calibrate != CALIBRATE_NONE || s->top)
+        validation_sort(v);
+    struct ensemble_fit f = ensemble_fit(v, &e);
+    check_gaps(s, r, &f);
+    inform_of_fit(&f, v);
+    json_object_set_new(header, "fit", fit_header(&e, &f, v->n_texts));
+    if (s->held_out) {
+        validation_sort(v);
+        report_held_out(header, v, &e);
+    }
+    write_weights(s, header, &f, v->n_classes);
+    ensemble_fit_free(&f);
 }
 
 static void fit(const struct settings *s, struct stream_reader *r, int argc, char **argv)
 {
-    struct label_probabilities l = label_probabilities_read(r, !s->uniform);
-    closing_count(l.records, l.n_prompts, 0);
+    struct validation v = validation_read(r, !s->uniform);
+    closing_count(v.records, s->uniform || !s->top ? v.n_prompts : s->top, 0);
     json_t *header = stream_header_from(stream_header(r), "weights", argc, argv);
-    if (s->uniform) {
-        json_object_set_new(header, "fit", json_pack("{s:s}", "objective", "uniform"));
-        write_weights(s, header, NULL, l.n_prompts);
-    } else {
-        warn_not_number(l.not_number);
-        struct weight_fit f = fit_prompt_weights(l.p, l.n_texts, l.n_prompts, s->objective,
-                                                 s->entropy_weight, s->tolerance);
-        if (f.gap > s->tolerance)
-            die(EX_SOFTWARE,
-                "%s: the optimum was reached to %.3g only; ask for no more with --tolerance",
-                stream_name(r), f.gap);
-        inform("%zu texts, %zu prompts: optimum %.9g, gap %.2g after %zu iterations", l.n_texts,
-               l.n_prompts, f.optimum, f.gap, f.n_trace - 1);
-        json_object_set_new(header, "fit", describe_fit(s, &l, &f));
-        write_weights(s, header, f.weights, l.n_prompts);
-        weight_fit_free(&f);
-    }
-    label_probabilities_free(&l);
+    if (s->uniform)
+        write_uniform(s, header, v.n_prompts);
+    else
+        fit_set(s, r, &v, header);
+    validation_free(&v);
 }
 
 /* ---- predictions ---- */
@@ -145,7 +237,7 @@ static void apply(const struct settings *s, struct stream_reader *r, int argc, c
     }
     progress_end();
     warn_not_number(ensemble_not_number(e));
-    closing_count(ensemble_records(e), stream_written(w), 0);
+    closing_count(ensemble_records(e), stream_written(w), ensemble_skipped(e));
     stream_finish(w);
     free(probs);
     ensemble_close(e);
@@ -159,6 +251,10 @@ int main(int argc, char **argv)
     int first = options_parse(&program, rows, argc, argv, &s.common);
     if (s.apply && s.fit_options)
         usage_error("--apply takes weights that are fitted already: fitting options have no place");
+    if (s.uniform && (s.calibrate || s.top || s.held_out))
+        usage_error("--uniform fits nothing: --calibrate, --top and --held-out have no place");
+    if (s.penalty > 0 && !s.calibrate)
+        usage_error("--penalty is that of --calibrate");
     struct stream_reader *r = stream_open_all(argv + first, argc - first, "scores");
     if (s.apply)
         apply(&s, r, argc, argv);

@@ -175,7 +175,7 @@ struct csv_columns *csv_columns_new(const struct stream_reader *r, const msgpack
     for (size_t i = 0; i < s->n_properties; i++) {
         const struct property *p = &s->properties[i];
         const msgpack_object *value = map_get(first, p->name);
-        if (value || !p->schema->element)
+        if (value || !p->schema->column_if_present)
             add_column(c, s, p->name, strlen(p->name), value);
     }
     for (uint32_t j = 0; j < first->via.map.size; j++) {

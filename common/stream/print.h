@@ -13,10 +13,10 @@ void print_json(struct buf *out, const struct stream_reader *r, const msgpack_ob
 
 struct csv_columns;
 
-/* The columns of a CSV table: the fields of the schema, in its order, arrays only if the first
- * record has them; then other fields of the first record. An array with a number for each class has
- * a column for each class ("probs.NAME", or "probs.0" where the classes have no names); another is
- * one cell, its numbers separated by spaces. */
+/* The columns of a CSV table: the fields of the schema, in its order, arrays (and those
+ * that the schema says) only if the first record has them; then other fields of the first record.
+ * An array with a number for each class has a column for each class ("probs.NAME", or "probs.0"
+ * where the classes have no names); another is one cell, its numbers separated by spaces. */
 struct csv_columns *csv_columns_new(const struct stream_reader *r, const msgpack_object *first);
 void csv_columns_free(struct csv_columns *c);
 void print_csv_header(struct buf *out, const struct csv_columns *c);

@@ -149,6 +149,27 @@ bool scores_read(struct stream_reader *r, struct scores *s)
     return true;
 }
 
+/* A weight's calibration, where it has one. */
+static void get_calibration(struct stream_reader *r, const msgpack_object *o,
+                            struct prompt_weight *w)
+{
+    const msgpack_object *scale = map_get(o, "scale");
+    w->scale = 0;
+    if (scale && scale->type != MSGPACK_OBJECT_NIL) {
+        w->scale = get_real(r, NULL, o, "scale");
+        if (!(w->scale > 0 && isfinite(w->scale)))
+            stream_bad_record(r, NULL, "field 'scale' is not a finite number above 0");
+    }
+    const msgpack_object *bias = map_get(o, "bias");
+    w->bias = NULL;
+    w->n_classes = 0;
+    if (bias && bias->type != MSGPACK_OBJECT_NIL)
+        w->bias = need_array(r, NULL, o, "bias", sizeof *w->bias, &w->n_classes);
+    for (size_t c = 0; c < w->n_classes; c++)
+        if (!isfinite(w->bias[c]))
+            stream_bad_record(r, NULL, "field 'bias' holds %g", w->bias[c]);
+}
+
 bool weight_read(struct stream_reader *r, struct prompt_weight *w)
 {
     msgpack_object o;
@@ -158,6 +179,7 @@ bool weight_read(struct stream_reader *r, struct prompt_weight *w)
     w->weight = get_real(r, NULL, &o, "weight");
     if (!(w->weight >= 0 && w->weight <= 1))
         stream_bad_record(r, NULL, "field 'weight' is missing or not between 0 and 1");
+    get_calibration(r, &o, w);
     return true;
 }
 
@@ -278,9 +300,13 @@ void scores_write(struct stream_writer *w, const struct scores *s)
 void weight_write(struct stream_writer *w, const struct prompt_weight *x)
 {
     msgpack_packer *p = stream_packer(w);
-    msgpack_pack_map(p, 2);
+    msgpack_pack_map(p, 2 + (x->scale > 0) + (x->bias != NULL));
     put_int(p, "prompt", x->prompt);
     put_real(p, "weight", x->weight);
+    if (x->scale > 0)
+        put_real(p, "scale", x->scale);
+    if (x->bias)
+        put_array(p, "bias", x->bias, sizeof *x->bias, x->n_classes);
     stream_commit(w);
 }
 

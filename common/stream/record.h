@@ -50,11 +50,14 @@ struct scores {
     int label;
 };
 
-/* schema "weights": one per prompt. Header: "fit" (objective, entropy weight, optimum, the trace).
+/* schema "weights": one per prompt. Header: "fit" (objective, optimum, the trace ...).
  */
 struct prompt_weight {
     int prompt;
     double weight;
+    double scale;       /* > 0, of the prompt's logits; 0 where there is none */
+    const double *bias; /* bin f64 [n_classes], added to them then, or NULL */
+    size_t n_classes;   /* of bias */
 };
 
 /* schema "prediction". Header: "head" ("ensemble", "softmax" or "dirichlet"); "weights" (of the

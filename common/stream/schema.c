@@ -95,6 +95,9 @@ static void compile_keyword(struct schema *s, const char *name, const char *word
         s->closed = json_is_false(value);
     } else if (!strcmp(word, "x-element")) {
         s->element = element_named(json_string_value(value));
+        s->column_if_present = true;
+    } else if (!strcmp(word, "x-column")) {
+        s->column_if_present = true;
     } else if (!strcmp(word, "x-shape")) {
         s->dimensions = json_array_size(value);
         item = json_array_get(value, s->dimensions - 1);

@@ -4,6 +4,8 @@
  *   x-element  the array is a msgpack bin of "i32", "f32" or "f64", little-endian
  *   x-shape    names of the array's dimensions; a last one of "classes" is the number of classes
  *   x-below    "classes": the number is less than the number of classes
+ *   x-column   "if-present": a CSV table has its column only if the first record has the field, as
+ *              it is with arrays
  *   x-key      the fields that together are unique within a stream */
 #ifndef DUQ_STREAM_SCHEMA_H
 #define DUQ_STREAM_SCHEMA_H
@@ -35,6 +37,7 @@ struct schema {
     double minimum, above, maximum; /* above: exclusiveMinimum */
     size_t min_length, max_length, min_items;
     bool below_classes;
+    bool column_if_present; /* true for arrays, too */
     struct schema *items;
     struct property *properties;
     size_t n_properties;

@@ -1,31 +1,13 @@
 #include "common/uq/ensemble.h"
 
 #include "common/stream/id_index.h"
+#include "common/uq/validation.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double SMOOTHING = 1e-5;
-
-bool class_probabilities(const float *logits, size_t n, double *probs)
-{
-    double max = -INFINITY, sum = 0;
-    bool numbers = true;
-    for (size_t c = 0; c < n; c++) {
-        numbers = numbers && !isnan(logits[c]);
-        max = fmax(max, logits[c]);
-    }
-    numbers = numbers && isfinite(max);
-    for (size_t c = 0; numbers && c < n; c++)
-        sum += probs[c] = exp(logits[c] - max);
-    for (size_t c = 0; c < n; c++)
-        probs[c] =
-            numbers ? (probs[c] / sum + SMOOTHING) / (1 + (double)n * SMOOTHING) : 1 / (double)n;
-    return numbers;
-}
 
 /* ---- weights ---- */
 
@@ -45,6 +27,33 @@ static void check_same_setting(const char *path, const json_t *fitted,
     }
 }
 
+static double *copied(const double *numbers, size_t n)
+{
+    double *copy = xreallocarray(NULL, n, sizeof *copy);
+    memcpy(copy, numbers, n * sizeof *copy);
+    return copy;
+}
+
+/* Puts x where the prompts stay ascending. */
+static void insert(struct prompt_weights *w, struct stream_reader *r, const struct prompt_weight *x)
+{
+    w->prompts = xreallocarray(w->prompts, w->count + 1, sizeof *w->prompts);
+    w->values = xreallocarray(w->values, w->count + 1, sizeof *w->values);
+    w->calibrations = xreallocarray(w->calibrations, w->count + 1, sizeof *w->calibrations);
+    size_t at = w->count++;
+    for (; at > 0 && w->prompts[at - 1] >= x->prompt; at--) {
+        if (w->prompts[at - 1] == x->prompt)
+            stream_bad_record(r, NULL, "prompt %d appears twice", x->prompt);
+        w->prompts[at] = w->prompts[at - 1];
+        w->values[at] = w->values[at - 1];
+        w->calibrations[at] = w->calibrations[at - 1];
+    }
+    w->prompts[at] = x->prompt;
+    w->values[at] = x->weight;
+    w->calibrations[at] = (struct calibration){x->scale > 0 ? x->scale : 1,
+                                               x->bias ? copied(x->bias, x->n_classes) : NULL};
+}
+
 struct prompt_weights prompt_weights_read(const char *path, const struct stream_reader *scores)
 {
     struct stream_reader *r = stream_open(path, "weights");
@@ -52,147 +61,36 @@ struct prompt_weights prompt_weights_read(const char *path, const struct stream_
     struct prompt_weights w = {0};
     struct prompt_weight x;
     double sum = 0;
+    bool calibrated = false;
     while (weight_read(r, &x)) {
-        w.prompts = xreallocarray(w.prompts, w.count + 1, sizeof *w.prompts);
-        w.values = xreallocarray(w.values, w.count + 1, sizeof *w.values);
-        size_t at = w.count++;
-        for (; at > 0 && w.prompts[at - 1] >= x.prompt; at--) {
-            if (w.prompts[at - 1] == x.prompt)
-                stream_bad_record(r, NULL, "prompt %d appears twice", x.prompt);
-            w.prompts[at] = w.prompts[at - 1];
-            w.values[at] = w.values[at - 1];
-        }
-        w.prompts[at] = x.prompt;
-        w.values[at] = x.weight;
+        if (x.bias && w.n_classes && x.n_classes != w.n_classes)
+            stream_bad_record(r, NULL, "field 'bias' has %zu numbers where others have %zu",
+                              x.n_classes, w.n_classes);
+        if (x.bias)
+            w.n_classes = x.n_classes;
+        insert(&w, r, &x);
+        calibrated = calibrated || x.bias || x.scale > 0;
         sum += x.weight;
     }
     if (!(fabs(sum - 1) <= 1e-6))
         die(EX_DATAERR, "%s: the %zu weights sum to %g, not 1", path, w.count, sum);
+    if (!calibrated) {
+        free(w.calibrations);
+        w.calibrations = NULL;
+    }
+    w.selected = json_object_get(json_object_get(stream_header(r), "fit"), "top") != NULL;
     stream_close(r);
     return w;
 }
 
 void prompt_weights_free(struct prompt_weights *w)
 {
+    for (size_t i = 0; w->calibrations && i < w->count; i++)
+        free((double *)w->calibrations[i].bias);
+    free(w->calibrations);
     free(w->prompts);
     free(w->values);
     *w = (struct prompt_weights){0};
-}
-
-/* ---- all validation texts ---- */
-
-struct entry {
-    size_t text;
-    int prompt;
-    double p;
-};
-
-struct entries {
-    struct entry *list;
-    size_t count, capacity;
-    int *labels; /* by text */
-    size_t n_labels;
-    int last_prompt;
-};
-
-static void add_entry(struct entries *e, struct entry entry)
-{
-    if (e->count == e->capacity) {
-        e->capacity = e->capacity ? 2 * e->capacity : 1024;
-        e->list = xreallocarray(e->list, e->capacity, sizeof *e->list);
-    }
-    e->list[e->count++] = entry;
-    if (entry.prompt > e->last_prompt)
-        e->last_prompt = entry.prompt;
-}
-
-static void check_label(struct stream_reader *r, const struct scores *s, int first)
-{
-    if (s->label != first)
-        stream_bad_record(
-            r, s->id, "the label at prompt %d is not that of the text's other prompts", s->prompt);
-}
-
-static size_t prompts_announced(const struct stream_reader *r)
-{
-    json_int_t n = json_integer_value(json_object_get(stream_header(r), "prompts"));
-    return n > 0 ? (size_t)n : 0;
-}
-
-static void check_prompt(struct stream_reader *r, const struct scores *s, size_t n_prompts)
-{
-    if ((size_t)s->prompt >= n_prompts)
-        stream_bad_record(r, s->id, "prompt %d, but the header announces %zu (0 to %zu)", s->prompt,
-                          n_prompts, n_prompts - 1);
-}
-
-/* Puts the entries in their places; each must be there once. */
-static double *arrange(const struct stream_reader *r, const struct entries *e,
-                       const struct id_index *ids, size_t n_prompts)
-{
-    size_t n_texts = id_index_count(ids), n = n_texts * n_prompts;
-    double *p = xreallocarray(NULL, n, sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = NAN;
-    for (size_t i = 0; i < e->count; i++) {
-        const struct entry *x = &e->list[i];
-        double *place = &p[x->text * n_prompts + (size_t)x->prompt];
-        if (!isnan(*place))
-            die(EX_DATAERR, "%s: id %s: prompt %d has two scores; was a part joined twice?",
-                stream_name(r), id_index_name(ids, x->text), x->prompt);
-        *place = x->p;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (isnan(p[i]))
-            die(EX_DATAERR,
-                "%s: id %s: prompt %zu of %zu has no scores; weights need every prompt's scores "
-                "for "
-                "every text",
-                stream_name(r), id_index_name(ids, i / n_prompts), i % n_prompts, n_prompts);
-    return p;
-}
-
-struct label_probabilities label_probabilities_read(struct stream_reader *r, bool labelled)
-{
-    struct label_probabilities l = {0};
-    struct entries e = {.last_prompt = -1};
-    struct id_index *ids = id_index_new();
-    struct scores s;
-    size_t announced = prompts_announced(r);
-    double *probs = NULL;
-    while (scores_read(r, &s)) {
-        l.records++;
-        if (announced)
-            check_prompt(r, &s, announced);
-        if (labelled && s.label == NO_LABEL)
-            stream_bad_record(r, s.id, "no label; weights are fitted on labelled texts");
-        if (labelled && (size_t)s.label >= s.n_classes)
-            stream_bad_record(r, s.id, "label %d, but there are %zu classes", s.label, s.n_classes);
-        bool added;
-        size_t text = id_index_add(ids, s.id, &added);
-        if (added) {
-            e.labels = xreallocarray(e.labels, text + 1, sizeof *e.labels);
-            e.labels[text] = s.label;
-        }
-        check_label(r, &s, e.labels[text]);
-        probs = xreallocarray(probs, s.n_classes, sizeof *probs);
-        l.not_number += !class_probabilities(s.logits, s.n_classes, probs);
-        add_entry(&e, (struct entry){text, s.prompt, labelled ? probs[s.label] : 0});
-    }
-    l.n_texts = id_index_count(ids);
-    l.n_prompts = announced ? announced : (size_t)(e.last_prompt + 1);
-    l.p = arrange(r, &e, ids, l.n_prompts);
-    free(probs);
-    free(e.list);
-    free(e.labels);
-    id_index_free(ids);
-    return l;
-}
-
-void label_probabilities_free(struct label_probabilities *l)
-{
-    free(l->p);
-    *l = (struct label_probabilities){0};
 }
 
 /* ---- text by text ---- */
@@ -211,7 +109,7 @@ struct ensemble {
     size_t capacity, n_classes;
     size_t next; /* the first text not yet handed out */
     double *current;
-    unsigned long records, not_number;
+    unsigned long records, not_number, skipped;
 };
 
 struct ensemble *ensemble_open(struct stream_reader *r, const struct prompt_weights *weights)
@@ -223,12 +121,15 @@ struct ensemble *ensemble_open(struct stream_reader *r, const struct prompt_weig
     return e;
 }
 
+/* The number of members where the prompt is none. */
 static size_t member_of(const struct ensemble *e, const struct scores *s)
 {
     for (size_t m = 0; m < e->weights->count; m++)
         if (e->weights->prompts[m] == s->prompt)
             return m;
-    stream_bad_record(e->r, s->id, "prompt %d has no weight", s->prompt);
+    if (!e->weights->selected)
+        stream_bad_record(e->r, s->id, "prompt %d has no weight", s->prompt);
+    return e->weights->count;
 }
 
 static struct gathered *text_of(struct ensemble *e, const struct scores *s)
@@ -257,15 +158,24 @@ static void gather(struct ensemble *e, const struct scores *s)
     if (s->n_classes != e->n_classes)
         stream_bad_record(e->r, s->id, "%zu class scores where other records have %zu",
                           s->n_classes, e->n_classes);
+    if (e->weights->n_classes && s->n_classes != e->weights->n_classes)
+        stream_bad_record(e->r, s->id, "%zu class scores, but the weights are for %zu",
+                          s->n_classes, e->weights->n_classes);
     size_t m = member_of(e, s);
     struct gathered *t = text_of(e, s);
-    check_label(e->r, s, t->label);
+    validation_check_label(e->r, s, t->label);
+    if (m == e->weights->count) {
+        e->skipped++;
+        return;
+    }
     /* A text that was handed out had every member. */
     double *probs = t->members ? t->members + m * e->n_classes : NULL;
     if (!probs || !isnan(probs[0]))
         stream_bad_record(e->r, s->id, "prompt %d has two scores; was a part joined twice?",
                           s->prompt);
-    e->not_number += !class_probabilities(s->logits, e->n_classes, probs);
+    e->not_number +=
+        !class_probabilities(s->logits, e->n_classes,
+                             e->weights->calibrations ? &e->weights->calibrations[m] : NULL, probs);
     t->missing--;
 }
 
@@ -309,6 +219,11 @@ unsigned long ensemble_records(const struct ensemble *e)
 unsigned long ensemble_not_number(const struct ensemble *e)
 {
     return e->not_number;
+}
+
+unsigned long ensemble_skipped(const struct ensemble *e)
+{
+    return e->skipped;
 }
 
 void ensemble_close(struct ensemble *e)

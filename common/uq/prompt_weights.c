@@ -126,37 +126,6 @@ static double linear_gap(const struct problem *q, const double *w)
     return gap;
 }
 
-/* In place, lower triangle, row-major. The matrix is tau I plus a positive semidefinite one; a
- * pivot that rounding brought below tau is put back there. */
-static void cholesky(double *a, size_t k, double tau)
-{
-    for (size_t i = 0; i < k; i++) {
-        double *row = a + i * k;
-        for (size_t j = 0; j <= i; j++) {
-            const double *other = a + j * k;
-            double s = row[j];
-            for (size_t l = 0; l < j; l++)
-                s -= row[l] * other[l];
-            row[j] = i == j ? sqrt(fmax(s, tau)) : s / other[j];
-        }
-    }
-}
-
-static void solve(const double *l, size_t k, double *x)
-{
-    for (size_t i = 0; i < k; i++) {
-        double s = x[i];
-        for (size_t j = 0; j < i; j++)
-            s -= l[i * k + j] * x[j];
-        x[i] = s / l[i * k + i];
-    }
-    for (size_t i = k; i-- > 0;) {
-        x[i] /= l[i * k + i];
-        for (size_t j = 0; j < i; j++)
-            x[j] -= l[i * k + j] * x[i];
-    }
-}
-
 /* tau I + D^1/2 B D^1/2 with D = diag(w) and -B the Hessian of S; lower triangle. */
 static void build_system(struct problem *q, const double *w)
 {
@@ -203,14 +172,14 @@ static double newton_step(struct problem *q, const double *w, const double *thet
         if (w[i] > 0)
             mean += w[i] * (q->tau * theta[i] - q->gradient[i]);
     build_system(q, w);
-    cholesky(q->system, k, q->tau);
+    newton_factor(q->system, k, q->tau);
     for (size_t i = 0; i < k; i++) {
         double residual = q->tau * theta[i] - q->gradient[i] - mean;
         q->y[i] = -sqrt(w[i]) * residual;
         q->y_one[i] = -sqrt(w[i]);
     }
-    solve(q->system, k, q->y);
-    solve(q->system, k, q->y_one);
+    newton_solve(q->system, k, q->y);
+    newton_solve(q->system, k, q->y_one);
     double a = 0, b = 0;
     for (size_t i = 0; i < k; i++) {
         a += sqrt(w[i]) * q->y[i];

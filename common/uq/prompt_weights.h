@@ -6,6 +6,8 @@
 #ifndef DUQ_UQ_PROMPT_WEIGHTS_H
 #define DUQ_UQ_PROMPT_WEIGHTS_H
 
+#include "common/uq/newton.h"
+
 #include <stddef.h>
 
 enum objective {
@@ -15,11 +17,6 @@ enum objective {
      * each probability of a true class and to their mixture inside the logarithm. Its own 1e-4 in
      * the softmax that makes the weights changes nothing at the optimum, and is left out. */
     OBJECTIVE_PUBLISHED,
-};
-
-struct fit_step {
-    double objective; /* at the weights then reached */
-    double gap;       /* an upper bound on how far the optimum lies above it */
 };
 
 struct weight_fit {

@@ -1,7 +1,9 @@
 # bpe-fit: what it writes, and what it says to bad input. The numbers are checked by
-# tests/c/test_prompt_weights.c; the streams are made by tests/oracle/{bpe_fit,uq_bad_streams}.py.
+# tests/c/test_prompt_weights.c and test_calibration.c; the streams are made by
+# tests/oracle/{bpe_fit,calibration,uq_bad_streams}.py.
 
 setup() {
+    load refuses
     data=$BATS_TEST_DIRNAME/../data/uq
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
@@ -109,4 +111,152 @@ setup() {
     [ "$status" -eq 66 ]
     run bpe-fit --apply nowhere.mp "$data/scores-good.mp"
     [ "$status" -eq 66 ]
+}
+
+# ---- calibration ----
+
+# The records, and of the header what was found, not how it was asked for.
+found() { # WEIGHTS
+    rec to-json --header "$1" | jq -c 'del(.made)'
+}
+
+@test "calibrated weights keep to the schema and hold what was asked for" {
+    while read -r kind keys; do
+        bpe-fit --calibrate "$kind" "$data/calibrate-real.mp" >weights.mp
+        rec check weights.mp
+        [ "$(rec to-json weights.mp | jq -sc 'map(keys) | unique[]')" = "$keys" ]
+        rec to-json --header weights.mp | head -n 1 | jq -e --arg kind "$kind" '.fit.calibration |
+            .kind == $kind and .penalty > 0 and .folds == 5 and (.cross_validation | length) == 13 and
+            (.prompts | map(.gap) | max) <= 1e-10 and (.prompts | map(.nll_after < .nll_before) | all)'
+    done <<'END'
+scale ["prompt","scale","weight"]
+bias ["bias","prompt","weight"]
+scale+bias ["bias","prompt","scale","weight"]
+END
+    [ "$(rec to-csv weights.mp | head -n 1)" = "prompt,weight,scale,bias.class 0,bias.class 1" ]
+}
+
+@test "without calibration nothing is different" {
+    bpe-fit "$data/calibrate-real.mp" >plain.mp
+    bpe-fit --calibrate none "$data/calibrate-real.mp" >none.mp
+    bpe-fit --held-out "$data/calibrate-real.mp" 2>/dev/null >held-out.mp
+    [ "$(rec to-csv plain.mp | head -n 1)" = prompt,weight ]
+    cmp <(found plain.mp) <(found none.mp)
+    cmp <(rec to-json plain.mp) <(rec to-json held-out.mp)
+    rec to-json plain.mp | jq -e 'keys == ["prompt", "weight"]'
+}
+
+@test "calibration moves the members, and the smoothing comes after it" {
+    bpe-fit --calibrate bias --penalty 0.0001 "$data/calibrate-one-class.mp" -q >weights.mp
+    bpe-fit --apply weights.mp "$data/calibrate-one-class.mp" >predictions.mp
+    rec check predictions.mp
+    rec to-json predictions.mp | jq -se 'map(.probs[2]) | min > 0.98'
+    # (s + 0.00001) / (1 + 0.00003), s the softmax of the logits with the biases.
+    jq -ne --slurpfile w <(rec to-json weights.mp) --slurpfile p <(rec to-json predictions.mp) \
+        --slurpfile s <(rec to-json "$data/calibrate-one-class.mp") '
+        [range(3) as $c | $s[0].logits[$c] + $w[0].bias[$c] | exp] as $e | ($e | add) as $sum |
+        [range(3) as $c | (($e[$c] / $sum + 1e-5) / (1 + 3e-5) - $p[0].members[$c]) | fabs] | max < 1e-12'
+}
+
+@test "the order of the records changes nothing" {
+    rec sample --shuffle --seed 3 "$data/calibrate-real.mp" >shuffled.mp
+    ! cmp -s <(rec to-json shuffled.mp) <(rec to-json "$data/calibrate-real.mp")
+    for options in "--calibrate scale+bias --held-out" "--top 2 --held-out" "--calibrate scale --top 3"; do
+        # shellcheck disable=SC2086 # options are words
+        bpe-fit -q $options "$data/calibrate-real.mp" >a.mp
+        # shellcheck disable=SC2086
+        bpe-fit -q $options shuffled.mp >b.mp
+        cmp <(found a.mp) <(found b.mp)
+    done
+}
+
+@test "--held-out prints a table, which the header has too; -q keeps it quiet" {
+    bpe-fit --calibrate scale+bias --top 2 --held-out "$data/calibrate-real.mp" >weights.mp 2>table
+    awk '{ print $1 }' table | diff - <(printf '%s\n' held prompt uniform weighted calibrated top)
+    rec to-json --header weights.mp | head -n 1 | jq -r '.held_out.ensembles[] | [.ensemble, .nll, .accuracy] | @tsv' |
+        awk '{ printf "%-10s  %6.4f    %6.4f\n", $1, $2, $3 }' | diff - <(tail -n +2 table)
+    rec to-json --header weights.mp | head -n 1 | jq -e '.held_out | .folds == 5 and .texts == 60'
+    bpe-fit -q --held-out "$data/calibrate-real.mp" 2>said >/dev/null
+    [ ! -s said ]
+    bpe-fit --held-out "$data/calibrate-real.mp" 2>&1 >/dev/null | awk 'END { exit NR != 4 }'
+}
+
+@test "labels of one class are calibrated with a warning, and one text with the strongest penalty" {
+    run bpe-fit --calibrate scale+bias -o weights.mp "$data/calibrate-one-class.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"every text has the label 2: calibrated prompts will lean that way"* ]]
+    bpe-fit --calibrate scale+bias "$data/calibrate-one-text.mp" -q >weights.mp
+    rec to-json --header weights.mp | head -n 1 |
+        jq -e '.fit.calibration | .penalty == 100 and .folds == 0 and (has("cross_validation") | not)'
+    rec to-json weights.mp | jq -se 'map(.scale - 1 | fabs) | max < 0.02'
+}
+
+@test "logits that are not numbers have no part in a calibration, and stay uniform with one" {
+    run bpe-fit --calibrate scale+bias -o weights.mp "$data/calibrate-not-finite.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"22 records have scores that are not numbers; taken as uniform"* ]]
+    rec to-json --header weights.mp | head -n 1 | jq -e '.fit.calibration.prompts | map(.texts) == [17, 0]'
+    bpe-fit -q --apply weights.mp "$data/calibrate-not-finite.mp" |
+        rec to-json | jq -se 'map(select(.id == "t3"))[0].members | length == 6 and (map(. - 1 / 3 | fabs) | max < 1e-12)'
+}
+
+# ---- the best K ----
+
+@test "--top keeps K prompts, which scores of all and scores of these go with" {
+    bpe-fit --calibrate scale+bias --top 2 "$data/calibrate-real.mp" >weights.mp
+    rec check weights.mp
+    [ "$(rec to-json weights.mp | jq -sc 'map(.prompt)')" = "[1,2]" ]
+    rec to-json --header weights.mp | head -n 1 | jq -e '.fit.top | length == 2 and .[0].objective < .[1].objective'
+    run bpe-fit -v --apply weights.mp -o all.mp "$data/calibrate-real.mp"
+    [[ $output == *"read 300, written 60, skipped 180"* ]]
+    bpe-fit --apply weights.mp "$data/calibrate-real-kept.mp" >kept.mp
+    cmp <(rec to-json all.mp) <(rec to-json kept.mp)
+    rec to-json --header all.mp | jq -se '(.[0].weights | length) == 2 and (.[1].members | length) == 4'
+}
+
+@test "every text needs the scores of the prompts kept" {
+    refuses 65 "id b: prompt 1 has no scores" bpe-fit --apply "$data/weights-good.mp" "$data/scores-missing.mp"
+    bpe-fit --top 1 "$data/scores-good.mp" >one.mp
+    # A text of which only other prompts were scored is not passed over.
+    [ "$(rec to-json one.mp | jq .prompt)" = 0 ]
+    refuses 65 "id c: prompt 0 has no scores" bpe-fit --apply one.mp "$data/scores-other-prompt.mp"
+    # Weights that are no selection are for all prompts there are.
+    bpe-fit "$data/scores-good.mp" >two.mp
+    refuses 65 "prompt 2 has no weight" bpe-fit --apply two.mp "$data/scores-beyond.mp"
+}
+
+@test "what the set does not allow is refused" {
+    refuses 65 "--top 6, but there are 5 prompts" bpe-fit --top 6 -o out.mp "$data/calibrate-real.mp"
+    refuses 65 "--held-out needs two at least" bpe-fit --held-out -o out.mp "$data/calibrate-one-text.mp"
+    refuses 65 "record 1 (id a): no label" bpe-fit --calibrate scale -o out.mp "$data/scores-unlabelled.mp"
+    refuses 65 "no records" bpe-fit --calibrate bias --held-out -o out.mp "$data/scores-empty.mp"
+    [ ! -e out.mp ]
+}
+
+@test "options that have nothing to do together are wrong usage" {
+    refuses 64 "nothing" bpe-fit --uniform --calibrate scale "$data/scores-good.mp"
+    refuses 64 "nothing" bpe-fit --uniform --top 1 "$data/scores-good.mp"
+    refuses 64 "nothing" bpe-fit --uniform --held-out "$data/scores-good.mp"
+    refuses 64 "--penalty is that of --calibrate" bpe-fit --penalty 1 "$data/scores-good.mp"
+    refuses 64 "fitted already" bpe-fit --apply w.mp --calibrate scale "$data/scores-good.mp"
+    refuses 64 "" bpe-fit --calibrate bias+scale "$data/scores-good.mp"
+    refuses 64 "" bpe-fit --calibrate scale --penalty 0 "$data/scores-good.mp"
+    refuses 64 "" bpe-fit --top 0 "$data/scores-good.mp"
+}
+
+@test "calibrations that are none are refused" {
+    bpe-fit --apply "$data/weights-good.mp" "$data/scores-good.mp" | rec check
+    while read -r file message; do
+        refuses 65 "weights-$file.mp: $message" bpe-fit --apply "$data/weights-$file.mp" "$data/scores-good.mp"
+    done <<'END'
+scale-zero record 1: field 'scale' is not a finite number above 0
+scale-inf record 2: field 'scale' is not a finite number above 0
+scale-text record 2: field 'scale' is not a number
+bias-nan record 1: field 'bias' holds nan
+bias-three record 1: field 'bias' has 3 numbers for 2 classes
+END
+    refuses 65 "weights-bias-differs.mp: record 2: field 'bias' has 2 numbers where others have 3" \
+        bpe-fit --apply "$data/weights-bias-differs.mp" "$data/scores-unnamed.mp"
+    refuses 65 "record 1 (id a): 2 class scores, but the weights are for 3" \
+        bpe-fit --apply "$data/weights-bias-unnamed.mp" "$data/scores-unnamed.mp"
 }

@@ -229,3 +229,19 @@ readme_commands() {
     rec check ./*.mp
     grep -q '^dirichlet ' said
 }
+
+@test "a calibrated teacher of the two best prompts asks these alone, and teaches" {
+    bpe-fit -q --calibrate scale+bias --top 2 val.scores.mp >"$new/two.mp"
+    bpe-fit --apply "$new/two.mp" test.scores.mp >"$new/teacher.mp"
+    for i in $(records "$new/two.mp" | jq .prompt); do
+        prompt-expand --task "$T" --shots shots.mp --instruction "$i" test.mp
+    done | tok --model "$M" | lm-score --model "$M" >"$new/scores.mp"
+    [ "$(rec count -q "$new/scores.mp")" = 32 ]
+    bpe-fit --apply "$new/two.mp" "$new/scores.mp" >"$new/alone.mp"
+    cmp <(records "$new/teacher.mp") <(records "$new/alone.mp")
+    best=$(records "$new/two.mp" | jq -s 'max_by(.weight).prompt')
+    prompt-expand --task "$T" --instruction "best:$new/two.mp" --zero-shot test.mp >"$new/student.mp"
+    [ "$(records "$new/student.mp" | jq -s 'map(.prompt) | unique[]')" = "$best" ]
+    tok --model "$M" "$new/student.mp" | lora-train --model "$M" --teacher "$new/teacher.mp" --loss dirichlet \
+        --epochs 1 --rank 2 --batch 8 -o "$new/two.lora"
+}

@@ -2,6 +2,7 @@
 #include "common/math/dirichlet.h"
 #include "common/uq/ensemble.h"
 #include "common/uq/prompt_weights.h"
+#include "common/uq/validation.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
@@ -44,11 +45,11 @@ static void weights_agree_with_scipy(void **state)
     json_object_foreach(answers, name, answer)
     {
         struct stream_reader *r = open_scores(name);
-        struct label_probabilities l = label_probabilities_read(r, true);
+        struct validation l = validation_read(r, true);
+        double *p = label_probabilities(&l, NULL);
         for (int kind = OBJECTIVE_PAPER; kind <= OBJECTIVE_PUBLISHED; kind++) {
             const json_t *want = json_object_get(answer, kinds[kind]);
-            struct weight_fit fit =
-                fit_prompt_weights(l.p, l.n_texts, l.n_prompts, kind, 0.1, 1e-8);
+            struct weight_fit fit = fit_prompt_weights(p, l.n_texts, l.n_prompts, kind, 0.1, 1e-8);
             double sum = 0;
             assert_true(fit.gap <= 1e-8);
             assert_near(fit.optimum, json_number_value(json_object_get(want, "optimum")), 2e-8);
@@ -60,7 +61,8 @@ static void weights_agree_with_scipy(void **state)
             assert_near(sum, 1, 1e-12);
             weight_fit_free(&fit);
         }
-        label_probabilities_free(&l);
+        free(p);
+        validation_free(&l);
         stream_close(r);
     }
 }
@@ -69,13 +71,15 @@ static void twins_share_their_weight_equally(void **state)
 {
     (void)state;
     struct stream_reader *r = open_scores("twins");
-    struct label_probabilities l = label_probabilities_read(r, true);
+    struct validation l = validation_read(r, true);
+    double *p = label_probabilities(&l, NULL);
     assert_int_equal(l.not_number, 2);
     struct weight_fit fit =
-        fit_prompt_weights(l.p, l.n_texts, l.n_prompts, OBJECTIVE_PAPER, 0.1, 1e-8);
+        fit_prompt_weights(p, l.n_texts, l.n_prompts, OBJECTIVE_PAPER, 0.1, 1e-8);
     assert_near(fit.weights[0], fit.weights[2], 1e-12);
     weight_fit_free(&fit);
-    label_probabilities_free(&l);
+    free(p);
+    validation_free(&l);
     stream_close(r);
 }
 
@@ -119,7 +123,7 @@ static void predictions_agree_with_numpy(void **state)
     double values[3], probs[2];
     for (size_t i = 0; i < 3; i++)
         values[i] = real_at(list, i);
-    struct prompt_weights weights = {3, (int[]){0, 1, 2}, values};
+    struct prompt_weights weights = {.count = 3, .prompts = (int[]){0, 1, 2}, .values = values};
     struct stream_reader *r = open_scores("twins");
     struct ensemble *e = ensemble_open(r, &weights);
     struct ensemble_text t;

@@ -20,7 +20,7 @@ static int make_stream(void **state)
     struct stream_writer *w =
         stream_create(path, false, stream_header_from(NULL, "weights", 0, NULL));
     for (int i = 0; i < RECORDS; i++)
-        weight_write(w, &(struct prompt_weight){i, 0.5});
+        weight_write(w, &(struct prompt_weight){.prompt = i, .weight = 0.5});
     stream_finish(w);
     return 0;
 }

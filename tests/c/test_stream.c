@@ -533,7 +533,7 @@ static void flush_hands_on_whole_records_only(void **state)
     fflush(stdout);
     dup2(ends[1], STDOUT_FILENO);
     w = stream_create(NULL, false, stream_header_from(NULL, "weights", 0, NULL));
-    weight_write(w, &(struct prompt_weight){0, 0.5});
+    weight_write(w, &(struct prompt_weight){.weight = 0.5});
     msgpack_pack_map(stream_packer(w), 2); /* one that is only begun */
     stream_flush(w);
     dup2(old, STDOUT_FILENO);

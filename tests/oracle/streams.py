@@ -55,7 +55,7 @@ def i32(*v):
 
 
 ELEMENTS = {"tokens": ("i", 4, "%d"), "logits": ("f", 4, "%.9g"), "probs": ("d", 8, "%.17g"),
-            "alpha": ("d", 8, "%.17g"), "members": ("d", 8, "%.17g")}
+            "alpha": ("d", 8, "%.17g"), "bias": ("d", 8, "%.17g"), "members": ("d", 8, "%.17g")}
 
 
 def json_value(key, value):
@@ -88,7 +88,8 @@ GOOD = {
                [{"id": "a", "prompt": 0, "logits": f32(0.1, -1e-30), "label": 1},
                 {"id": "b", "prompt": 0, "logits": f32(16777217.0, 3.4028234e38), "label": 0}]),
     "weights": ({"fit": {"trace": [[1, 0.5], [2, 0.25]]}},
-                [{"prompt": 0, "weight": 0.1}, {"prompt": 1, "weight": 0.9}]),
+                [{"prompt": 0, "weight": 0.1},
+                 {"prompt": 1, "weight": 0.9, "scale": 2.5, "bias": f64(-1 / 3, 1 / 3)}]),
     "prediction": ({"head": "dirichlet", "classes": CLASSES}, [
         {"id": "a", "label": 1, "probs": f64(0.1, 0.9), "alpha": f64(1.0, 1 / 3),
          "members": f64(0.1, 0.9, 0.2, 0.8), "total": 0.1, "aleatoric": 5e-324, "epistemic": -1e-17},
@@ -134,6 +135,10 @@ BAD = {  # name: (schema, header, records, what rec check says after the file's 
     "total-nan": ("prediction", PAIR, [{**PREDICTION, "total": math.nan}], "record 1 (id a): field 'total': nan is not a finite number"),
     "weight-beyond": ("weights", {}, [{"prompt": 0, "weight": 1.5}], "record 1: field 'weight': 1.5 is more than 1.0000000010000001"),
     "weight-twice": ("weights", {}, [{"prompt": 0, "weight": 0.5}] * 2, "record 2: prompt 0: so has record 1"),
+    "scale-zero": ("weights", {}, [{"prompt": 0, "weight": 0.5, "scale": 0.0}], "record 1: field 'scale': 0 is not more than 0"),
+    "scale-nan": ("weights", {}, [{"prompt": 0, "weight": 0.5, "scale": math.nan}], "record 1: field 'scale': nan is not a finite number"),
+    "bias-inf": ("weights", {}, [{"prompt": 0, "weight": 0.5, "bias": f64(math.inf, 0)}], "record 1: field 'bias': inf is not a finite number"),
+    "bias-three": ("weights", PAIR, [{"prompt": 0, "weight": 0.5, "bias": f64(0, 1, 2)}], "record 1: field 'bias': 3 numbers, but there are 2 classes"),
     "metrics-twice": ("metrics", {}, [{"set": "a", "metric": "m", "value": 1.0, "n": 1}] * 2, "record 2: set 'a', metric 'm': so has record 1"),
     "schema-unknown": ("letters", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
     "schema-task": ("task", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
@@ -278,7 +283,7 @@ def check(rec, schemas):
             n_verdicts += 1
     # What only our own words forbid is right by JSON Schema; what its words forbid is not.
     own = {"label-beyond", "logits-more", "prompt-twice", "logits-array", "logits-three", "logits-four", "members-odd",
-           "weight-twice", "metrics-twice", "id-nul", "total-nan", "logits-size", "text-bin", "logits-inf"}
+           "weight-twice", "metrics-twice", "id-nul", "total-nan", "scale-nan", "bias-inf", "bias-three", "logits-size", "text-bin", "logits-inf"}
     for name, (schema, extra, records, _) in BAD.items():
         if name in own:
             continue

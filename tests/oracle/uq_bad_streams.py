@@ -1,5 +1,5 @@
 """Writes small streams with one fault each, for tests/bats/bpe-fit.bats and tests/bats/dir-eval.bats: tests/data/uq/
-scores-*.mp and predictions-*.mp."""
+scores-*.mp, weights-*.mp and predictions-*.mp."""
 import sys
 
 import numpy as np
@@ -22,6 +22,7 @@ faults = {
     "twice": good[:4] + [good[2]] + good[4:],
     "unlabelled": [{**r, "label": None} for r in good],
     "labels-differ": good[:3] + [record("b", 1, 0)] + good[4:],
+    "other-prompt": good[:-2] + good[-1:],
     "beyond": good + [record("d", 2)],
     "empty": [],
 }
@@ -29,6 +30,25 @@ for name, records in faults.items():
     duq_stream.write(f"{folder}/scores-{name}.mp", HEADER, records)
 duq_stream.write(f"{folder}/scores-other-model.mp", {**HEADER, "model": "another"}, good)
 duq_stream.write(f"{folder}/scores-cut.mp", HEADER, good, close=False)
+
+HEADER = {**HEADER, "schema": "weights"}
+
+
+def weights(name, *calibrations, header=HEADER):
+    duq_stream.write(f"{folder}/weights-{name}.mp", header,
+                     [{"prompt": i, "weight": 0.5, **c} for i, c in enumerate(calibrations)])
+
+
+PLAIN = {k: v for k, v in HEADER.items() if k != "classes"}
+weights("good", {"scale": 2.0, "bias": np.array([-1.0, 1.0])}, {})
+weights("scale-zero", {"scale": 0.0}, {})
+weights("scale-inf", {}, {"scale": np.inf})
+weights("scale-text", {}, {"scale": "two"})
+weights("bias-nan", {"bias": np.array([0.0, np.nan])}, {})
+weights("bias-three", {"bias": np.zeros(3)}, {})
+weights("bias-differs", {"bias": np.zeros(3)}, {"bias": np.zeros(2)}, header=PLAIN)
+weights("bias-unnamed", {"bias": np.zeros(3)}, {"bias": np.zeros(3)}, header=PLAIN)
+duq_stream.write(f"{folder}/scores-unnamed.mp", {**PLAIN, "schema": "scores"}, good)
 
 
 def prediction(id, probs, label=1):

@@ -1,0 +1,17 @@
+/* What the header of a weights stream tells of the fit that made it. */
+#ifndef DUQ_UQ_FIT_HEADER_H
+#define DUQ_UQ_FIT_HEADER_H
+
+#include "common/uq/held_out.h"
+
+#include <jansson.h>
+
+/* "fit": the objective, its optimum, gap and trace; "calibration" and "top" within it where s says
+ * so. New references. */
+json_t *fit_header(const struct ensemble_settings *s, const struct ensemble_fit *f, size_t n_texts);
+json_t *held_out_header(const struct held_out *h);
+
+/* "scale+bias" and so on. */
+const char *calibration_name(enum calibration_kind kind);
+
+#endif
