@@ -195,20 +195,40 @@ END
     [ -z "$(find . -name 'none*')" ]
 }
 
+# The adapter's and a pass's bytes by the plan that -v tells in GB.
+planned() { # LOG
+    local adapter pass
+    read -r adapter pass <<<"$(sed -nE 's/.*averages (.*) GB, a pass of the 24 longest texts at most (.*) GB, .*/\1 \2/p' "$1")"
+    jq -n "(($adapter + $pass) * 1e9 | ceil)"
+}
+
 @test "training fits where the plan says that it does" {
     fit=(lora-train --device cuda --model "$model" --compute f32 --rank 2 --loss labels --batch 24 --epochs 2 -v)
+    own=4271100 # bytes that are the device's (cuBLAS's) and the model's
+    for mode in recompute keep; do
+        "${fit[@]}" --activations $mode -o $mode.lora "$streams/tokens.mp" 2>$mode.log
+        need=$(planned $mode.log)
+        DUQ_CUDASIM_MEMORY=$((own + need * 102 / 100)) "${fit[@]}" --activations $mode -o tight.lora \
+            "$streams/tokens.mp" 2>log
+        [ "$(grep -c "should they come in one pass" log)" -eq 0 ]
+        cmp $mode.lora/adapter_model.safetensors tight.lora/adapter_model.safetensors
+        rm -r tight.lora
+        DUQ_CUDASIM_MEMORY=$((own + need * 90 / 100)) refuses 71 "should they come in one pass" \
+            "${fit[@]}" --activations $mode -o none.lora "$streams/tokens.mp"
+        [[ $output == *"out of memory"* ]]
+    done
+    [[ $output == *"give --activations recompute, lower --batch"* ]]
+    cmp recompute.lora/adapter_model.safetensors keep.lora/adapter_model.safetensors
+}
+
+@test "activations are kept where memory is free for them" {
+    fit=(lora-train --device cuda --model "$model" --compute f32 --rank 2 --loss labels --batch 24 --epochs 1 -v)
     "${fit[@]}" -o whole.lora "$streams/tokens.mp" 2>log
-    # GB of the adapter, and of a pass; bytes that are the device's own (cuBLAS's) and the model's.
-    read -r adapter pass <<<"$(sed -nE 's/.*averages (.*) GB, a pass of the 24 longest texts at most (.*) GB; free for these .*/\1 \2/p' log)"
-    [ -n "$pass" ]
-    need=$(jq -n "(($adapter + $pass) * 1e9 | ceil)")
-    own=4271100
-    DUQ_CUDASIM_MEMORY=$((own + need * 102 / 100)) "${fit[@]}" -o tight.lora "$streams/tokens.mp" 2>log
-    [ "$(grep -c "should they come in one pass" log)" -eq 0 ]
-    cmp whole.lora/adapter_model.safetensors tight.lora/adapter_model.safetensors
-    DUQ_CUDASIM_MEMORY=$((own + need * 90 / 100)) refuses 71 "should they come in one pass" \
-        "${fit[@]}" -o none.lora "$streams/tokens.mp"
-    [[ $output == *"out of memory"* ]]
+    grep "GB, 2 of 2 layers keeping their activations" log
+    "${fit[@]}" --activations recompute -o least.lora "$streams/tokens.mp" 2>log
+    DUQ_CUDASIM_MEMORY=$((4271100 + $(planned log) * 112 / 100)) "${fit[@]}" -o auto.lora "$streams/tokens.mp" 2>log
+    grep "GB, 1 of 2 layers keeping their activations" log
+    cmp whole.lora/adapter_model.safetensors auto.lora/adapter_model.safetensors
 }
 
 @test "what a bad record leaves is nothing, on the GPU as well" {

@@ -764,7 +764,7 @@ static void the_bottlenecks_loss_is_the_processors(void **state)
     for (size_t i = 0; i < targets; i++) {
         size_t row = i / loss_target_size(&loss, CLASSES);
         size_t at = i % loss_target_size(&loss, CLASSES);
-        target[i] = at < CLASSES ? at == row % CLASSES : 3 * (double)draw();
+        target[i] = at < CLASSES ? at == row % CLASSES : 3 * (double)random_number(random_seed());
     }
     for (int k = 0; k < 2; k++) {
         struct device *d = devices[k];
