@@ -33,7 +33,7 @@ static const struct option_row rows[] = {
     {"testing", 0, "NAME", "of --risk: 'sequence' (the default) or 'bonferroni'",
      OPTION_CHOICE(enum testing, struct settings, testing, testings),
      OPTION_GIVEN(struct settings, risk_options)},
-    {"thresholds", 0, "N", "of --risk: limits that are tested, at most (20)",
+    {"thresholds", 0, "N", "of --risk: limits that are tested, at most (100; of bonferroni 10)",
      OPTION_WHOLE(struct settings, tests, 1, 1000000), OPTION_GIVEN(struct settings, risk_options)},
     {"start", 0, "N", "of --risk: the first test is of the N surest texts",
      OPTION_WHOLE(struct settings, start, 1, INT32_MAX),
@@ -88,7 +88,7 @@ static void check_options(const struct settings *s)
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.confidence = 0.9, .by = BY_CONFIDENCE, .score = SCORE_LAC, .tests = 20};
+    struct settings s = {.confidence = 0.9, .by = BY_CONFIDENCE, .score = SCORE_LAC};
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);

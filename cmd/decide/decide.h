@@ -12,7 +12,7 @@ struct settings {
     double confidence;
     enum certainty by;
     enum testing testing;
-    long start, tests; /* start 0: first_test() */
+    long start, tests; /* 0: not said */
     enum set_score score;
     bool class_conditional, or_abstain;
     const char *temperature; /* labelled predictions to fit it on; NULL: none */

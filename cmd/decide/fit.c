@@ -149,14 +149,13 @@ static json_t *describe_tests(const struct risk_limit *l)
 static char *remedy(const struct risk_limit *l, size_t n, const struct risk_target *t)
 {
     const struct risk_test *first = l->tests;
-    double level = t->testing == TESTING_SEQUENCE ? t->delta : t->delta / (double)t->tests;
-    size_t fewest = fewest_answered(t->risk, level);
+    size_t fewest = fewest_answered(t->risk, l->level);
     if (n < fewest)
         return xasprintf("%zu answers without an error would be the fewest that do", fewest);
-    if (l->n_tests == 0 || first->p <= level)
+    if (l->n_tests == 0 || first->p <= l->level)
         return xstrdup("they are all equally uncertain; choose another uncertainty with --by");
     double share = (double)first->wrong / (double)first->answered;
-    size_t needed = answered_needed(share, t->risk, level);
+    size_t needed = answered_needed(share, t->risk, l->level);
     if (needed == 0)
         return xstrdup("no number of texts would do with that share of errors");
     return xasprintf("with that share of errors %zu answers would do, of about %.0f texts", needed,
@@ -188,10 +187,12 @@ static struct risk_limit fit_risk(struct fitting *f, const struct judged *texts,
     size_t n = f->set->n;
     /* What was typed is 0.9, not 1 - 0.1 in binary: delta is rounded to what 15 digits tell. */
     double delta = round((1 - s->confidence) * 1e15) / 1e15;
+    bool sequence = s->testing == TESTING_SEQUENCE;
     struct risk_target t = {s->risk, delta, s->testing, (size_t)s->start, (size_t)s->tests};
-    double level = s->testing == TESTING_SEQUENCE ? delta : delta / (double)s->tests;
+    if (t.tests == 0)
+        t.tests = sequence ? 100 : 10;
     if (t.start == 0)
-        t.start = first_test(n, s->risk, level);
+        t.start = first_test(n, s->risk, sequence ? delta : delta / (double)t.tests);
     else if (t.start > n)
         die(EX_DATAERR, "%s: --start is %zu, but there are %zu texts", f->set->file, t.start, n);
     struct risk_limit l = control_risk(texts, n, &t);
@@ -199,8 +200,7 @@ static struct risk_limit fit_risk(struct fitting *f, const struct judged *texts,
         say_no_risk_limit(f, &l, &t);
     json_object_set_new(fit, "risk", json_real(s->risk));
     json_object_set_new(fit, "confidence", json_real(s->confidence));
-    json_object_set_new(fit, "testing",
-                        json_string(s->testing == TESTING_SEQUENCE ? "sequence" : "bonferroni"));
+    json_object_set_new(fit, "testing", json_string(sequence ? "sequence" : "bonferroni"));
     json_object_set_new(fit, "tests", describe_tests(&l));
     return l;
 }

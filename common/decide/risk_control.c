@@ -67,7 +67,7 @@ struct risk_limit control_risk(const struct judged *texts, size_t n, const struc
     bool sequence = t->testing == TESTING_SEQUENCE;
     size_t start = t->start < n ? t->start : n;
     size_t count = t->tests < n - start + 1 ? t->tests : n - start + 1;
-    double level = sequence ? t->delta : t->delta / (double)count;
+    l.level = sequence ? t->delta : t->delta / (double)count;
     l.tests = xcalloc(count, sizeof *l.tests);
     for (size_t i = 0, seen = 0, wrong = 0; i < count; i++) {
         size_t rank = size_of_test(i, count, start, n);
@@ -78,7 +78,7 @@ struct risk_limit control_risk(const struct judged *texts, size_t n, const struc
         seen = j;
         double p = binomial_at_most(wrong, j, t->risk);
         l.tests[l.n_tests++] = (struct risk_test){j, wrong, limit_above(texts, n, rank), p};
-        if (p <= level)
+        if (p <= l.level)
             take_limit(&l, texts, n, rank);
         else if (sequence)
             break;
@@ -150,8 +150,13 @@ size_t answered_needed(double wrong_share, double risk, double delta)
 
 size_t first_test(size_t n, double risk, double level)
 {
-    size_t fewest = fewest_answered(risk, level), quarter = n / 4;
-    size_t start = fewest > quarter ? fewest : quarter;
+    size_t fewest = fewest_answered(risk, level),
+           robust = answered_needed(risk * 3 / 4, risk, level);
+    size_t start = n / 4;
+    if (robust && start > robust)
+        start = robust;
+    if (start < fewest)
+        start = fewest;
     return start < n ? start : n;
 }
 

@@ -70,6 +70,7 @@ struct risk_limit {
     bool found;             /* some text is answered */
     double limit;           /* minus infinity where none is found */
     size_t answered, wrong; /* of the fitting texts */
+    double level;           /* a test passes where its p is at most this */
     struct risk_test *tests;
     size_t n_tests; /* those that were made, in their order */
 };
@@ -91,8 +92,9 @@ size_t fewest_answered(double risk, double delta);
 /* The answered texts that a test at level delta takes when this share of them is wrong; 0 where no
  * number will do: the share is not below the risk, or more than a thousand million are needed. */
 size_t answered_needed(double wrong_share, double risk, double delta);
-/* Where tests at this level begin, but for what the caller says: with the surest quarter, of which
- * a few may be wrong, or with the fewest that pass; n where those are more than n. */
+/* Where tests at this level begin, but for what the caller says: with the surest quarter, or with
+ * so many as pass with three quarters of the risk wrong, if those are fewer; but with no less than
+ * the fewest that pass, or n. */
 size_t first_test(size_t n, double risk, double level);
 /* The least n with 1 / (n + 1) <= risk. */
 size_t fewest_for_expected(double risk);

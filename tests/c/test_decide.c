@@ -241,6 +241,8 @@ static void sizes_that_would_do(void **state)
     assert_int_equal(fewest_for_expected(1.0 / 3), 2);
     assert_int_equal(first_test(300, 0.1, 0.1), 75);
     assert_int_equal(first_test(60, 0.1, 0.1), 22);
+    assert_int_equal(first_test(100000, 0.1, 0.1), answered_needed(0.075, 0.1, 0.1));
+    assert_int_equal(first_test(1000, 0.1, 0.1), 250);
     assert_int_equal(first_test(10, 0.1, 0.1), 10);
     assert_int_equal(answered_needed(0, 0.1, 0.1), 22);
     assert_int_equal(answered_needed(0.1, 0.1, 0.1), 0);

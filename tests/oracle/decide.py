@@ -1,7 +1,7 @@
 """What decide must find, from MAPIE, TorchCP, scikit-learn and scipy.
 
-  decide.py record FOLDER      writes fit.mp, test.mp, temperature.mp and decide.json there, what make test compares with,
-                               and rule-*.mp, rules with one fault each
+  decide.py record FOLDER      writes fit.mp, test.mp, temperature.mp and decide.json there, what make test compares
+                               with, and rule-*.mp, rules with one fault each
   decide.py check DECIDE       fresh random predictions, that program's rules and decisions against theirs; then its
                                promises, over 1,000 draws from a random set of predictions
   decide.py promises DECIDE PREDICTIONS...    those promises on labelled predictions of a model
@@ -293,7 +293,7 @@ def most(n, chance):
 
 
 def promises(program, p, y, draws, n, rng, risk=0.2):
-    """The pool is the distribution: fitting texts are drawn from it, with replacement, and what is true of it is counted.
+    """The pool is the distribution: fitting texts are drawn from it, with replacement, and what is true of it counts.
     Says how often promises were broken; whether less often than they may be, but for 3 standard deviations."""
     u, wrong = uncertainties(p, "confidence"), p.argmax(1) != y
     lac = 1 - p[np.arange(len(y)), y]
@@ -307,8 +307,7 @@ def promises(program, p, y, draws, n, rng, risk=0.2):
         rows = rng.integers(0, len(y), n)
         write(f"{program.folder}/draw.mp", "d", p[rows], y[rows])
         for testing in answered:
-            limit = program.fit("--risk", risk, "--testing", testing, "--thresholds", 20 if testing == "sequence" else 10,
-                                "--or-abstain", file="draw.mp")[1][0]
+            limit = program.fit("--risk", risk, "--testing", testing, "--or-abstain", file="draw.mp")[1][0]
             limit = {"all": np.inf, "none": -np.inf}.get(limit["take"], limit["threshold"])
             answered[testing].append((u < limit).mean())
             broken[testing] += is_broken(limit)
