@@ -43,6 +43,15 @@ static void check_probs(struct stream_reader *r, const char *id, const char *wha
         stream_bad_record(r, id, "%s: the probabilities sum to %g, not 1", what, sum);
 }
 
+void prediction_check(struct stream_reader *r, const struct prediction *p)
+{
+    if (p->label != NO_LABEL && (size_t)p->label >= p->n_classes)
+        stream_bad_record(r, p->id, "label %d, but there are %zu classes", p->label, p->n_classes);
+    check_probs(r, p->id, "probs", p->probs, p->n_classes);
+    for (size_t m = 0; m < p->n_members; m++)
+        check_probs(r, p->id, "members", p->members + m * p->n_classes, p->n_classes);
+}
+
 static void check(struct stream_reader *r, const struct prediction *p, struct prediction_set *s)
 {
     if (s->n == 0) {
@@ -55,11 +64,7 @@ static void check(struct stream_reader *r, const struct prediction *p, struct pr
     if (p->n_members != s->n_members)
         stream_bad_record(r, p->id, "%zu members where other records have %zu", p->n_members,
                           s->n_members);
-    if (p->label != NO_LABEL && (size_t)p->label >= p->n_classes)
-        stream_bad_record(r, p->id, "label %d, but there are %zu classes", p->label, p->n_classes);
-    check_probs(r, p->id, "probs", p->probs, p->n_classes);
-    for (size_t m = 0; m < p->n_members; m++)
-        check_probs(r, p->id, "members", p->members + m * p->n_classes, p->n_classes);
+    prediction_check(r, p);
     bool added;
     id_index_add(s->ids, p->id, &added);
     if (!added)
@@ -120,11 +125,9 @@ static void keep(struct stream_reader *r, const struct prediction *p, struct pre
     s->n++;
 }
 
-struct prediction_set *prediction_set_read(const char *name, const char *path, bool with_members)
+struct prediction_set *prediction_set_take(struct stream_reader *r, bool with_members)
 {
     struct prediction_set *s = xcalloc(1, sizeof *s);
-    struct stream_reader *r = stream_open(path, "prediction");
-    s->name = name ? xstrdup(name) : name_of_file(path);
     s->file = xstrdup(stream_name(r));
     s->header = json_deep_copy(stream_header(r));
     s->ids = id_index_new();
@@ -137,9 +140,17 @@ struct prediction_set *prediction_set_read(const char *name, const char *path, b
         keep(r, &p, s, capacity, with_members);
     }
     if (s->n == 0)
-        die(EX_DATAERR, "%s: no predictions to evaluate", s->file);
+        die(EX_DATAERR, "%s: no predictions", s->file);
     if (!with_members)
         s->n_members = 0;
+    return s;
+}
+
+struct prediction_set *prediction_set_read(const char *name, const char *path, bool with_members)
+{
+    struct stream_reader *r = stream_open(path, "prediction");
+    struct prediction_set *s = prediction_set_take(r, with_members);
+    s->name = name ? xstrdup(name) : name_of_file(path);
     stream_close(r);
     return s;
 }

@@ -63,6 +63,8 @@ static void write_key(struct checker *c, const msgpack_object *record)
             buf_addc(&c->key, '\'');
             buf_add(&c->key, v->via.str.ptr, v->via.str.size);
             buf_addc(&c->key, '\'');
+        } else if (v->type == MSGPACK_OBJECT_NIL) {
+            buf_add(&c->key, "null", 4);
         } else {
             buf_addf(&c->key, "%" PRIu64, v->via.u64);
         }

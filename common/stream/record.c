@@ -207,6 +207,38 @@ bool prediction_read(struct stream_reader *r, struct prediction *p)
     return true;
 }
 
+static const char *const take_names[] = {
+    [TAKE_BELOW] = "below", [TAKE_AT_MOST] = "at most", [TAKE_ALL] = "all", [TAKE_NONE] = "none"};
+enum { N_TAKES = sizeof take_names / sizeof *take_names };
+
+static enum take get_take(struct stream_reader *r, const msgpack_object *o)
+{
+    const msgpack_object *v = map_get(o, "take");
+    for (int i = 0; v && v->type == MSGPACK_OBJECT_STR && i < N_TAKES; i++)
+        if (v->via.str.size == strlen(take_names[i]) &&
+            !memcmp(v->via.str.ptr, take_names[i], v->via.str.size))
+            return (enum take)i;
+    stream_bad_record(r, NULL, "field 'take' is missing or none of the words it may be");
+}
+
+bool rule_limit_read(struct stream_reader *r, struct rule_limit *l)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    const msgpack_object *class = map_get(&o, "class");
+    bool all = !class || class->type == MSGPACK_OBJECT_NIL;
+    l->label = all ? NO_LABEL : get_int(r, NULL, &o, "class");
+    l->take = get_take(r, &o);
+    l->threshold = get_real(r, NULL, &o, "threshold");
+    l->n = (size_t)get_int(r, NULL, &o, "n");
+    bool limited = l->take == TAKE_BELOW || l->take == TAKE_AT_MOST;
+    if (limited ? !isfinite(l->threshold) : !isnan(l->threshold))
+        stream_bad_record(r, NULL, "field 'threshold' does not go with take '%s'",
+                          take_names[l->take]);
+    return true;
+}
+
 /* ---- writing ---- */
 
 static void put_str(msgpack_packer *p, const char *key, const char *s, size_t len)
@@ -227,9 +259,9 @@ static void put_size(msgpack_packer *p, const char *key, size_t v)
     msgpack_pack_uint64(p, v);
 }
 
-static void put_label(msgpack_packer *p, int label)
+static void put_class(msgpack_packer *p, const char *key, int label)
 {
-    msgpack_pack_str_with_body(p, "label", 5);
+    msgpack_pack_str_with_body(p, key, strlen(key));
     if (label == NO_LABEL)
         msgpack_pack_nil(p);
     else
@@ -260,7 +292,7 @@ void example_write(struct stream_writer *w, const struct example *e)
     msgpack_pack_map(p, 3);
     put_str(p, "id", e->id, strlen(e->id));
     put_str(p, "text", e->text.data, e->text.len);
-    put_label(p, e->label);
+    put_class(p, "label", e->label);
     stream_commit(w);
 }
 
@@ -271,7 +303,7 @@ void prompt_write(struct stream_writer *w, const struct prompt *x)
     put_str(p, "id", x->id, strlen(x->id));
     put_int(p, "prompt", x->prompt);
     put_str(p, "text", x->text.data, x->text.len);
-    put_label(p, x->label);
+    put_class(p, "label", x->label);
     stream_commit(w);
 }
 
@@ -282,7 +314,7 @@ void tokens_write(struct stream_writer *w, const struct tokens *t)
     put_str(p, "id", t->id, strlen(t->id));
     put_int(p, "prompt", t->prompt);
     put_array(p, "tokens", t->tokens, sizeof *t->tokens, t->n_tokens);
-    put_label(p, t->label);
+    put_class(p, "label", t->label);
     stream_commit(w);
 }
 
@@ -293,7 +325,7 @@ void scores_write(struct stream_writer *w, const struct scores *s)
     put_str(p, "id", s->id, strlen(s->id));
     put_int(p, "prompt", s->prompt);
     put_array(p, "logits", s->logits, sizeof *s->logits, s->n_classes);
-    put_label(p, s->label);
+    put_class(p, "label", s->label);
     stream_commit(w);
 }
 
@@ -315,7 +347,7 @@ void prediction_write(struct stream_writer *w, const struct prediction *x)
     msgpack_packer *p = stream_packer(w);
     msgpack_pack_map(p, 6 + (x->alpha != NULL) + (x->members != NULL));
     put_str(p, "id", x->id, strlen(x->id));
-    put_label(p, x->label);
+    put_class(p, "label", x->label);
     put_array(p, "probs", x->probs, sizeof *x->probs, x->n_classes);
     if (x->alpha)
         put_array(p, "alpha", x->alpha, sizeof *x->alpha, x->n_classes);
@@ -362,6 +394,43 @@ void measurement_write(struct stream_writer *w, const struct measurement *x)
         put_size(p, "seeds", x->seeds);
     put_text(p, "definition", x->definition);
     stream_commit(w);
+}
+
+void rule_limit_write(struct stream_writer *w, const struct rule_limit *x)
+{
+    msgpack_packer *p = stream_packer(w);
+    msgpack_pack_map(p, 4);
+    put_class(p, "class", x->label);
+    put_str(p, "take", take_names[x->take], strlen(take_names[x->take]));
+    put_real(p, "threshold", x->threshold);
+    put_size(p, "n", x->n);
+    stream_commit(w);
+}
+
+void decision_write(struct stream_writer *w, const struct decision *x)
+{
+    msgpack_packer *p = stream_packer(w);
+    const char *what = x->answer == NO_LABEL ? "abstain" : "answer";
+    msgpack_pack_map(p, 6 + x->has_set);
+    put_str(p, "id", x->id, strlen(x->id));
+    put_class(p, "label", x->label);
+    put_str(p, "decision", what, strlen(what));
+    put_class(p, "answer", x->answer);
+    if (x->has_set)
+        put_array(p, "set", x->set, sizeof *x->set, x->n_set);
+    put_real(p, "score", x->score);
+    put_str(p, "reason", x->reason, strlen(x->reason));
+    stream_commit(w);
+}
+
+const char *header_difference(const json_t *a, const json_t *b, const char *const *keys)
+{
+    for (; *keys; keys++) {
+        const json_t *x = json_object_get(a, *keys), *y = json_object_get(b, *keys);
+        if (x != y && !(x && y && json_equal(x, y)))
+            return *keys;
+    }
+    return NULL;
 }
 
 const char **header_classes(const struct stream_reader *r, size_t *count)

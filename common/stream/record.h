@@ -87,12 +87,36 @@ struct measurement {
     const char *definition; /* bins and norm, or NULL */
 };
 
+/* schema "rule": one limit, or one for each class. Header: "fit" (what it promises, how it was
+ * found).
+ */
+enum take { TAKE_BELOW, TAKE_AT_MOST, TAKE_ALL, TAKE_NONE };
+struct rule_limit {
+    int label; /* the class it is for, or NO_LABEL: for all of them */
+    enum take take;
+    double threshold; /* NaN (nil on the wire) with TAKE_ALL and TAKE_NONE */
+    size_t n;         /* texts it was fitted on */
+};
+
+/* schema "decision". Header: "rule" (the "fit" of the rule that decided). */
+struct decision {
+    const char *id;
+    int label;
+    int answer; /* class, or NO_LABEL: the decision is to abstain */
+    bool has_set;
+    const int32_t *set; /* bin i32, ascending */
+    size_t n_set;
+    double score;
+    const char *reason; /* a word of schemas/decision.json */
+};
+
 bool example_read(struct stream_reader *r, struct example *e);
 bool prompt_read(struct stream_reader *r, struct prompt *p);
 bool tokens_read(struct stream_reader *r, struct tokens *t);
 bool scores_read(struct stream_reader *r, struct scores *s);
 bool weight_read(struct stream_reader *r, struct prompt_weight *w);
 bool prediction_read(struct stream_reader *r, struct prediction *p);
+bool rule_limit_read(struct stream_reader *r, struct rule_limit *l);
 
 void example_write(struct stream_writer *w, const struct example *e);
 void prompt_write(struct stream_writer *w, const struct prompt *p);
@@ -101,9 +125,15 @@ void scores_write(struct stream_writer *w, const struct scores *s);
 void weight_write(struct stream_writer *w, const struct prompt_weight *x);
 void prediction_write(struct stream_writer *w, const struct prediction *p);
 void measurement_write(struct stream_writer *w, const struct measurement *m);
+void rule_limit_write(struct stream_writer *w, const struct rule_limit *l);
+void decision_write(struct stream_writer *w, const struct decision *d);
 
 /* Class names from a header: an array of NUL-terminated borrowed names; dies when the header has
  * none. The caller frees the array, not the names. */
 const char **header_classes(const struct stream_reader *r, size_t *count);
+
+/* The first of the keys (NULL ends them) that the headers have different values for; NULL where
+ * there is none. */
+const char *header_difference(const json_t *a, const json_t *b, const char *const *keys);
 
 #endif

@@ -15,16 +15,13 @@ static void check_same_setting(const char *path, const json_t *fitted,
                                const struct stream_reader *scores)
 {
     static const char *const keys[] = {"task",      "classes",      "prompts", "model",
-                                       "tokenizer", "class_tokens", "adapter"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const json_t *a = json_object_get(fitted, keys[i]);
-        const json_t *b = json_object_get(stream_header(scores), keys[i]);
-        if (a != b && !(a && b && json_equal(a, b)))
-            die(EX_DATAERR,
-                "%s: fitted on scores with another '%s' than those of %s; fit weights on scores of "
-                "the same task, prompts and model",
-                path, keys[i], stream_name(scores));
-    }
+                                       "tokenizer", "class_tokens", "adapter", NULL};
+    const char *key = header_difference(fitted, stream_header(scores), keys);
+    if (key)
+        die(EX_DATAERR,
+            "%s: fitted on scores with another '%s' than those of %s; fit weights on scores of "
+            "the same task, prompts and model",
+            path, key, stream_name(scores));
 }
 
 static double *copied(const double *numbers, size_t n)

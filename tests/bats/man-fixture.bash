@@ -59,6 +59,21 @@ make_students() {
                 return 1
         done
     done
+    make_labelled
+}
+
+# Labelled texts that had no part in what came before.
+make_labelled() {
+    local set
+    rec head --skip 77 -n 1000 -o labelled.val.mp all.mp &&
+        (head -n 1 examples/data/sst2.csv && sed -n 322,391p examples/data/sst2.csv) |
+        rec from-csv --id idx --text sentence --label label --classes "negative,positive" -o labelled.more.mp ||
+        return 1
+    for set in val more; do
+        prompt-expand --task task.json --instruction best:weights.mp --zero-shot labelled.$set.mp |
+            tok --model model |
+            lm-score --model model --adapter dirichlet.lora --head dirichlet -o dirichlet.$set.mp || return 1
+    done
 }
 
 # For a trap on ERR: ends the script, but not where a program was only cut short by a reader that

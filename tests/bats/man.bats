@@ -23,7 +23,7 @@ plain_page() { # PAGE
 
 # A help text without its command lines, whose options may be other programs'.
 own_lines() {
-    grep -Ev '^ +(\$ )?(rec|prompt-expand|tok|lm-score|bpe-fit|lora-train|dir-eval) '
+    grep -Ev '^ +(\$ )?(rec|prompt-expand|tok|lm-score|bpe-fit|lora-train|dir-eval|decide) '
 }
 
 @test "every program answers --help and --version on standard output" {
@@ -47,8 +47,8 @@ own_lines() {
 }
 
 @test "every program says that its input is missing with status 66" {
-    for program in bpe-fit dir-eval; do
-        run "$program" /nonexistent/in.mp
+    for program in bpe-fit dir-eval "decide --set 0.1"; do
+        run $program /nonexistent/in.mp
         [ "$status" -eq 66 ] || { echo "$program: $status"; false; }
     done
 }

@@ -236,7 +236,7 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 # ---- to text ----
 
 @test "streams of all types written by Python are read, plain and compressed" {
-    for type in example prompt tokens scores weights prediction metrics; do
+    for type in example prompt tokens scores weights prediction metrics rule decision; do
         rec check "$data/$type.mp"
         rec to-json --header "$data/$type.mp" | diff - "$data/$type.json"
         rec to-json --header "$data/$type.mp.zst" | diff - "$data/$type.json"

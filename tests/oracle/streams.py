@@ -55,7 +55,7 @@ def i32(*v):
 
 
 ELEMENTS = {"tokens": ("i", 4, "%d"), "logits": ("f", 4, "%.9g"), "probs": ("d", 8, "%.17g"),
-            "alpha": ("d", 8, "%.17g"), "bias": ("d", 8, "%.17g"), "members": ("d", 8, "%.17g")}
+            "alpha": ("d", 8, "%.17g"), "bias": ("d", 8, "%.17g"), "members": ("d", 8, "%.17g"), "set": ("i", 4, "%d")}
 
 
 def json_value(key, value):
@@ -97,6 +97,13 @@ GOOD = {
     "metrics": ({}, [
         {"set": "a", "metric": "ece", "value": 0.25, "n": 5, "low": 0.125, "high": None},
         {"set": "a", "metric": "auroc", "against": "b", "value": None, "n": 0}]),
+    "rule": ({"classes": CLASSES, "fit": {"kind": "set", "score": "lac", "alpha": 0.5}}, [
+        {"class": 0, "take": "at most", "threshold": 0.1, "n": 20},
+        {"class": 1, "take": "all", "threshold": None, "n": 0}]),
+    "decision": ({"classes": CLASSES, "rule": {"kind": "set"}}, [
+        {"id": "a", "label": 1, "decision": "answer", "answer": 1, "set": i32(1), "score": 0.1, "reason": "single"},
+        {"id": "b", "label": None, "decision": "abstain", "answer": None, "set": i32(), "score": 5e-324, "reason": "empty"},
+        {"id": "c", "label": 0, "decision": "abstain", "answer": None, "score": 1.0, "reason": "uncertain"}]),
 }
 
 EXAMPLE = {"id": "a", "text": "t", "label": 0}
@@ -139,6 +146,9 @@ BAD = {  # name: (schema, header, records, what rec check says after the file's 
     "scale-nan": ("weights", {}, [{"prompt": 0, "weight": 0.5, "scale": math.nan}], "record 1: field 'scale': nan is not a finite number"),
     "bias-inf": ("weights", {}, [{"prompt": 0, "weight": 0.5, "bias": f64(math.inf, 0)}], "record 1: field 'bias': inf is not a finite number"),
     "bias-three": ("weights", PAIR, [{"prompt": 0, "weight": 0.5, "bias": f64(0, 1, 2)}], "record 1: field 'bias': 3 numbers, but there are 2 classes"),
+    "rule-take": ("rule", {}, [{"class": None, "take": "above", "threshold": 1.0, "n": 1}], "record 1: field 'take': is none of the values it may have"),
+    "rule-twice": ("rule", {}, [{"class": None, "take": "all", "threshold": None, "n": 1}] * 2, "record 2: class null: so has record 1"),
+    "decision-answer": ("decision", PAIR, [{"id": "a", "decision": "answer", "answer": 2, "score": 0.5, "reason": "certain"}], "record 1 (id a): field 'answer': 2, but there are 2 classes"),
     "metrics-twice": ("metrics", {}, [{"set": "a", "metric": "m", "value": 1.0, "n": 1}] * 2, "record 2: set 'a', metric 'm': so has record 1"),
     "schema-unknown": ("letters", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
     "schema-task": ("task", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
@@ -283,7 +293,7 @@ def check(rec, schemas):
             n_verdicts += 1
     # What only our own words forbid is right by JSON Schema; what its words forbid is not.
     own = {"label-beyond", "logits-more", "prompt-twice", "logits-array", "logits-three", "logits-four", "members-odd",
-           "weight-twice", "metrics-twice", "id-nul", "total-nan", "scale-nan", "bias-inf", "bias-three", "logits-size", "text-bin", "logits-inf"}
+           "weight-twice", "metrics-twice", "rule-twice", "decision-answer", "id-nul", "total-nan", "scale-nan", "bias-inf", "bias-three", "logits-size", "text-bin", "logits-inf"}
     for name, (schema, extra, records, _) in BAD.items():
         if name in own:
             continue
