@@ -74,12 +74,15 @@ teacher_scores() { # TEXTS
 
 # ---- weights: how far each instruction is to be trusted ----
 
+# Twice: as the paper has it, and of prompts that are calibrated first.
 stage_weights() {
     makes weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT by weights
+    makes calibrated/weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT CALIBRATE \
+        by weights --calibrate
 }
 
-weights() {
-    bpe-fit --objective "$OBJECTIVE" --entropy-weight "$ENTROPY_WEIGHT" scores/validation.mp
+weights() { # [--calibrate]
+    bpe-fit --objective "$OBJECTIVE" --entropy-weight "$ENTROPY_WEIGHT" ${1:+"$1" "$CALIBRATE"} scores/validation.mp
 }
 
 # ---- teacher: scores and predictions of the texts to train and to test on ----
@@ -90,18 +93,20 @@ stage_teacher() {
         makes "scores/$part.mp" from "texts/$part.mp" texts/shots.mp task.json \
             with "${scoring[@]}" in_shards_by teacher_scores "texts/$part.mp"
         makes "teacher/$part.mp" from "scores/$part.mp" weights.mp \
-            with version by teacher "scores/$part.mp"
+            with version by teacher weights.mp "scores/$part.mp"
+        makes "calibrated/$part.mp" from "scores/$part.mp" calibrated/weights.mp \
+            with version by teacher calibrated/weights.mp "scores/$part.mp"
     done
 }
 
-teacher() { # SCORES
-    bpe-fit --apply weights.mp "$1"
+teacher() { # WEIGHTS SCORES
+    bpe-fit --apply "$1" "$2"
 }
 
 # ---- softmax, dirichlet, baseline, edl: a student each, and its predictions of the test texts ----
 
 # Two learn what the teacher says, two the labels; one of each two gives a Dirichlet distribution. They are asked by the
-# instruction with the highest weight.
+# instruction with the highest weight in weights.mp.
 stage_softmax() { student softmax; }
 stage_dirichlet() { student dirichlet; }
 stage_baseline() { student baseline; }
@@ -113,7 +118,7 @@ learns_labels() { # STUDENT
 
 student() { # STUDENT
     local adapter=students/$1.lora/adapter_config.json
-    local -a taught=(teacher/train.mp)
+    local -a taught=("$TEACHER/train.mp")
     ! learns_labels "$1" || taught=()
     # Students have the same prompts: the first one makes them.
     [ ${#students[@]} -gt 0 ] || makes students/train.tokens.mp from texts/train.mp weights.mp task.json \
@@ -134,7 +139,7 @@ student_tokens() { # TEXTS
 
 train() { # STUDENT
     local own=${1^^}_OPTIONS
-    local -a loss=(--loss "$1" --teacher teacher/train.mp)
+    local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp")
     ! learns_labels "$1" || loss=(--loss "${1/baseline/labels}")
     forget_other_training "$1"
     # shellcheck disable=SC2086 # options are words
@@ -177,12 +182,15 @@ evaluate() { # [ood]
 
 predictions() { # [ood]: NAME=FILE, or with ood also --ood and NAME:OTHER=FILE, one a line
     local name other
-    for name in untrained teacher "${students[@]}"; do
-        [ "$name" = teacher ] && echo teacher=teacher/test.mp || echo "$name=predictions/$name.test.mp"
+    for name in untrained teacher calibrated "${students[@]}"; do
+        case $name in
+        teacher | calibrated) echo "$name=$name/test.mp" ;;
+        *) echo "$name=predictions/$name.test.mp" ;;
+        esac
     done
     [ "${1:-}" = ood ] || return 0
     for other in $OTHERS; do
-        for name in untrained teacher "${students[@]}"; do
+        for name in untrained teacher calibrated "${students[@]}"; do
             printf -- '--ood\n%s:%s=detection/%s.%s.mp\n' "$name" "$other" "$name" "$other"
         done
     done
@@ -205,7 +213,9 @@ stage_detection() {
         makes "detection/scores.$other.mp" from "$texts" texts/shots.mp task.json \
             with "${scoring[@]}" in_shards_by teacher_scores "$texts"
         makes "detection/teacher.$other.mp" from "detection/scores.$other.mp" weights.mp \
-            with version by teacher "detection/scores.$other.mp"
+            with version by teacher weights.mp "detection/scores.$other.mp"
+        makes "detection/calibrated.$other.mp" from "detection/scores.$other.mp" calibrated/weights.mp \
+            with version by teacher calibrated/weights.mp "detection/scores.$other.mp"
         for name in "${students[@]}"; do
             makes "detection/$name.$other.mp" \
                 from "$texts" "students/$name.lora/adapter_config.json" weights.mp task.json \

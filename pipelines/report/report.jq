@@ -15,6 +15,8 @@ def said: {
     untrained: "the model as it is, one prompt, no shots",
     teacher: "the ensemble: nine prompts with shots, weighted",
     "teacher/prompts": "the average prompt of the ensemble",
+    calibrated: "the ensemble, its prompts calibrated before they are weighted",
+    "calibrated/prompts": "the average calibrated prompt",
     softmax: "student, softmax head",
     dirichlet: "student, Dirichlet head",
     baseline: "the same training on the labels alone",

@@ -32,7 +32,7 @@ show_settings() {
 # Lines KEY = value, or in declarations KEY [WORD, ...] = value.
 read_settings() { # FILE [declarations]
     local file=$1 folder line number=0 key words text marks='()'
-    [ "${2:-}" != declarations ] || marks='(\[[a-z, ]*\])?'
+    [ "${2:-}" != declarations ] || marks='(\[[a-z|+, ]*\])?'
     folder=$(cd "$(dirname "$file")" && pwd)
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))
@@ -54,7 +54,7 @@ declare_setting() { # KEY MARKS
     IFS=, read -ra words <<<"${marks/same results/}"
     for word in "${words[@]// /}"; do
         case $word in
-        path | number | numbers | sets) kind[$1]=$word ;;
+        path | number | numbers | sets | *"|"*) kind[$1]=$word ;;
         '') ;;
         *) die 70 "$pipelines/settings: $1 is marked $word, which means nothing" ;;
         esac
@@ -69,6 +69,10 @@ set_value() { # KEY VALUE WHERE FOLDER
     case ${kind[$key]} in
     path)
         [ -z "$text" ] || [[ $text == /* ]] || text=$(realpath -m "$4/$text")
+        ;;
+    *"|"*)
+        [[ $text != *"|"* && "|${kind[$key]}|" == *"|$text|"* ]] ||
+            die 64 "$3: $key is one of ${kind[$key]//|/, }, not '$text'"
         ;;
     number)
         [[ -z $text || $text =~ ^[1-9][0-9]*$ ]] || die 64 "$3: $key is a number of 1 or more, not '$text'"

@@ -60,12 +60,12 @@ fails() { # STATUS TEXT COMMAND...
 
 @test "the report shows what dir-eval says of the streams, and what was left out" {
     cd "$base"
-    dir-eval --json --members teacher=teacher/test.mp dirichlet=predictions/dirichlet.test.mp \
+    dir-eval --json --members teacher=teacher/test.mp calibrated=calibrated/test.mp dirichlet=predictions/dirichlet.test.mp \
         edl=predictions/edl.test.mp >"$BATS_TEST_TMPDIR/eval"
     cd "$BATS_TEST_TMPDIR"
     jq -e '.sets[] | select(.name == "edl").metrics.mean_epistemic.value > 0' eval
     grep -q 'edl<small>evidential deep learning: labels alone, Dirichlet head</small>' "$base/report/index.html"
-    for set in teacher dirichlet edl; do
+    for set in teacher calibrated dirichlet edl; do
         for metric in accuracy ece brier; do
             value=$(jq --arg set $set --arg m $metric '.sets[] | select(.name == $set).metrics[$m].value' eval)
             awk -F, -v set=$set -v metric=$metric -v value="$value" \
@@ -109,9 +109,9 @@ softmax published 0.56 dirichlet published 0.86" ] || { cat rows; false; }
     copy
     rm run/scores/test.mp run/detection/scores.youtube.mp run/texts/test.mp
     remakes 'texts/test.mp scores/test.mp detection/scores.youtube.mp' whole run
-    rm run/{scores,teacher}/test.mp run/detection/{texts,scores,teacher}.youtube.mp
-    remakes 'scores/test.mp teacher/test.mp detection/texts.youtube.mp detection/scores.youtube.mp
-        detection/teacher.youtube.mp' whole run
+    rm run/{scores,teacher,calibrated}/test.mp run/detection/{texts,scores,teacher,calibrated}.youtube.mp
+    remakes 'scores/test.mp teacher/test.mp calibrated/test.mp detection/texts.youtube.mp
+        detection/scores.youtube.mp detection/teacher.youtube.mp detection/calibrated.youtube.mp' whole run
     diff -r "$base/report" run/report
 }
 
@@ -132,14 +132,33 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
         detection/edl.youtube.mp detection/metrics.mp report/index.html" whole run "${options[@]}"
     jq -e '.training | .loss == "edl" and .edl_form == "log" and .edl_annealing == 0' run/students/edl.lora/duq.json
     remakes "evaluation/metrics.mp detection/metrics.mp report/index.html" whole run "${options[@]}" BOOTSTRAP=30
+    remakes "calibrated/weights.mp calibrated/train.mp calibrated/test.mp detection/calibrated.youtube.mp
+        evaluation/metrics.mp detection/metrics.mp report/index.html" whole run "${options[@]}" BOOTSTRAP=30 CALIBRATE=bias
     whole run
     same_results run "$base"
+}
+
+@test "students learn from the teacher that the settings name" {
+    copy
+    remakes "students/softmax.lora/adapter_config.json students/dirichlet.lora/adapter_config.json
+        predictions/softmax.test.mp predictions/dirichlet.test.mp evaluation/metrics.mp
+        detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/metrics.mp report/index.html" \
+        whole run TEACHER=calibrated
+    teacher=$(rec to-json --header run/calibrated/train.mp | head -n 1 | jq -c .weights)
+    [ "$teacher" != "$(rec to-json --header run/teacher/train.mp | head -n 1 | jq -c .weights)" ]
+    ! cmp -s run/students/softmax.lora/adapter_model.safetensors "$base/students/softmax.lora/adapter_model.safetensors"
+    cmp run/students/edl.lora/adapter_model.safetensors "$base/students/edl.lora/adapter_model.safetensors"
+    lora-train --model "$top/examples/model" --teacher run/calibrated/train.mp --loss softmax --lr 1e-3 --epochs 1 \
+        --device cpu -o here.lora run/students/train.tokens.mp
+    cmp run/students/softmax.lora/adapter_model.safetensors here.lora/adapter_model.safetensors
+    fails 64 "TEACHER is one of teacher, calibrated, not 'both'" few run TEACHER=both
+    fails 64 "CALIBRATE is one of none, scale, bias, scale+bias, not 'biased'" few run CALIBRATE=biased
 }
 
 @test "more texts to test on leave teacher's weights and students as they are" {
     copy
     remakes "texts/train.plan texts/shots.plan texts/validation.plan texts/test.plan texts/test.mp scores/test.mp
-        teacher/test.mp predictions/untrained.test.mp predictions/softmax.test.mp predictions/dirichlet.test.mp
+        teacher/test.mp calibrated/test.mp predictions/untrained.test.mp predictions/softmax.test.mp predictions/dirichlet.test.mp
         predictions/baseline.test.mp predictions/edl.test.mp evaluation/metrics.mp report/index.html" few run N_TEST=22
 }
 
@@ -152,7 +171,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     grep -q '^report: report/index.html$' said
     ! grep -q '^split:' said
     few run MODEL=other --stop-stage weights 2>said
-    [ "$(made said | paste -sd' ')" = "scores/validation.mp weights.mp" ]
+    [ "$(made said | paste -sd' ')" = "calibrated/weights.mp scores/validation.mp weights.mp" ]
     # The same model by another name is no other model.
     copy_of_model=$PWD/again
     cp -r "$top/examples/model" "$copy_of_model"
@@ -167,7 +186,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ -e run/weights.mp ]
     [ ! -e run/scores/train.mp ]
     few run --only teacher 2>said
-    [ "$(made said | paste -sd' ')" = "scores/test.mp scores/train.mp teacher/test.mp teacher/train.mp" ]
+    [ "$(made said | paste -sd' ')" = "calibrated/test.mp calibrated/train.mp scores/test.mp scores/train.mp teacher/test.mp teacher/train.mp" ]
     # A stage before the first one is taken as it is, even if settings are other ones now.
     few run ENTROPY_WEIGHT=0.5 --stage softmax --stop-stage softmax 2>said
     ! grep -q weights.mp said
@@ -213,7 +232,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     copy
     for i in $(seq 60); do cat "$base/teacher/test.mp"; done >run/teacher/test.mp
     (cd run && NAME=sst2 DATASET=sst2 OUT=run OTHERS='' PIPELINES=$top/pipelines "$top/pipelines/report/manifest.sh") >manifest
-    (cd run && ls weights.mp teacher/*.mp predictions/*.mp detection/*.mp) | grep -v 'texts\|metrics' >files
+    (cd run && ls weights.mp teacher/*.mp calibrated/*.mp predictions/*.mp detection/*.mp) | grep -v 'texts\|metrics' >files
     jq -r '.commands | keys[]' manifest | diff <(sort files) -
     rm -rf run
     jq -e '.commands["predictions/dirichlet.test.mp"] | any(startswith("lm-score ") and contains("--head dirichlet"))' \
@@ -482,7 +501,7 @@ with_films() {
     fails 64 "there is no stage 'softmax'; they are fetch split validation weights teacher dirichlet evaluation report" \
         films --only softmax
     films OUT=run
-    jq -e '[.metrics.sets[].name] == ["untrained", "teacher", "teacher/prompts", "dirichlet"]' run/report/report.json
+    jq -e '[.metrics.sets[].name] == ["untrained", "teacher", "teacher/prompts", "calibrated", "calibrated/prompts", "dirichlet"]' run/report/report.json
     [ "$(cd run/students && echo *.lora)" = dirichlet.lora ]
     [ ! -e run/detection ]
     tree/pipelines/run.sh --from-manifest run/manifest.json OUT=run 2>said
