@@ -1,6 +1,6 @@
 #include "common/eval/abstention.h"
 
-#include "common/eval/evaluation.h"
+#include "common/eval/statistic.h"
 
 #include <stdlib.h>
 

@@ -53,8 +53,4 @@ struct result {
 struct result *evaluate(const struct evaluation_settings *e, size_t *count);
 void results_free(struct result *results, size_t count);
 
-/* The scores by which a set's labelled texts are answered or not: minus the uncertainty, positive
- * where the top class is wrong; ranked. NULL when the set has no such uncertainty or no label. */
-struct scored *risk_scores(const struct prediction_set *s, enum uncertainty_kind kind, size_t *n);
-
 #endif

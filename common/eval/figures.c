@@ -2,6 +2,7 @@
 
 #include "common/eval/gnuplot.h"
 #include "common/eval/risk.h"
+#include "common/eval/statistic.h"
 
 #include <ctype.h>
 #include <math.h>

@@ -1,6 +1,5 @@
 #include "common/eval/statistic.h"
 
-#include "common/eval/evaluation.h"
 #include "common/eval/ranking.h"
 #include "common/eval/risk.h"
 #include "common/math/dirichlet.h"

@@ -34,4 +34,8 @@ struct draw {
  * number of texts used. */
 double statistic_value(const struct statistic *t, const struct draw *d, char *reason, size_t *n);
 
+/* The scores by which a set's labelled texts are answered or not: minus the uncertainty, positive
+ * where the top class is wrong; ranked. NULL when the set has no such uncertainty or no label. */
+struct scored *risk_scores(const struct prediction_set *s, enum uncertainty_kind kind, size_t *n);
+
 #endif
