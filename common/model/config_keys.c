@@ -17,8 +17,8 @@ static const char *const known[] = {
     "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
     "pretraining_tp",
     /* how weights are stored, and by what they were written */
-    "torch_dtype", "dtype", "transformers_version", "_name_or_path", "name_or_path", "_commit_hash",
-    "auto_map", "unsloth_version", "unsloth_fixed", "transformers.js_config", "is_llama_config",
+    "torch_dtype", "dtype", "transformers_version", "name_or_path", "auto_map", "unsloth_version",
+    "unsloth_fixed", "transformers.js_config", "is_llama_config",
     /* generation */
     "use_cache", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls_token_id",
     "unk_token_id", "mask_token_id", "decoder_start_token_id", "max_length", "min_length",
@@ -30,9 +30,9 @@ static const char *const known[] = {
     "begin_suppress_tokens",
     /* other tasks and frameworks */
     "output_attentions", "output_hidden_states", "return_dict", "torchscript", "use_bfloat16",
-    "pruned_heads", "tf_legacy_loss", "chunk_size_feed_forward", "attn_implementation",
-    "_attn_implementation", "_attn_implementation_autoset", "id2label", "label2id", "num_labels",
-    "problem_type", "finetuning_task", "tokenizer_class", "prefix", "task_specific_params"};
+    "pruned_heads", "tf_legacy_loss", "chunk_size_feed_forward", "attn_implementation", "id2label",
+    "label2id", "num_labels", "problem_type", "finetuning_task", "tokenizer_class", "prefix",
+    "task_specific_params"};
 
 void config_check_keys(const struct source *s)
 {
@@ -43,7 +43,8 @@ void config_check_keys(const struct source *s)
         size_t k = 0, n = sizeof known / sizeof *known;
         while (k < n && strcmp(key, known[k]) != 0)
             k++;
-        if (k == n && !json_is_null(value) && !json_is_false(value))
+        /* transformers begins notes of its own so. */
+        if (k == n && *key != '_' && !json_is_null(value) && !json_is_false(value))
             die(EX_DATAERR,
                 "%s: '%s' is not known: it may say that the model computes something else. Remove "
                 "it if it does not",

@@ -206,7 +206,7 @@ paths() { # that this processor has, the best first
 @test "what a configuration says and nobody here knows is refused by name" {
     with_config '.final_logit_softcapping = 30'
     refuses 65 "'final_logit_softcapping' is not known" lm-score --model changed "$data/good.mp"
-    with_config '.final_logit_softcapping = null | .use_mrope = false'
+    with_config '.final_logit_softcapping = null | .use_mrope = false | ._model_name_or_path = "here"'
     lm-score --model changed -o /dev/null "$data/good.mp"
     with_config '.model_type = "qwen2"'
     refuses 65 "'architectures' says LlamaForCausalLM, 'model_type' is not 'llama'" \
