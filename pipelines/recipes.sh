@@ -118,7 +118,7 @@ learns_labels() { # STUDENT
 
 student() { # STUDENT
     local adapter=students/$1.lora/adapter_config.json
-    local -a taught=("$TEACHER/train.mp")
+    local -a taught=("${TEACHER:-teacher}/train.mp") # where stages are only listed there are no settings
     ! learns_labels "$1" || taught=()
     # Students have the same prompts: the first one makes them.
     [ ${#students[@]} -gt 0 ] || makes students/train.tokens.mp from texts/train.mp weights.mp task.json \
