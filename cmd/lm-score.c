@@ -177,7 +177,7 @@ static void plan_memory(struct job *j, const struct adapter *adapter)
     if (!o->batch_tokens)
         o->batch_tokens = fitting_batch_tokens(j->model, adapter, o->share);
     d->advice = j->advice = advise(o->batch_tokens);
-    if (!d->copies && verbosity != VERBOSE)
+    if (!d->own_memory && verbosity != VERBOSE)
         return;
     struct score_memory need = score_memory(j->model, adapter, *o);
     size_t available, total;
@@ -187,7 +187,7 @@ static void plan_memory(struct job *j, const struct adapter *adapter)
            gb(need.weights), gb(need.adapter), o->batch_tokens, gb(need.pass), gb(need.prefixes),
            gb((double)available), gb((double)total));
     double taken = need.pass + need.prefixes;
-    if (d->copies && taken > (double)available)
+    if (d->own_memory && taken > (double)available)
         warn("memory: a pass of %d tokens may take %.3g GB where %.3g GB are free; %s",
              o->batch_tokens, gb(taken), gb((double)available), d->advice);
 }

@@ -271,7 +271,7 @@ static void plan_memory(struct job *j, const struct trainer_settings *s)
                           "texts, or free what others hold there",
                           s->kept ? "give --activations recompute, " : "", s->batch);
     d->advice = j->advice;
-    if (!d->copies && verbosity != VERBOSE)
+    if (!d->own_memory && verbosity != VERBOSE)
         return;
     struct train_memory need = train_memory(j->model, s, j->set);
     size_t available, total;
@@ -284,7 +284,7 @@ static void plan_memory(struct job *j, const struct trainer_settings *s)
         1e-9 * need.weights, 1e-9 * need.adapter, longest, 1e-9 * need.pass, s->kept + 1,
         j->model->config->layers, 1e-9 * (double)available, 1e-9 * (double)total);
     double taken = need.adapter + need.pass;
-    if (d->copies && taken > (double)available)
+    if (d->own_memory && taken > (double)available)
         warn("memory: the %d longest texts, should they come in one pass, take %.3g GB where %.3g "
              "GB are free; %s",
              longest, 1e-9 * taken, 1e-9 * (double)available, d->advice);

@@ -33,7 +33,7 @@ OPERATION(void, download, (struct device * d, void *to, const void *from, size_t
 SPECIAL_OPERATION(void, memory, (struct device * d, size_t *unused, size_t *total),
                   (d, unused, total))
 /* Constant host memory, where the device can read it: the same pointer on a CPU, a copy elsewhere
- * (see `copies`). */
+ * (see `own_memory`). */
 SPECIAL_OPERATION(const void *, import, (struct device * d, const void *host, size_t bytes),
                   (d, host, bytes))
 OPERATION(void, clear, (struct device * d, void *memory, size_t bytes),

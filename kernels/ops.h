@@ -79,7 +79,8 @@ struct dropout {
     double rate; /* 0 <= rate < 1 */
     uint64_t seed;
     uint32_t stream, step;
-    const int32_t *numbers; /* the device's: row r has number numbers[r], or r where this is NULL */
+    /* The device's: row r has the number row_numbers[r], or r where this is NULL. */
+    const int32_t *row_numbers;
 };
 
 static inline uint32_t dropout_threshold(double rate)
@@ -116,8 +117,8 @@ struct device {
     const char *name;        /* its kind: "cpu", "cuda" */
     const char *description; /* for messages: "cpu (8 threads)", "cuda:0 (NVIDIA A100-SXM4-80GB)" */
     enum dtype compute;      /* F32 or BF16 */
-    bool copies; /* imports are copies, and their host memory may go once they are made; otherwise
-                  * it must outlive the device */
+    bool own_memory; /* the device has its own: imports are copies, and their host memory may go
+                      * once they are made; otherwise it must outlive the device */
     /* `compute` for headers: "f32", "bf16", or "bf16/amx" where results depend on a CPU's path. */
     const char *computes;
     /* What can be done when memory runs out, in the program's words; it sets them as it goes on,

@@ -145,7 +145,7 @@ static const struct part *find(const struct lora_set *s, int layer, enum project
                                 .seed = d->seed,
                                 .stream = (uint32_t)i,
                                 .step = d->pass,
-                                .numbers = all ? d->rows : d->last_rows};
+                                .row_numbers = all ? d->rows : d->last_rows};
     return s->parts[i].place.a_size ? &s->parts[i] : NULL;
 }
 

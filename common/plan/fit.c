@@ -46,7 +46,7 @@ static void free_shadow(struct shadow *shadow)
 static double weight_bytes(const struct shadow *shadow, const struct model *m)
 {
     double counted = count_device_held(shadow->device);
-    if (m->device->copies || m->device->compute != F32)
+    if (m->device->own_memory || m->device->compute != F32)
         return counted;
     return counted - model_products(m) * (double)(sizeof(float) - dtype_size(model_stored_type(m)));
 }
@@ -108,7 +108,7 @@ struct score_memory score_memory(const struct model *m, const struct adapter *a,
 int fitting_batch_tokens(const struct model *m, const struct adapter *a, bool share)
 {
     struct device *d = m->device;
-    if (!d->copies)
+    if (!d->own_memory)
         return CPU_BATCH_TOKENS;
     size_t available, total;
     d->memory(d, &available, &total);
@@ -168,6 +168,7 @@ int fitting_kept_layers(const struct model *m, const struct trainer_settings *s,
     double each = (train_memory(m, &all, set).pass - least.pass) / all.kept;
     size_t available, total;
     m->device->memory(m->device, &available, &total);
-    double room = (m->device->copies ? 0.9 : 0.5) * (double)available - least.adapter - least.pass;
+    double room =
+        (m->device->own_memory ? 0.9 : 0.5) * (double)available - least.adapter - least.pass;
     return room < each ? 0 : room < each * all.kept ? (int)(room / each) : all.kept;
 }

@@ -485,7 +485,7 @@ static void count_dropout(struct device *d, const struct dropout *o, const void 
            (struct cost){.launches = 1,
                          .f32_flops = DROPOUT_WORK * elements,
                          .read = elements * (double)dtype_size(type) +
-                                 f((accumulate ? elements : 0) + (o->numbers ? rows : 0)),
+                                 f((accumulate ? elements : 0) + (o->row_numbers ? rows : 0)),
                          .written = f(elements)});
 }
 

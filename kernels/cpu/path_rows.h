@@ -271,7 +271,7 @@ static void dropout(const struct dropout *o, int row, const void *x, enum dtype 
 {
     uint32_t threshold = dropout_threshold(o->rate);
     float scale = (float)(1.0 / (1.0 - o->rate));
-    uint32_t number = (uint32_t)(o->numbers ? o->numbers[row] : row);
+    uint32_t number = (uint32_t)(o->row_numbers ? o->row_numbers[row] : row);
     for (int first = 0; first < width; first += 4 * LANES) {
         uint32_t random[4 * LANES];
         for (int j = 0; j < LANES; j++) {

@@ -315,7 +315,7 @@ struct device *cuda_device_open(enum dtype compute, int index)
     d->description = c->description;
     d->compute = compute;
     d->computes = compute == F32 ? "f32" : "bf16";
-    d->copies = true;
+    d->own_memory = true;
     d->state = c;
     CUDA(cudaSetDevice(index));
     CUDA(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));

@@ -179,7 +179,7 @@ static __global__ void dropout_rows(struct dropout o, uint32_t threshold, float 
     if (first >= width)
         return;
     size_t at = (size_t)blockIdx.x * (size_t)width + (size_t)first;
-    uint32_t number = o.numbers ? (uint32_t)o.numbers[blockIdx.x] : blockIdx.x;
+    uint32_t number = o.row_numbers ? (uint32_t)o.row_numbers[blockIdx.x] : blockIdx.x;
     struct philox random =
         philox4x32({{group, number, o.stream, o.step}}, (uint32_t)o.seed, (uint32_t)(o.seed >> 32));
 #pragma unroll

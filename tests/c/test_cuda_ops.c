@@ -592,12 +592,12 @@ static void dropout_has_the_processors_bits(void **state)
                 float *kept = draw_array(n);
                 void *narrow = rounded(type, x, n);
                 size_t x_skew = skew * dtype_size(type) / 4, bytes = n * dtype_size(type);
-                o.numbers = form % 4 == 3 ? copy_of(d, numbers, sizeof numbers) : NULL;
+                o.row_numbers = form % 4 == 3 ? copy_of(d, numbers, sizeof numbers) : NULL;
                 float *out_d = skewed_copy(d, out, n * sizeof *out, skew);
                 d->dropout(d, &o, skewed_copy(d, narrow, bytes, x_skew), type, rows, widths[w],
                            out_d, form & 2);
                 fetch(d, got, out_d);
-                o.numbers = o.numbers ? numbers : NULL;
+                o.row_numbers = o.row_numbers ? numbers : NULL;
                 cpu->dropout(cpu, &o, x, F32, rows, widths[w], kept, false);
                 for (size_t i = 0; i < n; i++) {
                     double sum = (double)out[i] + (double)kept[i];

@@ -42,7 +42,7 @@ static struct model *open_model(double memory)
     struct machine machine = {
         .name = "test", .product_rate = 1, .f32_rate = 1, .bandwidth = 1, .memory = memory};
     struct device *d = count_device_open(F32, &machine);
-    d->copies = true;
+    d->own_memory = true;
     struct model *m = model_open(folder);
     model_load(m, d);
     model_set_classes(m, classes, CLASSES);
@@ -117,7 +117,7 @@ static void the_batch_is_the_largest_that_fits(void **state)
         }
     struct model *m = open_model(0);
     assert_int_equal(fitting_batch_tokens(m, NULL, true), LEAST_BATCH_TOKENS);
-    m->device->copies = false;
+    m->device->own_memory = false;
     assert_int_equal(fitting_batch_tokens(m, NULL, true), CPU_BATCH_TOKENS);
     close_model(m);
 }

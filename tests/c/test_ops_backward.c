@@ -400,7 +400,7 @@ static void check_dropout(enum dtype type, const int32_t *numbers)
 {
     enum { ROWS = 300, WIDTH = 70 };
     struct dropout o = {
-        .rate = 0.05, .seed = 0x123456789abcdefu, .stream = 3, .step = 17, .numbers = numbers};
+        .rate = 0.05, .seed = 0x123456789abcdefu, .stream = 3, .step = 17, .row_numbers = numbers};
     float *x = random_floats(ROWS * WIDTH, 17), out[ROWS * WIDTH];
     uint16_t half[ROWS * WIDTH];
     for (size_t i = 0; type == BF16 && i < ROWS * WIDTH; i++) {

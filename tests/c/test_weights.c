@@ -1,5 +1,5 @@
 /* Loading a model: what of its file and of merged weights stays in the host's memory, on a device
- * that copies and on one that does not. The model is made here: 2 layers, 13 MB. */
+ * that own_memory and on one that does not. The model is made here: 2 layers, 13 MB. */
 #include "common/model/weights.h"
 #include "common/util/mem.h"
 #include "kernels/count/count_device.h"
@@ -122,12 +122,12 @@ static const void *reading_import(struct device *d, const void *host, size_t byt
     return host;
 }
 
-static struct device *open_device(bool copies)
+static struct device *open_device(bool own_memory)
 {
     static const struct machine machine = {
         .name = "test", .product_rate = 1, .f32_rate = 1, .bandwidth = 1, .memory = 1e12};
     struct device *d = count_device_open(BF16, &machine);
-    d->copies = copies;
+    d->own_memory = own_memory;
     counted_create = d->weight_create;
     d->weight_create = reading_create;
     d->import = reading_import;
@@ -186,11 +186,11 @@ static void merged_matrices_leave_the_host(void **state)
 {
     (void)state;
     struct adapter_settings settings = {.rank = 2, .alpha = 2, .targets = {[V_PROJ] = true}};
-    for (int copies = 0; copies < 2; copies++) {
+    for (int own_memory = 0; own_memory < 2; own_memory++) {
         struct model *m = model_open(folder);
         struct adapter *a = adapter_create(m->config, &settings, 0);
         model_merge(m, a);
-        struct device *d = open_device(copies);
+        struct device *d = open_device(own_memory);
         size_t matrix =
             safetensors_find(m->tensors, "model.layers.0.self_attn.v_proj.weight")->bytes;
         struct mallinfo2 before = mallinfo2();
