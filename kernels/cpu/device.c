@@ -1,6 +1,7 @@
 /* The CPU as a device: its memory is the program's own, its operations are done when they return.
  */
 #include "common/util/diag.h"
+#include "common/util/free_memory.h"
 #include "common/util/mem.h"
 #include "common/util/threads.h"
 #include "kernels/cpu/cpu.h"
@@ -38,23 +39,11 @@ void cpu_download(struct device *d, void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
-/* What the kernel thinks can be taken without swapping, the cached pages of files included; all
- * that is not in use where it does not say. */
 void cpu_memory(struct device *d, size_t *free_bytes, size_t *total)
 {
     (void)d;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    *total = page * (size_t)sysconf(_SC_PHYS_PAGES);
-    *free_bytes = page * (size_t)sysconf(_SC_AVPHYS_PAGES);
-    FILE *f = fopen("/proc/meminfo", "re");
-    if (!f)
-        return;
-    char line[128];
-    size_t kib;
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %zu kB", &kib) == 1)
-            *free_bytes = kib * 1024;
-    fclose(f);
+    *free_bytes = free_memory("");
+    *total = (size_t)sysconf(_SC_PAGESIZE) * (size_t)sysconf(_SC_PHYS_PAGES);
 }
 
 const void *cpu_import(struct device *d, const void *host, size_t bytes)

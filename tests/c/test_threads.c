@@ -357,91 +357,6 @@ static void threads_follow_the_user(void **state)
     assert_int_equal(threads_count(), all);
 }
 
-/* ---- quotas, in folders made up ---- */
-
-static char root[64];
-
-static void make_root(void)
-{
-    snprintf(root, sizeof root, "/tmp/test_threads.XXXXXX");
-    assert_non_null(mkdtemp(root));
-}
-
-static void remove_root(void)
-{
-    char *command = xasprintf("rm -rf '%s'", root);
-    assert_int_equal(system(command), 0);
-    free(command);
-}
-
-/* Writes a file under root, and the folders it is in. */
-static void put(const char *name, const char *text)
-{
-    char *path = xasprintf("%s/%s", root, name);
-    for (char *slash = path + strlen(root); (slash = strchr(slash + 1, '/'));) {
-        *slash = '\0';
-        mkdir(path, 0777);
-        *slash = '/';
-    }
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-    free(path);
-}
-
-static void quotas_of_version_2_are_followed(void **state)
-{
-    (void)state;
-    make_root();
-    assert_int_equal(processors_quota(root), 0); /* no proc */
-    put("proc/self/cgroup", "0::/job.slice/step one\n");
-    assert_int_equal(processors_quota(root), 0);
-    put("sys/fs/cgroup/job.slice/step one/cpu.max", "max 100000\n");
-    assert_int_equal(processors_quota(root), 0);
-    put("sys/fs/cgroup/job.slice/cpu.max", "350000 100000\n");
-    assert_int_equal(processors_quota(root), 4);
-    put("sys/fs/cgroup/job.slice/step one/cpu.max", "200000 100000\n");
-    assert_int_equal(processors_quota(root), 2);
-    put("sys/fs/cgroup/job.slice/step one/cpu.max", "50000 100000\n");
-    assert_int_equal(processors_quota(root), 1);
-    put("sys/fs/cgroup/job.slice/step one/cpu.max", "800000 100000\n");
-    assert_int_equal(processors_quota(root), 4);
-    put("sys/fs/cgroup/cpu.max", "150000 50000\n");
-    assert_int_equal(processors_quota(root), 3);
-    /* A container may see its own group at the top. */
-    put("proc/self/cgroup", "0::/\n");
-    assert_int_equal(processors_quota(root), 3);
-    put("proc/self/cgroup", "0::/docker/0123\n");
-    assert_int_equal(processors_quota(root), 3);
-    put("sys/fs/cgroup/cpu.max", "nonsense\n");
-    assert_int_equal(processors_quota(root), 0);
-    put("proc/self/cgroup", "nonsense\n\n0:\n");
-    assert_int_equal(processors_quota(root), 0);
-    remove_root();
-}
-
-static void quotas_of_version_1_are_followed(void **state)
-{
-    (void)state;
-    make_root();
-    put("proc/self/cgroup", "5:cpuset:/other\n4:cpuacct,cpu:/a/b\n1:name=systemd:/x\n0::/x\n");
-    put("sys/fs/cgroup/cpuset/other/cpu.cfs_quota_us", "100000\n");
-    put("sys/fs/cgroup/cpuset/other/cpu.cfs_period_us", "100000\n");
-    assert_int_equal(processors_quota(root), 0);
-    put("sys/fs/cgroup/cpuacct,cpu/a/b/cpu.cfs_quota_us", "-1\n");
-    put("sys/fs/cgroup/cpuacct,cpu/a/b/cpu.cfs_period_us", "100000\n");
-    assert_int_equal(processors_quota(root), 0);
-    put("sys/fs/cgroup/cpuacct,cpu/a/cpu.cfs_quota_us", "250000\n");
-    assert_int_equal(processors_quota(root), 0);
-    put("sys/fs/cgroup/cpuacct,cpu/a/cpu.cfs_period_us", "100000\n");
-    assert_int_equal(processors_quota(root), 3);
-    put("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "10000\n");
-    put("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
-    assert_int_equal(processors_quota(root), 1);
-    remove_root();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,8 +371,6 @@ int main(void)
         cmocka_unit_test(many_threads_share_one_processor),
         cmocka_unit_test(threads_follow_affinity),
         cmocka_unit_test(threads_follow_the_user),
-        cmocka_unit_test(quotas_of_version_2_are_followed),
-        cmocka_unit_test(quotas_of_version_1_are_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
