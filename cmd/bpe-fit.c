@@ -208,6 +208,9 @@ static json_t *prediction_header(const struct stream_reader *r, const struct pro
     for (size_t i = 0; i < w->count; i++)
         json_array_append_new(weights, json_real(w->values[i]));
     json_object_set_new(header, "weights", weights);
+    char digest[24];
+    if (prompt_weights_digest(w, digest))
+        json_object_set_new(header, "ensemble", json_string(digest));
     return header;
 }
 

@@ -203,6 +203,12 @@ static void number_seeds(struct prediction_set **sets, size_t n)
             }
         free(shared);
     }
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(sets[i]->name, sets[j]->name))
+                usage_error(
+                    "two sets are named '%s', one of them as a seed of '%s'; name them apart",
+                    sets[i]->name, sets[sets[i]->seeds_of ? i : j]->seeds_of);
 }
 
 static struct prediction_set **read_sets(const struct settings *s, char **operands, size_t count)
@@ -238,7 +244,7 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
 
 static bool same_model(const json_t *a, const json_t *b)
 {
-    static const char *const keys[] = {"model", "head", "adapter", "weights"};
+    static const char *const keys[] = {"model", "head", "adapter", "weights", "ensemble"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const json_t *x = json_object_get(a, keys[i]), *y = json_object_get(b, keys[i]);
         if (x != y && !(x && y && json_equal(x, y)))

@@ -6,8 +6,10 @@
 #include "common/util/mem.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 /* ---- weights ---- */
 
@@ -88,6 +90,25 @@ void prompt_weights_free(struct prompt_weights *w)
     free(w->prompts);
     free(w->values);
     *w = (struct prompt_weights){0};
+}
+
+bool prompt_weights_digest(const struct prompt_weights *w, char digest[24])
+{
+    if (!w->calibrations && !w->selected)
+        return false;
+    XXH64_state_t *state = XXH64_createState();
+    XXH64_reset(state, 0);
+    XXH64_update(state, w->prompts, w->count * sizeof *w->prompts);
+    XXH64_update(state, w->values, w->count * sizeof *w->values);
+    for (size_t i = 0; w->calibrations && i < w->count; i++) {
+        const struct calibration *c = &w->calibrations[i];
+        XXH64_update(state, &c->scale, sizeof c->scale);
+        if (c->bias)
+            XXH64_update(state, c->bias, w->n_classes * sizeof *c->bias);
+    }
+    snprintf(digest, 24, "xxh64:%016llx", (unsigned long long)XXH64_digest(state));
+    XXH64_freeState(state);
+    return true;
 }
 
 /* ---- text by text ---- */

@@ -23,6 +23,11 @@ struct prompt_weights {
 struct prompt_weights prompt_weights_read(const char *path, const struct stream_reader *r);
 void prompt_weights_free(struct prompt_weights *w);
 
+/* For headers, where the weights alone do not tell the ensemble, for its prompts are calibrated or
+ * were selected: "xxh64:" and 16 digits of prompts, weights and calibrations. False where they do.
+ */
+bool prompt_weights_digest(const struct prompt_weights *w, char digest[24]);
+
 /* Gathers the scores of one text after another. Records may come in any order; texts come out in
  * the order in which their ids first appeared, and a text's memory is held only until it and those
  * before it are whole. */

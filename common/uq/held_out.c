@@ -7,19 +7,19 @@
 
 /* Adds one text's prediction to a row of sums. */
 static void add_prediction(struct held_out_row *row, const double *probs, size_t n_classes,
-                           int label, double share)
+                           int label)
 {
     size_t best = 0;
     for (size_t c = 1; c < n_classes; c++)
         if (probs[c] > probs[best])
             best = c;
-    row->nll -= share * log(probs[label]);
-    row->accuracy += share * (best == (size_t)label);
+    row->nll -= log(probs[label]);
+    row->accuracy += best == (size_t)label;
 }
 
 /* Each prompt by itself, and the mixture with equal weights. */
 static void add_unfitted(struct held_out_row *prompt, struct held_out_row *uniform,
-                         const struct validation *left, double share)
+                         const struct validation *left)
 {
     size_t classes = left->n_classes, prompts = left->n_prompts;
     double *probs = xcalloc(classes, sizeof *probs), *mixture = xcalloc(classes, sizeof *mixture);
@@ -28,18 +28,18 @@ static void add_unfitted(struct held_out_row *prompt, struct held_out_row *unifo
             mixture[c] = 0;
         for (size_t i = 0; i < prompts; i++) {
             class_probabilities(validation_logits(left, n, i), classes, NULL, probs);
-            add_prediction(prompt, probs, classes, left->labels[n], share / (double)prompts);
+            add_prediction(prompt, probs, classes, left->labels[n]);
             for (size_t c = 0; c < classes; c++)
                 mixture[c] += probs[c] / (double)prompts;
         }
-        add_prediction(uniform, mixture, classes, left->labels[n], share);
+        add_prediction(uniform, mixture, classes, left->labels[n]);
     }
     free(probs);
     free(mixture);
 }
 
 static void add_fitted(struct held_out_row *row, const struct validation *left,
-                       const struct ensemble_fit *f, double share)
+                       const struct ensemble_fit *f)
 {
     size_t classes = left->n_classes;
     double *probs = xcalloc(classes, sizeof *probs), *mixture = xcalloc(classes, sizeof *mixture);
@@ -52,7 +52,7 @@ static void add_fitted(struct held_out_row *row, const struct validation *left,
             for (size_t c = 0; c < classes; c++)
                 mixture[c] += f->weights.weights[i] * probs[c];
         }
-        add_prediction(row, mixture, classes, left->labels[n], share);
+        add_prediction(row, mixture, classes, left->labels[n]);
     }
     free(probs);
     free(mixture);
@@ -87,20 +87,24 @@ struct held_out held_out_measure(const struct validation *v, const struct ensemb
     h.rows[1].ensemble = "uniform";
     struct ensemble_settings of[3];
     size_t fitted = fitted_rows(&h, s, of);
-    double share = 1 / (double)v->n_texts;
     for (size_t fold = 0; fold < folds.count; fold++) {
         struct validation rest = folds_part(v, &folds, fold, false);
         struct validation left = folds_part(v, &folds, fold, true);
-        add_unfitted(&h.rows[0], &h.rows[1], &left, share);
+        add_unfitted(&h.rows[0], &h.rows[1], &left);
         for (size_t i = 0; i < fitted; i++) {
             struct ensemble_fit f = ensemble_fit(&rest, &of[i]);
-            add_fitted(&h.rows[2 + i], &left, &f, share);
+            add_fitted(&h.rows[2 + i], &left, &f);
             ensemble_fit_free(&f);
         }
         validation_free(&rest);
         validation_free(&left);
     }
     folds_free(&folds);
+    for (size_t i = 0; i < h.n_rows; i++) {
+        double predictions = (double)(v->n_texts * (i == 0 ? v->n_prompts : 1));
+        h.rows[i].nll /= predictions;
+        h.rows[i].accuracy /= predictions;
+    }
     return h;
 }
 

@@ -137,6 +137,30 @@ judged() { # PREDICTIONS
     [ ! -e out.mp ]
 }
 
+# Their weights are [1], all three.
+@test "a rule is refused by an ensemble of other prompts, or calibrated otherwise" {
+    scores=$uq/calibrate-real.mp
+    bpe-fit -q --top 1 "$scores" >one.mp
+    bpe-fit -q --top 1 --calibrate scale+bias "$scores" >calibrated.mp
+    for w in one calibrated; do bpe-fit -q --apply $w.mp "$scores" >$w.test.mp; done
+    decide --expected-risk 0.5 one.test.mp >rule.mp
+    decide --apply rule.mp one.test.mp >/dev/null
+    refuses 65 "ensemble" decide --apply rule.mp calibrated.test.mp
+    refuses 65 "ensemble" rec cat one.test.mp calibrated.test.mp
+    # Where weights tell the ensemble its header is as ever.
+    bpe-fit -q "$scores" | tee plain.mp | bpe-fit -q --apply - "$scores" >plain.test.mp
+    rec to-json --header plain.test.mp | head -n 1 | jq -e 'has("ensemble") | not'
+}
+
+@test "limits of two rules, or decisions by two, are no one stream" {
+    decide --set 0.1 "$data/fit.mp" >a.mp
+    decide --set 0.3 "$data/fit.mp" >b.mp
+    refuses 65 "fit" rec cat a.mp b.mp
+    decide --apply a.mp "$data/fit.mp" >a.decisions.mp
+    decide --apply b.mp "$data/fit.mp" >b.decisions.mp
+    refuses 65 "rule" rec cat a.decisions.mp b.decisions.mp
+}
+
 @test "an uncertainty that the predictions do not have is refused" {
     refuses 65 "have no 'epistemic' uncertainty; choose another one with --by" \
         decide --risk 0.3 --by epistemic -o out.mp "$uq/metrics-softmax.mp"

@@ -136,6 +136,9 @@ ensemble() {
     [[ $output == *" ± "* ]]
     # Columns stay aligned: all lines of the first table end in the same column.
     [ "$(head -n 5 <<<"$output" | sed 's/±/+/g' | awk '{ print length }' | sort -u | wc -l)" = 1 ]
+    run dir-eval --seeds "${seeds[@]}" "s#1=$data/metrics-paired-c.mp"
+    [ "$status" -eq 64 ]
+    [[ $output == *"two sets are named 's#1', one of them as a seed of 's'"* ]]
     dir-eval --seeds --stream "${seeds[@]}" >out.mp
     rec check out.mp
     # Out-of-distribution sets go to the seeds in order.
