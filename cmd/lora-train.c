@@ -21,7 +21,7 @@ enum activations_mode { ACTIVATIONS_AUTO, ACTIVATIONS_KEEP, ACTIVATIONS_RECOMPUT
 struct settings {
     struct common_options common;
     const char *model, *teacher;
-    bool alpha0_given, edl_given, ib_given, profile;
+    bool alpha0_given, learned_given, edl_given, ib_given, profile;
     enum ranks_mode mpi;
     enum activations_mode activations;
     struct device_request device;
@@ -84,9 +84,10 @@ static const struct option_row rows[] = {
     {"alpha0", 0, "MODE", "of dirichlet: standard (default), fixed:A or learned",
      OPTION_OWN(struct settings, train.step.loss, take_alpha0),
      OPTION_GIVEN(struct settings, alpha0_given)},
-    {"beta", 0, "B", "weight of learned's penalty (1)", REAL(train.step.loss.beta, 0, 1e9)},
+    {"beta", 0, "B", "weight of learned's penalty (1)", REAL(train.step.loss.beta, 0, 1e9),
+     OPTION_GIVEN(struct settings, learned_given)},
     {"alpha0-lr", 0, "R", "learning rate of learned's ln alpha0 (1e-3)",
-     REAL(train.alpha0_rate, 0, 1)},
+     REAL(train.alpha0_rate, 0, 1), OPTION_GIVEN(struct settings, learned_given)},
     {"edl-form", 0, "FORM", "of edl's risk: mse (default), log or digamma",
      CHOICE(enum edl_form, train.step.loss.form, edl_forms),
      OPTION_GIVEN(struct settings, edl_given)},
@@ -187,6 +188,8 @@ static void check_options(const struct settings *s)
                     loss_facts[loss].name);
     if (s->alpha0_given && loss != LOSS_DIRICHLET)
         usage_error("--alpha0 goes with --loss dirichlet");
+    if (s->learned_given && (loss != LOSS_DIRICHLET || s->train.step.loss.mode != ALPHA0_LEARNED))
+        usage_error("--beta and --alpha0-lr go with --loss dirichlet --alpha0 learned");
     if (s->edl_given && loss != LOSS_EDL)
         usage_error("--edl-form and --edl-annealing go with --loss edl");
     if (s->ib_given && loss != LOSS_IB_EDL)

@@ -243,15 +243,24 @@ static void open_log(struct run *r)
         fputs("step\tloss\tlr\n", r->log);
 }
 
-/* Whether the folder already holds what this run would write. */
+/* Whether the folder already holds what this run would write. Dies (EX_DATAERR) where it holds what
+ * another run wrote: going on with that would throw it away. */
 static bool is_done(const struct run *r)
 {
-    char *config = xasprintf("%s/adapter_config.json", r->files->folder);
-    char *path = xasprintf("%s/duq.json", r->files->folder);
+    const char *folder = r->files->folder;
+    char *config = xasprintf("%s/adapter_config.json", folder);
+    char *path = xasprintf("%s/duq.json", folder);
     bool there = !access(config, F_OK) && !access(path, F_OK);
     if (there) {
         json_t *f = json_read_file(path);
-        there = json_equal(json_object_get(f, "training"), r->description);
+        char *theirs, *ours;
+        const char *key =
+            json_difference(json_object_get(f, "training"), r->description, &theirs, &ours);
+        if (key)
+            die(EX_DATAERR,
+                "%s: complete, but made with %s = %s, now it is %s: name another folder, or remove "
+                "it to train anew",
+                folder, key, theirs, ours);
         json_decref(f);
     }
     free(config);

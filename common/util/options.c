@@ -267,7 +267,7 @@ double option_double(const char *option, const char *value, double min, double m
     errno = 0;
     double v = strtod(value, &end);
     if (errno || end == value || *end || !isfinite(v) || v < min || v > max)
-        usage_error("%s: '%s' is not a number from %g to %g", option, value, min, max);
+        usage_error("%s: '%s' is not a number from %.10g to %.10g", option, value, min, max);
     return v;
 }
 

@@ -266,6 +266,22 @@ interrupt() {
     [ "$status" -eq 0 ]
     [[ $output == *"done.lora: already complete"* ]]
     [ "$before" = "$(stat -c %Y.%i done.lora/adapter_model.safetensors)" ]
+    # What another run wrote is not thrown away.
+    run long_run done.lora --resume --lr 1e-4
+    [ "$status" -eq 65 ]
+    [[ $output == *"done.lora: complete, but made with learning_rate = "*", now it is 0.0001: name another folder"* ]]
+    [ "$before" = "$(stat -c %Y.%i done.lora/adapter_model.safetensors)" ]
+}
+
+@test "options of a learned alpha0 are refused where nothing is learned" {
+    local -a common=(--model "$models/llama-tied" --epochs 1 -o none.lora)
+    for options in '--loss edl --beta 2' '--loss labels --alpha0-lr 0.1'; do
+        # shellcheck disable=SC2086 # options are words
+        run lora-train "${common[@]}" $options "$data/tokens.mp"
+        [ "$status" -eq 64 ]
+        [[ $output == *"--beta and --alpha0-lr go with --loss dirichlet --alpha0 learned"* ]]
+    done
+    [ ! -e none.lora ]
 }
 
 @test "a checkpoint of other settings is refused by the setting's name" {
