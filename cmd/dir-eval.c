@@ -3,6 +3,7 @@
 #include "common/eval/figures.h"
 #include "common/eval/gnuplot.h"
 #include "common/eval/report.h"
+#include "common/stream/stream.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
@@ -244,13 +245,8 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
 
 static bool same_model(const json_t *a, const json_t *b)
 {
-    static const char *const keys[] = {"model", "head", "adapter", "weights", "ensemble"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const json_t *x = json_object_get(a, keys[i]), *y = json_object_get(b, keys[i]);
-        if (x != y && !(x && y && json_equal(x, y)))
-            return false;
-    }
-    return true;
+    static const char *const keys[] = {"model", "head", "adapter", "weights", "ensemble", NULL};
+    return !header_difference(a, b, keys);
 }
 
 /* A set's name or, of the number-th set of another seed, the shared one. */

@@ -423,16 +423,6 @@ void decision_write(struct stream_writer *w, const struct decision *x)
     stream_commit(w);
 }
 
-const char *header_difference(const json_t *a, const json_t *b, const char *const *keys)
-{
-    for (; *keys; keys++) {
-        const json_t *x = json_object_get(a, *keys), *y = json_object_get(b, *keys);
-        if (x != y && !(x && y && json_equal(x, y)))
-            return *keys;
-    }
-    return NULL;
-}
-
 const char **header_classes(const struct stream_reader *r, size_t *count)
 {
     const json_t *list = json_object_get(stream_header(r), "classes");

@@ -132,8 +132,4 @@ void decision_write(struct stream_writer *w, const struct decision *d);
  * none. The caller frees the array, not the names. */
 const char **header_classes(const struct stream_reader *r, size_t *count);
 
-/* The first of the keys (NULL ends them) that the headers have different values for; NULL where
- * there is none. */
-const char *header_difference(const json_t *a, const json_t *b, const char *const *keys);
-
 #endif

@@ -22,7 +22,7 @@ enum { CHUNK = 1 << 18, PACKED = 1 << 16, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, 
 /* The keys in which concatenated headers must agree: they say what a record means. */
 static const char *const essential[] = {
     "schema", "task",    "classes", "tokenizer", "model", "class_tokens", "prompts",
-    "head",   "adapter", "weights", "ensemble",  "fit",   "rule"};
+    "head",   "adapter", "weights", "ensemble",  "fit",   "rule",         NULL};
 
 /* Bytes with those before at already used up. */
 struct unread {
@@ -399,6 +399,16 @@ json_t *json_from_msgpack(const msgpack_object *o)
     }
 }
 
+const char *header_difference(const json_t *a, const json_t *b, const char *const *keys)
+{
+    for (; *keys; keys++) {
+        const json_t *x = json_object_get(a, *keys), *y = json_object_get(b, *keys);
+        if (x != y && !(x && y && json_equal(x, y)))
+            return *keys;
+    }
+    return NULL;
+}
+
 /* Takes in a header: the first one is kept, later ones are held against it. */
 static void take_header(struct stream_reader *r, const char *bytes, size_t len, const char *wanted)
 {
@@ -423,13 +433,9 @@ static void take_header(struct stream_reader *r, const char *bytes, size_t len, 
         r->schema = xstrdup(schema);
         return;
     }
-    for (size_t i = 0; i < sizeof essential / sizeof *essential; i++) {
-        const json_t *a = json_object_get(r->header, essential[i]);
-        const json_t *b = json_object_get(header, essential[i]);
-        if (a != b && !(a && b && json_equal(a, b)))
-            bad_stream(r, "a concatenated stream's header has another '%s' than the first's",
-                       essential[i]);
-    }
+    const char *key = header_difference(r->header, header, essential);
+    if (key)
+        bad_stream(r, "a concatenated stream's header has another '%s' than the first's", key);
     /* Numbers of another precision, or of another order of additions, mean the same. */
     const char *computed = json_string_value(json_object_get(r->header, "compute"));
     const char *here = json_string_value(json_object_get(header, "compute"));
