@@ -52,13 +52,13 @@ SPECIAL_OPERATION(void, matmul,
                   (struct device * d, const struct weight *w, const void *x, const float *bias,
                    float *y, int rows, bool accumulate),
                   (d, w, x, bias, y, rows, accumulate))
-/* out[rows, out] = silu(x Wg^T + bg) * (x Wu^T + bu), in the compute type: what swiglu makes of two
- * matmuls, without their results in memory. NULL where a device does it that way. */
+/* out[rows, out] = activation(x Wg^T + bg) * (x Wu^T + bu), in the compute type: what glu makes of
+ * two matmuls, without their results in memory. NULL where a device does it that way. */
 OPTIONAL_OPERATION(void, gated_matmul,
-                   (struct device * d, const struct weight *gate, const struct weight *up,
-                    const void *x, const float *gate_bias, const float *up_bias, void *out,
-                    int rows),
-                   (d, gate, up, x, gate_bias, up_bias, out, rows))
+                   (struct device * d, enum activation activation, const struct weight *gate,
+                    const struct weight *up, const void *x, const float *gate_bias,
+                    const float *up_bias, void *out, int rows),
+                   (d, activation, gate, up, x, gate_bias, up_bias, out, rows))
 /* dx[rows, in] = dy[rows, out] W, added to dx when accumulate. dy has the compute type. */
 SPECIAL_OPERATION(void, matmul_backward,
                   (struct device * d, const struct weight *w, const void *dy, float *dx, int rows,
@@ -80,7 +80,8 @@ OPERATION(void, gather,
 OPERATION(void, scatter_add,
           (struct device * d, const float *from, const int32_t *rows, int n, int width, float *to),
           (d, from, rows, n, width, to))
-/* out = gain * x / sqrt(mean(x^2) + eps), rounded to out_type (Zhang & Sennrich 2019). */
+/* out = gain * x / sqrt(mean(x^2) + eps), rounded to out_type (Zhang & Sennrich 2019); out may be
+ * x. */
 OPERATION(void, rmsnorm,
           (struct device * d, const float *x, const float *gain, float eps, int rows, int width,
            void *out, enum dtype out_type),
@@ -90,22 +91,31 @@ OPERATION(void, rmsnorm_backward,
           (struct device * d, const float *x, const float *gain, float eps, int rows, int width,
            const float *dy, float *dx),
           (d, x, gain, eps, rows, width, dy, dx))
-/* Rotates pairs (x[i], x[i + head_dim/2]) of every head of row r by the angle of positions[r], in
- * place; cosine and sine are tables [position, head_dim/2] (Su et al. 2021, in the half-split
- * layout of Hugging Face checkpoints). */
+/* Rotates pairs (x[i], x[i + dims/2]), i < dims/2, of every head of row r by the angle of
+ * positions[r], in place; cosine and sine are tables [position, dims/2] (Su et al. 2021, in the
+ * half-split layout of Hugging Face checkpoints). A head's dimensions from dims on stay. */
 OPERATION(void, rope,
-          (struct device * d, float *x, int rows, int heads, int head_dim, const int32_t *positions,
-           const float *cosine, const float *sine),
-          (d, x, rows, heads, head_dim, positions, cosine, sine))
-/* out[i] = silu(gate[i]) * up[i], in the compute type (Shazeer 2020). */
-OPERATION(void, swiglu,
-          (struct device * d, const float *gate, const float *up, size_t n, void *out),
-          (d, gate, up, n, out))
+          (struct device * d, float *x, int rows, int heads, int head_dim, int dims,
+           const int32_t *positions, const float *cosine, const float *sine),
+          (d, x, rows, heads, head_dim, dims, positions, cosine, sine))
+/* out[i] = activation(gate[i]) * up[i], in the compute type (Shazeer 2020). */
+OPERATION(void, glu,
+          (struct device * d, enum activation activation, const float *gate, const float *up,
+           size_t n, void *out),
+          (d, activation, gate, up, n, out))
 /* The gradients by gate and up, in the compute type. */
-OPERATION(void, swiglu_backward,
-          (struct device * d, const float *gate, const float *up, const float *d_out, size_t n,
-           void *d_gate, void *d_up),
-          (d, gate, up, d_out, n, d_gate, d_up))
+OPERATION(void, glu_backward,
+          (struct device * d, enum activation activation, const float *gate, const float *up,
+           const float *d_out, size_t n, void *d_gate, void *d_up),
+          (d, activation, gate, up, d_out, n, d_gate, d_up))
+/* x[i] = cap tanh(x[i] / cap) */
+OPERATION(void, cap, (struct device * d, float cap, float *x, size_t n), (d, cap, x, n))
+/* dx[i] *= 1 - (y[i] / cap)^2, with y what cap() made: from the gradient by it to that by x. */
+OPERATION(void, cap_backward, (struct device * d, float cap, const float *y, float *dx, size_t n),
+          (d, cap, y, dx, n))
+/* to[i] += factor * from[i] */
+OPERATION(void, add, (struct device * d, float factor, const float *from, float *to, size_t n),
+          (d, factor, from, to, n))
 /* Between F32 and BF16, or a copy. */
 OPERATION(void, convert,
           (struct device * d, const void *from, enum dtype from_type, void *to, enum dtype to_type,

@@ -36,6 +36,10 @@ DUQ_C_BEGIN
 /* A matrix of the model, [out, in], made ready for products; the implementation's own. */
 struct weight;
 
+/* What a gated linear unit's gate goes through: x / (1 + e^-x), or GELU in its approximation by
+ * tanh (Hendrycks & Gimpel 2016). */
+enum activation { SILU, GELU_TANH };
+
 /* One sequence's place in a packed batch. Its own keys follow the prefix: own key j stands at
  * position prefix + j. Its queries are those of its last `queries` own positions. */
 struct attention_span {
@@ -44,8 +48,8 @@ struct attention_span {
     int32_t prefix_row, prefix; /* rows in prefix_k and prefix_v; prefix may be 0 */
 };
 
-/* out = softmax(scale q k^T) v, causal, for sequences packed back to back; heads / kv_heads query
- * heads share one key head. All pointers are the device's. */
+/* out = softmax(cap(scale q k^T)) v, causal, for sequences packed back to back; heads / kv_heads
+ * query heads share one key head. All pointers are the device's. */
 struct attention {
     const float *q;                        /* [., heads * head_dim], rotated */
     const float *k, *v;                    /* [., kv_heads * head_dim], k rotated */
@@ -56,6 +60,7 @@ struct attention {
     int heads, kv_heads, head_dim;
     int window;  /* a query sees its own and the window - 1 positions before; 0: all */
     float scale; /* positive; usually 1 / sqrt(head_dim) */
+    float cap;   /* scores x become cap tanh(x / cap); 0: they stay */
     void *out;   /* [., heads * head_dim], compute type */
     float *lse;  /* [., heads]: log of the softmax's denominator, or NULL */
 };

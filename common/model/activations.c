@@ -31,9 +31,23 @@ static void release_all(struct device *d, void **buffers, size_t n)
 
 void activations_release(struct activations *a, struct device *d)
 {
-    void *buffers[] = {
-        a->attention_input, a->last_x, a->last_input, a->q,        a->k,         a->v,    a->lse,
-        a->attended,        a->gate,   a->up,         a->residual, a->mlp_input, a->gated};
+    void *buffers[] = {a->attention_input,
+                       a->last_x,
+                       a->last_input,
+                       a->q,
+                       a->k,
+                       a->v,
+                       a->lse,
+                       a->attended,
+                       a->gate,
+                       a->up,
+                       a->residual,
+                       a->mlp_input,
+                       a->gated,
+                       a->raw_q,
+                       a->raw_k,
+                       a->attention_branch,
+                       a->mlp_branch};
     release_all(d, buffers, sizeof buffers / sizeof *buffers);
     *a = (struct activations){0};
 }
@@ -58,8 +72,16 @@ void activations_reserve(struct activations *a, struct device *d, const struct c
     a->v = floats(d, rows, kv);
     a->gate = floats(d, rows, c->intermediate);
     a->up = floats(d, rows, c->intermediate);
+    if (has_branches(c))
+        a->attention_branch = a->mlp_branch = floats(d, rows, c->width);
     if (!keep)
         return;
+    if (c->norms != NORMS_BEFORE)
+        a->mlp_branch = floats(d, rows, c->width);
+    if (c->qk_norms != NO_QK_NORMS) {
+        a->raw_q = floats(d, rows, q);
+        a->raw_k = floats(d, rows, kv);
+    }
     a->last_input = inputs(d, last, c->width);
     a->attended = inputs(d, rows, q);
     a->mlp_input = inputs(d, rows, c->width);
@@ -72,8 +94,8 @@ void activations_reserve(struct activations *a, struct device *d, const struct c
 
 void gradients_release(struct gradients *g, struct device *d)
 {
-    void *buffers[] = {g->dx, g->next,     g->norm, g->gated, g->wide, g->gate,   g->up,
-                       g->q,  g->attended, g->k,    g->v,     g->work, g->rounded};
+    void *buffers[] = {g->dx, g->next,     g->norm, g->gated, g->wide, g->gate,    g->up,
+                       g->q,  g->attended, g->k,    g->v,     g->work, g->rounded, g->branch};
     release_all(d, buffers, sizeof buffers / sizeof *buffers);
     *g = (struct gradients){0};
 }
@@ -99,4 +121,6 @@ void gradients_reserve(struct gradients *g, struct device *d, const struct confi
     g->work = floats(d, rows, c->heads);
     /* Gradients by gate and up come in the compute type. */
     g->rounded = inputs(d, rows, larger(c->width, q));
+    if (has_branches(c))
+        g->branch = floats(d, rows, c->width);
 }

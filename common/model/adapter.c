@@ -52,17 +52,6 @@ size_t adapter_parts(const struct adapter *a)
     return (size_t)a->layers * LAYER_PROJECTIONS + 1;
 }
 
-const struct lora *adapter_find(const struct adapter *a, const char *tensor)
-{
-    for (size_t i = 0; i < adapter_parts(a); i++) {
-        const struct lora *l = &a->parts[i];
-        size_t n = strlen(l->module);
-        if (!strncmp(tensor, l->module, n) && !strcmp(tensor + n, ".weight"))
-            return l->a ? l : NULL;
-    }
-    return NULL;
-}
-
 void lora_merge_row(const struct lora *l, int row, enum dtype type, const void *w, void *to)
 {
     size_t in = (size_t)l->in, first = (size_t)row * in;

@@ -46,10 +46,6 @@ struct adapter {
 /* layer is not looked at for LM_HEAD. */
 struct lora *adapter_part(const struct adapter *a, int layer, enum projection p);
 size_t adapter_parts(const struct adapter *a);
-/* The part of a base model's tensor ("model.layers.0.self_attn.q_proj.weight"), or NULL where the
- * adapter has none. */
-const struct lora *adapter_find(const struct adapter *a, const char *tensor);
-
 /* to [in] = row `row` of W + scale B A, with W [out, in] and `to` of the given type. */
 void lora_merge_row(const struct lora *l, int row, enum dtype type, const void *w, void *to);
 

@@ -1,5 +1,6 @@
 #include "common/model/backward.h"
 
+#include "common/model/ends.h"
 #include "common/model/layer.h"
 #include "common/util/mem.h"
 
@@ -19,6 +20,7 @@ struct backward {
     float **inputs;         /* [layers][rows, width]: what each layer was given */
     float *last;            /* [sequences, width]: the last layer's result */
     float *hidden, *logits; /* [sequences, width], [sequences, n_classes] */
+    float *capped;          /* the logits, which become gradients; NULL: nothing caps them */
     /* What layers compute, from their forward to their backward pass: kept of the last kept + 1
      * layers, computed again into the first of these for those before them. */
     int kept;
@@ -60,7 +62,7 @@ static void release_sequences(struct backward *b)
     struct device *d = b->device;
     void *buffers[] = {b->last_rows, b->last_positions, b->last_dropout_rows,
                        b->spans,     b->last_spans,     b->last,
-                       b->hidden,    b->logits};
+                       b->hidden,    b->logits,         b->capped};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         d->release(d, buffers[i]);
 }
@@ -118,6 +120,8 @@ static void reserve_sequences(struct backward *b, int sequences)
     b->last = floats(b, n, c->width);
     b->hidden = floats(b, n, c->width);
     b->logits = floats(b, n, b->model->n_classes);
+    if (c->logit_cap > 0)
+        b->capped = floats(b, n, b->model->n_classes);
 }
 
 static void reserve(struct backward *b, int sequences)
@@ -199,13 +203,13 @@ struct pass_logits backward_logits(struct backward *b, const struct pass *p)
                                   .last_rows = b->last_rows,
                                   .n_spans = t->n_spans,
                                   .rotation = &b->rotation};
-    d->embed(d, m->embedding, m->embedding_type, c->width, b->tokens, t->rows, b->inputs[0]);
+    embed_tokens(m, b->tokens, t->rows, b->inputs[0]);
     for (int i = 0; i < c->layers; i++)
         layer_forward(&b->pass, i, b->inputs[i], activations_of(b, i),
                       is_last_layer(&b->pass, i) ? b->last : b->inputs[i + 1]);
-    d->rmsnorm(d, b->last, m->norm, c->norm_eps, n, c->width, b->hidden, F32);
-    d->class_logits(d, b->hidden, n, m->class_rows, m->n_classes, c->width, b->logits);
-    lora_forward(b->lora, 0, LM_HEAD, b->hidden, F32, n, b->logits);
+    class_logits(m, b->lora, b->last, n, b->hidden, b->logits);
+    if (b->capped)
+        d->convert(d, b->logits, F32, b->capped, F32, (size_t)n * (size_t)m->n_classes);
     return (struct pass_logits){.logits = b->logits, .order = t->order + t->first, .n = n};
 }
 
@@ -217,17 +221,7 @@ static void head_backward(struct backward *b)
     struct gradients *g = &b->gradients;
     int n = b->batch.sequences;
     size_t width = (size_t)m->config->width;
-    d->gemm(d, &(struct matrix_product){.m = n,
-                                        .n = m->config->width,
-                                        .k = m->n_classes,
-                                        .scale = 1,
-                                        .a = b->logits,
-                                        .a_step = (size_t)m->n_classes,
-                                        .b = m->class_rows,
-                                        .b_step = width,
-                                        .c = g->norm,
-                                        .c_step = width});
-    lora_backward(b->lora, 0, LM_HEAD, b->hidden, F32, n, b->logits, g->norm);
+    class_logits_backward(m, b->lora, b->hidden, b->capped, b->logits, n, g->norm);
     d->clear(d, g->dx, (size_t)n * width * sizeof *g->dx);
     d->rmsnorm_backward(d, b->last, m->norm, m->config->norm_eps, n, m->config->width, g->norm,
                         g->dx);

@@ -5,6 +5,7 @@
 #include "common/util/mem.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,10 +25,12 @@ int get_int(const struct source *s, const char *key, int fallback)
     return (int)json_integer_value(v);
 }
 
-bool get_bool(const struct source *s, const char *key)
+bool get_bool(const struct source *s, const char *key, bool fallback)
 {
     const json_t *v = json_object_get(s->root, key);
-    if (given(s->root, key) && !json_is_boolean(v))
+    if (!given(s->root, key))
+        return fallback;
+    if (!json_is_boolean(v))
         die(EX_DATAERR, "%s: '%s' is not true or false", s->path, key);
     return json_is_true(v);
 }
@@ -46,80 +49,161 @@ double get_real(const struct source *s, const json_t *o, const char *key, double
     return value;
 }
 
+/* ---- scales and caps ---- */
+
+static void need_none(const struct source *s, const char *key)
+{
+    if (given(s->root, key) && !json_is_false(json_object_get(s->root, key)))
+        die(EX_DATAERR, "%s: '%s' is set, which is not supported", s->path, key);
+}
+
+/* A key that is there and null says that there is none. */
+static float get_cap(const struct source *s, const char *key, double fallback)
+{
+    const json_t *v = json_object_get(s->root, key);
+    if (json_is_null(v) || (!v && fallback <= 0))
+        return 0;
+    return (float)get_real(s, s->root, key, fallback);
+}
+
+static void read_gemma(const struct source *s, struct config *c)
+{
+    need_none(s, "use_bidirectional_attention");
+    c->embedding_scale = (float)sqrt(c->width);
+    c->attention_scale = (float)(1 / sqrt(get_real(s, s->root, "query_pre_attn_scalar", 256)));
+}
+
+static void read_gemma2(const struct source *s, struct config *c)
+{
+    read_gemma(s, c);
+    c->attention_cap = get_cap(s, "attn_logit_softcapping", 50);
+    c->logit_cap = get_cap(s, "final_logit_softcapping", 30);
+}
+
+static void read_gemma3(const struct source *s, struct config *c)
+{
+    read_gemma(s, c);
+    /* transformers has the key and does not follow it. */
+    need_none(s, "attn_logit_softcapping");
+    c->logit_cap = get_cap(s, "final_logit_softcapping", 0);
+}
+
+static void read_granite(const struct source *s, struct config *c)
+{
+    c->embedding_scale = (float)get_real(s, s->root, "embedding_multiplier", 1);
+    c->residual_scale = (float)get_real(s, s->root, "residual_multiplier", 1);
+    c->attention_scale = (float)get_real(s, s->root, "attention_multiplier", 1);
+    c->logit_scale = (float)(1 / get_real(s, s->root, "logits_scaling", 1));
+}
+
 /* ---- architectures ---- */
 
-/* Which projections have biases. */
-enum biases {
-    NO_BIASES,
-    QKV_BIASES,
-    BIASES_AS_TOLD, /* by attention_bias, for q, k, v and o, and mlp_bias */
-};
+#define SILU_ACTIVATION .activation_key = "hidden_act", .activation = "silu"
+#define GELU_ACTIVATION .activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh"
 
-/* Which layers have windows. */
-enum windows {
-    NO_WINDOWS,
-    ONE_WINDOW,   /* sliding_window, in all layers, or in those that layer_types names */
-    SOME_WINDOWS, /* sliding_window where use_sliding_window says so, in the layers that layer_types
-                   * names, or those from max_window_layers on */
-};
-
-/* What an architecture has of its own; all else is the same for all of them. Defaults are those of
- * transformers' configuration classes. */
-struct architecture {
-    const char *name, *model_type;
-    enum biases biases;
-    enum windows windows;
-    int kv_heads; /* where config.json does not say; 0: as many as heads */
-};
+static const char *const gemma2_keys[] = {"query_pre_attn_scalar",
+                                          "attn_logit_softcapping",
+                                          "final_logit_softcapping",
+                                          "use_bidirectional_attention",
+                                          "hidden_activation",
+                                          "sliding_window_size",
+                                          NULL};
+static const char *const gemma3_keys[] = {"query_pre_attn_scalar",   "attn_logit_softcapping",
+                                          "final_logit_softcapping", "use_bidirectional_attention",
+                                          "hidden_activation",       "sliding_window_pattern",
+                                          "rope_local_base_freq",    NULL};
+static const char *const smollm3_keys[] = {"no_rope_layers", "no_rope_layer_interval", NULL};
+/* The two last are of Microsoft's own code and 1 in every folder of theirs. */
+static const char *const phi3_keys[] = {"full_attn_mod", "interpolate_factor", NULL};
+static const char *const granite_keys[] = {"embedding_multiplier", "residual_multiplier",
+                                           "attention_multiplier", "logits_scaling", NULL};
 
 static const struct architecture architectures[] = {
-    {"MistralForCausalLM", "mistral", NO_BIASES, ONE_WINDOW, 8},
-    {"LlamaForCausalLM", "llama", BIASES_AS_TOLD, NO_WINDOWS, 0},
-    {"Qwen2ForCausalLM", "qwen2", QKV_BIASES, SOME_WINDOWS, 0},
+    {"MistralForCausalLM", "mistral", .windows = ONE_WINDOW, .window = 4096, .kv_heads = 8,
+     .norm_eps = 1e-6, .rope_theta = 10000, SILU_ACTIVATION},
+    {"MinistralForCausalLM", "ministral", .windows = ONE_WINDOW, .window = 4096, .kv_heads = 8,
+     .norm_eps = 1e-6, .rope_theta = 10000, SILU_ACTIVATION},
+    {"Ministral3ForCausalLM", "ministral3", .windows = ONE_WINDOW, .kv_heads = 8, .head_dim = 128,
+     .norm_eps = 1e-5, .rope_theta = 1000000, .rope = GROWING_ROPE, SILU_ACTIVATION},
+    {"LlamaForCausalLM", "llama", .biases = BIASES_AS_TOLD, .norm_eps = 1e-6, .rope_theta = 10000,
+     SILU_ACTIVATION},
+    {"SmolLM3ForCausalLM", "smollm3", .biases = BIASES_AS_TOLD, .windows = UNTURNED_WINDOWS,
+     .kv_heads = 4, .norm_eps = 1e-6, .rope_theta = 2000000, .rope = SOME_UNTURNED_ROPE,
+     .tied = true, .keys = smollm3_keys, SILU_ACTIVATION},
+    {"Qwen2ForCausalLM", "qwen2", .biases = QKV_BIASES, .windows = SOME_WINDOWS, .window = 4096,
+     .norm_eps = 1e-6, .rope_theta = 10000, SILU_ACTIVATION},
+    {"Qwen3ForCausalLM", "qwen3", .biases = ATTENTION_BIASES_AS_TOLD, .windows = SOME_WINDOWS,
+     .window = 4096, .kv_heads = 32, .head_dim = 128, .norm_eps = 1e-6, .rope_theta = 10000,
+     .qk_norms = QK_NORMS_OF_HEADS, SILU_ACTIVATION},
+    {"Gemma2ForCausalLM", "gemma2", .biases = ATTENTION_BIASES_AS_TOLD, .windows = MOST_WINDOWS,
+     .window = 4096, .pattern = 2, .kv_heads = 4, .head_dim = 256, .norm_eps = 1e-6,
+     .rope_theta = 10000, .tied = true, .norms = NORMS_AROUND, .gain_shift = 1,
+     .read_own = read_gemma2, .keys = gemma2_keys, GELU_ACTIVATION},
+    {"Gemma3ForCausalLM", "gemma3_text", .biases = ATTENTION_BIASES_AS_TOLD,
+     .windows = MOST_WINDOWS, .window = 4096, .pattern = 6, .kv_heads = 4, .head_dim = 256,
+     .norm_eps = 1e-6, .rope_theta = 1000000, .rope = ROPE_BY_LAYER_TYPE, .tied = true,
+     .norms = NORMS_AROUND, .qk_norms = QK_NORMS_OF_HEADS, .gain_shift = 1, .read_own = read_gemma3,
+     .keys = gemma3_keys, GELU_ACTIVATION},
+    {"Phi3ForCausalLM", "phi3", .windows = ONE_WINDOW, .norm_eps = 1e-5, .rope_theta = 10000,
+     .rope = PARTIAL_ROPE, .fused = true, .keys = phi3_keys, SILU_ACTIVATION},
+    {"GraniteForCausalLM", "granite", .biases = BIASES_AS_TOLD, .norm_eps = 1e-6,
+     .rope_theta = 10000, .read_own = read_granite, .keys = granite_keys, SILU_ACTIVATION},
+    {"Olmo2ForCausalLM", "olmo2", .biases = ATTENTION_BIASES_AS_TOLD, .norm_eps = 1e-5,
+     .rope_theta = 10000, .norms = NORMS_AFTER, .qk_norms = QK_NORMS_OF_ROWS, SILU_ACTIVATION},
 };
 
-static void read_windows(const struct source *s, const struct architecture *a, struct config *c)
+/* Which layers layer_types, or in its absence the architecture's own rule, calls sliding; the
+ * caller frees them. */
+static bool *read_sliding(const struct source *s, const struct architecture *a,
+                          const struct config *c)
 {
-    c->window = xcalloc((size_t)c->layers, sizeof *c->window);
-    int window = 0, first = 0;
-    if (a->windows == ONE_WINDOW ||
-        (a->windows == SOME_WINDOWS && get_bool(s, "use_sliding_window"))) {
-        const json_t *v = json_object_get(s->root, "sliding_window");
-        window = json_is_null(v) ? 0 : get_int(s, "sliding_window", 4096);
-    }
-    if (a->windows == SOME_WINDOWS) {
-        const json_t *layers = json_object_get(s->root, "max_window_layers");
-        first = json_is_integer(layers) ? (int)json_integer_value(layers) : 28;
-    }
+    bool *sliding = xcalloc((size_t)c->layers, sizeof *sliding);
     const json_t *types = json_object_get(s->root, "layer_types");
-    bool listed = json_is_array(types);
-    if (listed && json_array_size(types) != (size_t)c->layers)
+    if (json_is_array(types) && json_array_size(types) != (size_t)c->layers)
         die(EX_DATAERR, "%s: 'layer_types' does not name every layer", s->path);
+    const json_t *from = json_object_get(s->root, "max_window_layers");
+    int first = json_is_integer(from) ? (int)json_integer_value(from) : 28;
+    int pattern = a->pattern ? get_int(s, "sliding_window_pattern", a->pattern) : 1;
     for (int i = 0; i < c->layers; i++) {
-        const char *type = listed ? json_string_value(json_array_get(types, (size_t)i)) : NULL;
-        if (listed && (!type || (strcmp(type, "full_attention") != 0 &&
-                                 strcmp(type, "sliding_attention") != 0)))
+        if (!json_is_array(types)) {
+            sliding[i] = a->windows == ONE_WINDOW || (a->windows == SOME_WINDOWS && i >= first) ||
+                         (a->windows == UNTURNED_WINDOWS && c->rotary[i] == NO_ROTARY) ||
+                         (a->windows == MOST_WINDOWS && (i + 1) % pattern);
+            continue;
+        }
+        const char *type = json_string_value(json_array_get(types, (size_t)i));
+        if (!type ||
+            (strcmp(type, "full_attention") != 0 && strcmp(type, "sliding_attention") != 0))
             die(EX_DATAERR, "%s: layer type '%s' is not supported", s->path, type ? type : "?");
-        bool slides = listed ? !strcmp(type, "sliding_attention") : i >= first;
-        if (listed && slides && a->windows == NO_WINDOWS)
+        sliding[i] = !strcmp(type, "sliding_attention");
+        if (sliding[i] && a->windows == NO_WINDOWS)
             die(EX_DATAERR, "%s: 'layer_types' has windows, %s has none", s->path, a->name);
-        c->window[i] = slides ? window : 0;
     }
+    return sliding;
+}
+
+static void read_windows(const struct source *s, const struct architecture *a, const bool *sliding,
+                         struct config *c)
+{
+    bool asked = a->windows == SOME_WINDOWS || a->windows == UNTURNED_WINDOWS
+                     ? get_bool(s, "use_sliding_window", false)
+                     : a->windows != NO_WINDOWS;
+    int window = 0;
+    if (asked && !json_is_null(json_object_get(s->root, "sliding_window")))
+        window = get_int(s, "sliding_window", a->window);
+    c->window = xcalloc((size_t)c->layers, sizeof *c->window);
+    for (int i = 0; i < c->layers; i++)
+        c->window[i] = sliding[i] ? window : 0;
 }
 
 static void read_biases(const struct source *s, const struct architecture *a, struct config *c)
 {
-    switch (a->biases) {
-    case NO_BIASES:
-        break;
-    case QKV_BIASES:
+    if (a->biases == QKV_BIASES)
         c->qkv_bias = true;
-        break;
-    case BIASES_AS_TOLD:
-        c->qkv_bias = c->o_bias = get_bool(s, "attention_bias");
-        c->mlp_bias = get_bool(s, "mlp_bias");
-        break;
-    }
+    if (a->biases == ATTENTION_BIASES_AS_TOLD || a->biases == BIASES_AS_TOLD)
+        c->qkv_bias = c->o_bias = get_bool(s, "attention_bias", false);
+    if (a->biases == BIASES_AS_TOLD)
+        c->mlp_bias = get_bool(s, "mlp_bias", false);
 }
 
 /* Libraries go by one or by the other. */
@@ -165,6 +249,44 @@ static void check_sizes(const struct source *s, const struct config *c)
             c->head_dim);
 }
 
+static void read_activation(const struct source *s, const struct architecture *a, struct config *c)
+{
+    const char *name = json_string_value(json_object_get(s->root, a->activation_key));
+    if (name && strcmp(name, a->activation) != 0)
+        die(EX_DATAERR, "%s: activation '%s' is not supported (%s is, of a %s)", s->path, name,
+            a->activation, a->name);
+    c->activation = strcmp(a->activation, "silu") != 0 ? GELU_TANH : SILU;
+}
+
+static void read_sizes(const struct source *s, const struct architecture *a, struct config *c)
+{
+    c->vocab = get_int(s, "vocab_size", -1);
+    c->width = get_int(s, "hidden_size", -1);
+    c->layers = get_int(s, "num_hidden_layers", -1);
+    c->intermediate = get_int(s, "intermediate_size", -1);
+    c->heads = get_int(s, "num_attention_heads", -1);
+    bool kv_null = json_is_null(json_object_get(s->root, "num_key_value_heads"));
+    c->kv_heads =
+        get_int(s, "num_key_value_heads", a->kv_heads && !kv_null ? a->kv_heads : c->heads);
+    bool dim_null = json_is_null(json_object_get(s->root, "head_dim"));
+    c->head_dim =
+        get_int(s, "head_dim", a->head_dim && !dim_null ? a->head_dim : c->width / c->heads);
+    c->max_positions = get_int(s, "max_position_embeddings", -1);
+    check_sizes(s, c);
+}
+
+/* What the row of the table says, and what most models leave alone. */
+static void take_architecture(const struct architecture *a, struct config *c)
+{
+    c->architecture = xstrdup(a->name);
+    c->fused = a->fused;
+    c->norms = a->norms;
+    c->qk_norms = a->qk_norms;
+    c->gain_shift = a->gain_shift;
+    c->embedding_scale = c->residual_scale = c->logit_scale = 1;
+    c->attention_scale = 1.0f / sqrtf((float)c->head_dim);
+}
+
 /* folder: what messages call the model. */
 static struct config *read_config(const char *path, const char *folder)
 {
@@ -173,30 +295,23 @@ static struct config *read_config(const char *path, const char *folder)
     struct config *c = xcalloc(1, sizeof *c);
     c->folder = xstrdup(folder);
     const struct architecture *a = read_architecture(&s);
-    c->architecture = xstrdup(a->name);
     if (given(s.root, "quantization_config"))
         die(EX_DATAERR, "%s: the model is quantised, which is not supported: use its bf16 folder",
             s.path);
-    const char *activation = json_string_value(json_object_get(s.root, "hidden_act"));
-    if (activation && strcmp(activation, "silu") != 0)
-        die(EX_DATAERR, "%s: activation '%s' is not supported (silu is)", s.path, activation);
-    c->vocab = get_int(&s, "vocab_size", -1);
-    c->width = get_int(&s, "hidden_size", -1);
-    c->layers = get_int(&s, "num_hidden_layers", -1);
-    c->intermediate = get_int(&s, "intermediate_size", -1);
-    c->heads = get_int(&s, "num_attention_heads", -1);
-    bool kv_null = json_is_null(json_object_get(s.root, "num_key_value_heads"));
-    c->kv_heads =
-        get_int(&s, "num_key_value_heads", a->kv_heads && !kv_null ? a->kv_heads : c->heads);
-    c->head_dim = get_int(&s, "head_dim", c->width / c->heads);
-    c->max_positions = get_int(&s, "max_position_embeddings", -1);
-    c->norm_eps = (float)get_real(&s, s.root, "rms_norm_eps", 1e-6);
-    c->tied = get_bool(&s, "tie_word_embeddings");
+    config_check_keys(&s, a);
+    read_activation(&s, a, c);
+    read_sizes(&s, a, c);
+    take_architecture(a, c);
+    c->norm_eps = (float)get_real(&s, s.root, "rms_norm_eps", a->norm_eps);
+    c->tied = get_bool(&s, "tie_word_embeddings", a->tied);
     read_biases(&s, a, c);
-    check_sizes(&s, c);
-    config_check_keys(&s);
-    read_windows(&s, a, c);
-    config_read_rope(&s, c);
+    config_read_unturned(&s, a, c);
+    bool *sliding = read_sliding(&s, a, c);
+    read_windows(&s, a, sliding, c);
+    config_read_rope(&s, a, sliding, c);
+    free(sliding);
+    if (a->read_own)
+        a->read_own(&s, c);
     json_decref(s.root);
     return c;
 }
@@ -219,21 +334,66 @@ void config_free(struct config *c)
     free(c->folder);
     free(c->architecture);
     free(c->window);
-    free(c->frequency);
+    free(c->rotary);
+    for (int i = 0; i < c->n_rotaries; i++)
+        free(c->rotaries[i].frequency);
     free(c);
+}
+
+static json_t *frequencies(const struct rotary *r)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < r->dims / 2; i++)
+        json_array_append_new(list, json_real(r->frequency[i]));
+    return list;
+}
+
+static json_t *integers(const int *values, int n)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(values[i]));
+    return list;
+}
+
+/* A key only where it says something: the digests of models that lack it do not know of it. */
+static void add_unless(json_t *json, const char *key, double value, double usual)
+{
+    if (value < usual || value > usual)
+        json_object_set_new(json, key, json_real(value));
+}
+
+static void add_rotaries(json_t *json, const struct config *c)
+{
+    const struct rotary *second = &c->rotaries[1];
+    bool all = true;
+    for (int i = 0; i < c->layers; i++)
+        all = all && c->rotary[i] == 0;
+    if (!all)
+        json_object_set_new(json, "rotary", integers(c->rotary, c->layers));
+    if (c->n_rotaries > 1) {
+        json_object_set_new(json, "second_frequency", frequencies(second));
+        json_object_set_new(json, "second_rope_magnitude", json_real(second->magnitude));
+    }
+    add_unless(json, "query_growth", c->rotaries[0].growth, 0);
+    add_unless(json, "query_growth_step", c->rotaries[0].growth_step, 0);
 }
 
 json_t *config_json(const struct config *c)
 {
-    json_t *windows = json_array(), *frequencies = json_array();
-    for (int i = 0; i < c->layers; i++)
-        json_array_append_new(windows, json_integer(c->window[i]));
-    for (int i = 0; i < c->head_dim / 2; i++)
-        json_array_append_new(frequencies, json_real(c->frequency[i]));
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:b, s:o, s:o, s:f}",
-                     "architecture", c->architecture, "vocab", c->vocab, "width", c->width,
-                     "layers", c->layers, "intermediate", c->intermediate, "heads", c->heads,
-                     "kv_heads", c->kv_heads, "head_dim", c->head_dim, "norm_eps",
-                     (double)c->norm_eps, "tied", c->tied, "window", windows, "frequency",
-                     frequencies, "rope_magnitude", (double)c->rope_magnitude);
+    json_t *json =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:b, s:o, s:o, s:f}",
+                  "architecture", c->architecture, "vocab", c->vocab, "width", c->width, "layers",
+                  c->layers, "intermediate", c->intermediate, "heads", c->heads, "kv_heads",
+                  c->kv_heads, "head_dim", c->head_dim, "norm_eps", (double)c->norm_eps, "tied",
+                  c->tied, "window", integers(c->window, c->layers), "frequency",
+                  frequencies(&c->rotaries[0]), "rope_magnitude", (double)c->rotaries[0].magnitude);
+    add_rotaries(json, c);
+    add_unless(json, "embedding_scale", c->embedding_scale, 1);
+    add_unless(json, "residual_scale", c->residual_scale, 1);
+    add_unless(json, "attention_scale", c->attention_scale, 1.0f / sqrtf((float)c->head_dim));
+    add_unless(json, "logit_scale", c->logit_scale, 1);
+    add_unless(json, "attention_cap", c->attention_cap, 0);
+    add_unless(json, "logit_cap", c->logit_cap, 0);
+    return json;
 }

@@ -1,4 +1,5 @@
-/* The keys of config.json that are known: read elsewhere, or of no account for class logits. */
+/* The keys of config.json that are known whatever the architecture: read elsewhere, or of no
+ * account for class logits. */
 #include "common/model/config_parts.h"
 
 #include "common/util/diag.h"
@@ -27,24 +28,29 @@ static const char *const known[] = {
     "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences",
     "output_scores", "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id",
     "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
-    "begin_suppress_tokens",
+    "begin_suppress_tokens", "cache_implementation",
     /* other tasks and frameworks */
     "output_attentions", "output_hidden_states", "return_dict", "torchscript", "use_bfloat16",
     "pruned_heads", "tf_legacy_loss", "chunk_size_feed_forward", "attn_implementation", "id2label",
     "label2id", "num_labels", "problem_type", "finetuning_task", "tokenizer_class", "prefix",
-    "task_specific_params"};
+    "task_specific_params", NULL};
 
-void config_check_keys(const struct source *s)
+static bool listed(const char *const *keys, const char *key)
+{
+    while (keys && *keys && strcmp(*keys, key) != 0)
+        keys++;
+    return keys && *keys;
+}
+
+void config_check_keys(const struct source *s, const struct architecture *a)
 {
     const char *key;
     json_t *value;
     json_object_foreach(s->root, key, value)
     {
-        size_t k = 0, n = sizeof known / sizeof *known;
-        while (k < n && strcmp(key, known[k]) != 0)
-            k++;
-        /* transformers begins notes of its own so. */
-        if (k == n && *key != '_' && !json_is_null(value) && !json_is_false(value))
+        bool harmless = *key == '_' /* transformers begins notes of its own so */
+                        || json_is_null(value) || json_is_false(value);
+        if (!harmless && !listed(known, key) && !listed(a->keys, key))
             die(EX_DATAERR,
                 "%s: '%s' is not known: it may say that the model computes something else. Remove "
                 "it if it does not",

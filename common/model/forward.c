@@ -1,5 +1,6 @@
 #include "common/model/forward.h"
 
+#include "common/model/ends.h"
 #include "common/model/layer.h"
 #include "common/util/mem.h"
 
@@ -139,7 +140,7 @@ static struct layer_pass begin(struct forward *f, const struct batch *b)
     d->upload(d, f->last_span, f->host_last_span, spans * sizeof *f->last_span);
     d->upload(d, f->last_rows, f->host_last_rows, spans * sizeof *f->last_rows);
     d->upload(d, f->last_positions, f->host_last_positions, spans * sizeof *f->last_positions);
-    d->embed(d, m->embedding, m->embedding_type, c->width, f->tokens, b->n_tokens, f->x);
+    embed_tokens(m, f->tokens, b->n_tokens, f->x);
     return (struct layer_pass){
         .model = m,
         .lora = f->lora,
@@ -177,8 +178,6 @@ void forward_logits(struct forward *f, const struct batch *b, const struct prefi
         a.prefix_v = cache ? cache->v[i] : NULL;
         layer_forward(&pass, i, f->x, &a, is_last_layer(&pass, i) ? a.last_x : f->x);
     }
-    d->rmsnorm(d, a.last_x, m->norm, c->norm_eps, b->n_spans, c->width, f->x, F32);
-    d->class_logits(d, f->x, b->n_spans, m->class_rows, m->n_classes, c->width, f->logits);
-    lora_forward(f->lora, 0, LM_HEAD, f->x, F32, b->n_spans, f->logits);
+    class_logits(m, f->lora, a.last_x, b->n_spans, f->x, f->logits);
     d->download(d, logits, f->logits, (size_t)b->n_spans * (size_t)m->n_classes * sizeof *logits);
 }

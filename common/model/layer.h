@@ -1,7 +1,10 @@
 /* A layer of the transformer, forward and back: the one place that scoring and training share.
  *
- *   x -> norm -> q, k, v -> rotation -> attention -> o, added to x: the residual
- *     -> norm -> SwiGLU of gate and up -> down, added to the residual
+ *   x -> norm -> q, k, v -> their norms -> rotation -> attention -> o -> norm, added to x
+ *     -> norm -> gated linear unit of gate and up -> down -> norm, added to that
+ *
+ * Of the norms a model has those that its layers have gains for. What o and down give is a branch:
+ * it is computed apart from what it is added to where it is normed or scaled.
  *
  * Past the last layer's keys and values only each sequence's last position is computed, on the way
  * back as well: nothing reads the others. */
@@ -32,15 +35,18 @@ struct layer_pass {
 
 /* What a layer computes. Inputs of products are in the compute type. */
 struct activations {
-    int rows, last;                   /* room */
-    void *attention_input;            /* [rows, width]: norm of x */
-    float *last_x;                    /* [last, width]: x at last positions */
-    void *last_input;                 /* [last, width]: its norm */
-    float *q, *k, *v;                 /* [rows, heads or kv_heads * head_dim] */
+    int rows, last;        /* room */
+    void *attention_input; /* [rows, width]: norm of x */
+    float *last_x;         /* [last, width]: x at last positions */
+    void *last_input;      /* [last, width]: its norm */
+    float *q, *k, *v;      /* [rows, heads or kv_heads * head_dim] */
+    float *raw_q, *raw_k;  /* the same before their norms; NULL: normed in place, or not */
     const float *prefix_k, *prefix_v; /* of the prefixes that spans name, or NULL */
     float *lse;                       /* [rows, heads]; see struct attention */
     void *attended;                   /* [rows, heads * head_dim] */
     float *residual;                  /* [rows, width], past attention; NULL: x becomes it */
+    float *attention_branch;          /* [rows, width]: what o gives; NULL: it is added at once */
+    float *mlp_branch;                /* the same of down; may be attention_branch */
     void *mlp_input;                  /* [rows, width]: its norm */
     float *gate, *up;                 /* [rows, intermediate] */
     void *gated;                      /* [rows, intermediate]; NULL: nothing is kept */
@@ -70,6 +76,7 @@ struct gradients {
     float *attended, *q, *k, *v; /* [rows, ...] */
     float *work;                 /* [rows, heads] */
     void *rounded;               /* [rows, width or heads * head_dim], in the compute type */
+    float *branch;               /* [rows, width]; NULL: branches are added at once */
 };
 
 void gradients_reserve(struct gradients *g, struct device *d, const struct config *c, int rows);
@@ -81,10 +88,16 @@ void gradients_release(struct gradients *g, struct device *d);
 void layer_backward(const struct layer_pass *p, int layer, const float *x,
                     const struct activations *a, struct gradients *g);
 
-/* For layer.c and layer_backward.c: what attention is asked for, and whether a layer is the last.
- */
+/* For layer.c and layer_backward.c: what attention is asked for, whether a layer is the last, and
+ * the rotation of rows of queries or keys, or back. */
 struct attention layer_attention(const struct layer_pass *p, int layer,
                                  const struct activations *a);
 bool is_last_layer(const struct layer_pass *p, int layer);
+enum turn { TURN, TURN_BACK };
+void turn_queries(const struct layer_pass *p, int layer, const struct layer_rows *rows, float *q,
+                  enum turn turn);
+void turn_keys(const struct layer_pass *p, int layer, float *k, enum turn turn);
+/* For activations.c too: whether branches are computed apart. */
+bool has_branches(const struct config *c);
 
 #endif

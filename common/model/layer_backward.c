@@ -35,6 +35,53 @@ static const float *widened(const struct layer_pass *p, int layer, enum projecti
     return g->wide;
 }
 
+/* The gradient by what a branch's projection gives, from g->dx by what it was added to. raw: that
+ * result, read where it is normed. */
+static const float *branch_gradient(const struct layer_pass *p, const float *gain, const float *raw,
+                                    int rows, struct gradients *g)
+{
+    const struct config *c = p->model->config;
+    struct device *d = p->model->device;
+    size_t n = (size_t)rows * (size_t)c->width;
+    if (!g->branch)
+        return g->dx;
+    d->clear(d, g->branch, n * sizeof *g->branch);
+    if (gain)
+        d->rmsnorm_backward(d, raw, gain, c->norm_eps, rows, c->width, g->dx, g->branch);
+    else
+        d->add(d, c->residual_scale, g->dx, g->branch, n);
+    return g->branch;
+}
+
+/* g->dx += the gradient by x of norm(), from d_norm by its result. */
+static void norm_backward(const struct layer_pass *p, const float *x, const float *gain, int rows,
+                          const float *d_norm, struct gradients *g)
+{
+    const struct config *c = p->model->config;
+    struct device *d = p->model->device;
+    if (gain)
+        d->rmsnorm_backward(d, x, gain, c->norm_eps, rows, c->width, d_norm, g->dx);
+    else
+        d->add(d, 1, d_norm, g->dx, (size_t)rows * (size_t)c->width);
+}
+
+/* The gradient by rows of q or k before their norm, from dy by it; dy itself without one. It lies
+ * in g->attended, which has served. */
+static const float *raw_gradient(const struct layer_pass *p, const float *raw, const float *gain,
+                                 const float *dy, int rows, int heads, struct gradients *g)
+{
+    const struct config *c = p->model->config;
+    struct device *d = p->model->device;
+    bool apart = c->qk_norms == QK_NORMS_OF_HEADS;
+    if (!gain)
+        return dy;
+    d->clear(d, g->attended,
+             (size_t)rows * (size_t)heads * (size_t)c->head_dim * sizeof *g->attended);
+    d->rmsnorm_backward(d, raw, gain, c->norm_eps, apart ? rows * heads : rows,
+                        apart ? c->head_dim : heads * c->head_dim, dy, g->attended);
+    return g->attended;
+}
+
 /* g->dx: the gradient by the layer's result on entry, by the residual on return. */
 static void mlp_backward(const struct layer_pass *p, int layer, const struct activations *a,
                          int rows, struct gradients *g)
@@ -42,24 +89,25 @@ static void mlp_backward(const struct layer_pass *p, int layer, const struct act
     const struct config *c = p->model->config;
     struct device *d = p->model->device;
     size_t n = (size_t)rows * (size_t)c->intermediate;
-    project_backward(p, layer, DOWN_PROJ, a->gated, g->dx, NULL, g->gated, rows, false, g);
-    d->swiglu_backward(d, a->gate, a->up, g->gated, n, g->gate, g->up);
+    const struct layer *l = &p->model->layers[layer];
+    const float *d_branch = branch_gradient(p, l->mlp_out_norm, a->mlp_branch, rows, g);
+    project_backward(p, layer, DOWN_PROJ, a->gated, d_branch, NULL, g->gated, rows, false, g);
+    d->glu_backward(d, c->activation, a->gate, a->up, g->gated, n, g->gate, g->up);
     const float *d_gate = widened(p, layer, GATE_PROJ, g->gate, n, g);
     project_backward(p, layer, GATE_PROJ, a->mlp_input, d_gate, g->gate, g->norm, rows, false, g);
     const float *d_up = widened(p, layer, UP_PROJ, g->up, n, g);
     project_backward(p, layer, UP_PROJ, a->mlp_input, d_up, g->up, g->norm, rows, true, g);
-    d->rmsnorm_backward(d, a->residual, p->model->layers[layer].mlp_norm, c->norm_eps, rows,
-                        c->width, g->norm, g->dx);
+    norm_backward(p, a->residual, l->mlp_norm, rows, g->norm, g);
 }
 
 /* Leaves the gradients by q, k and v before their rotation, from g->dx by the residual. */
 static void attention_backward(const struct layer_pass *p, int layer, const struct activations *a,
                                const struct layer_rows *rows, struct gradients *g)
 {
-    const struct config *c = p->model->config;
-    const struct rotation *r = p->rotation;
     struct device *d = p->model->device;
-    project_backward(p, layer, O_PROJ, a->attended, g->dx, NULL, g->attended, rows->n, false, g);
+    const float *d_branch = branch_gradient(p, p->model->layers[layer].attention_out_norm,
+                                            a->attention_branch, rows->n, g);
+    project_backward(p, layer, O_PROJ, a->attended, d_branch, NULL, g->attended, rows->n, false, g);
     d->attention_backward(d, &(struct attention_backward){.forward = layer_attention(p, layer, a),
                                                           .d_out = g->attended,
                                                           .dq = g->q,
@@ -68,9 +116,8 @@ static void attention_backward(const struct layer_pass *p, int layer, const stru
                                                           .d_prefix_k = g->k,
                                                           .d_prefix_v = g->v,
                                                           .work = g->work});
-    d->rope(d, g->q, rows->n, c->heads, c->head_dim, rows->positions, r->cosine, r->minus_sine);
-    d->rope(d, g->k, p->all.n, c->kv_heads, c->head_dim, p->all.positions, r->cosine,
-            r->minus_sine);
+    turn_queries(p, layer, rows, g->q, TURN_BACK);
+    turn_keys(p, layer, g->k, TURN_BACK);
 }
 
 /* Of the last layer: from g->last, by the queries' input, and g->dx, by the residual, both of last
@@ -87,28 +134,37 @@ static void spread_last(const struct layer_pass *p, float *d_norm, struct gradie
     g->next = swap;
 }
 
+/* From g->q, g->k and g->v: by the queries' input of the last layer to d_last, by the other inputs
+ * to d_norm; both NULL where nobody asks. */
+static void inputs_backward(const struct layer_pass *p, int layer, const struct activations *a,
+                            const struct layer_rows *rows, float *d_norm, float *d_last,
+                            struct gradients *g)
+{
+    const struct config *c = p->model->config;
+    const struct layer *l = &p->model->layers[layer];
+    const void *x = a->attention_input;
+    const float *dk = raw_gradient(p, a->raw_k, l->k_norm, g->k, p->all.n, c->kv_heads, g);
+    project_backward(p, layer, K_PROJ, x, dk, NULL, d_norm, p->all.n, false, g);
+    project_backward(p, layer, V_PROJ, x, g->v, NULL, d_norm, p->all.n, true, g);
+    const float *dq = raw_gradient(p, a->raw_q, l->q_norm, g->q, rows->n, c->heads, g);
+    if (is_last_layer(p, layer))
+        project_backward(p, layer, Q_PROJ, a->last_input, dq, NULL, d_last, rows->n, false, g);
+    else
+        project_backward(p, layer, Q_PROJ, x, dq, NULL, d_norm, rows->n, true, g);
+}
+
 void layer_backward(const struct layer_pass *p, int layer, const float *x,
                     const struct activations *a, struct gradients *g)
 {
-    const struct config *c = p->model->config;
-    struct device *d = p->model->device;
     bool last = is_last_layer(p, layer);
     const struct layer_rows *rows = last ? &p->last : &p->all;
     mlp_backward(p, layer, a, rows->n, g);
     attention_backward(p, layer, a, rows, g);
-
     float *d_norm = layer ? g->norm : NULL, *d_last = layer ? g->last : NULL;
-    project_backward(p, layer, K_PROJ, a->attention_input, g->k, NULL, d_norm, p->all.n, false, g);
-    project_backward(p, layer, V_PROJ, a->attention_input, g->v, NULL, d_norm, p->all.n, true, g);
-    if (last)
-        project_backward(p, layer, Q_PROJ, a->last_input, g->q, NULL, d_last, rows->n, false, g);
-    else
-        project_backward(p, layer, Q_PROJ, a->attention_input, g->q, NULL, d_norm, rows->n, true,
-                         g);
+    inputs_backward(p, layer, a, rows, d_norm, d_last, g);
     if (!layer)
         return;
     if (last)
         spread_last(p, d_norm, g);
-    d->rmsnorm_backward(d, x, p->model->layers[layer].attention_norm, c->norm_eps, p->all.n,
-                        c->width, d_norm, g->dx);
+    norm_backward(p, x, p->model->layers[layer].attention_norm, p->all.n, d_norm, g);
 }

@@ -23,4 +23,16 @@ struct projection_shape {
 };
 struct projection_shape projection_shape(const struct config *c, enum projection p);
 
+/* Where files have several projections of one input in one matrix, one after another: q, k and v,
+ * gate and up. Which rows of it are a projection's; of one that is not fused, or in a model that
+ * has none, all. */
+struct fused_projection {
+    int first, out; /* its first row; the matrix's rows */
+};
+struct fused_projection fused_projection(const struct config *c, enum projection p);
+/* Its module in a fused checkpoint, "model.layers.0.self_attn.qkv_proj", as a new string. */
+char *fused_module(enum projection p, int layer);
+/* "qkv_proj" ... */
+const char *fused_name(enum projection p);
+
 #endif

@@ -5,11 +5,17 @@
 #include "common/model/config.h"
 #include "kernels/ops.h"
 
+/* [positions, dims / 2] each. */
+struct rotation_table {
+    float *cosine, *sine;
+    float *minus_sine; /* for rotating back; NULL where that was not asked for */
+};
+
 /* On a device; start from {0}. */
 struct rotation {
-    int positions;        /* room */
-    float *cosine, *sine; /* [positions, head_dim / 2] */
-    float *minus_sine;    /* the same, for rotating back; NULL where that was not asked for */
+    int positions; /* room */
+    /* Of keys; of queries the same ones, unless they are scaled by their positions. */
+    struct rotation_table keys[MOST_ROTARIES], queries[MOST_ROTARIES];
 };
 
 /* Makes the tables reach that many positions at least. They are times the configuration's

@@ -20,45 +20,89 @@ static const struct tensor *layer_tensor(const struct model *m, int layer, const
     return t;
 }
 
-static const struct tensor *module_tensor(const struct model *m, const char *module,
-                                          const char *name, int64_t rows, int64_t columns)
+/* What each tensor of a layer is handed to, with where model_load() puts it. shift: added to the
+ * values of a vector. */
+struct visitor {
+    void (*matrix)(struct model *, int layer, enum projection, const struct tensor *,
+                   struct weight **);
+    void (*vector)(struct model *, const struct tensor *, float shift, float **);
+};
+
+/* A projection's weight or bias: its rows of the tensor that it shares with others where they are
+ * fused. columns: 0 for a bias. */
+static struct tensor projection_tensor(const struct model *m, int layer, enum projection p,
+                                       const char *name, int64_t columns)
 {
+    struct fused_projection f = fused_projection(m->config, p);
+    char *module = m->config->fused ? fused_module(p, layer) : projection_module(p, layer);
     char *full = xasprintf("%s.%s", module, name);
-    const struct tensor *t = safetensors_need(m->tensors, full, rows, columns);
+    struct tensor t = *safetensors_need(m->tensors, full, f.out, columns);
+    int64_t rows = projection_shape(m->config, p).out;
+    t.data = (const char *)t.data + t.bytes / (size_t)f.out * (size_t)f.first;
+    t.bytes = t.bytes / (size_t)f.out * (size_t)rows;
+    t.shape[0] = rows;
+    free(module);
     free(full);
     return t;
 }
 
-/* Calls visit for every matrix and vector of a layer, with where model_load() puts it. */
-static void each_layer_tensor(struct model *m, int i, struct layer *l,
-                              void (*matrix)(struct model *, const struct tensor *,
-                                             struct weight **),
-                              void (*vector)(struct model *, const struct tensor *, float **))
+static void visit_norm(struct model *m, int layer, const char *name, int64_t size,
+                       const struct visitor *v, float **to)
 {
-    int width = m->config->width;
-    for (enum projection p = 0; p < LM_HEAD; p++) {
-        struct projection_shape shape = projection_shape(m->config, p);
-        char *module = projection_module(p, i);
-        matrix(m, module_tensor(m, module, "weight", shape.out, shape.in), &l->weights[p]);
-        if (shape.bias)
-            vector(m, module_tensor(m, module, "bias", shape.out, 0), &l->biases[p]);
-        free(module);
-    }
-    vector(m, layer_tensor(m, i, "input_layernorm.weight", width, 0), &l->attention_norm);
-    vector(m, layer_tensor(m, i, "post_attention_layernorm.weight", width, 0), &l->mlp_norm);
+    v->vector(m, layer_tensor(m, layer, name, size, 0), m->config->gain_shift, to);
 }
 
-static void check_matrix(struct model *m, const struct tensor *t, struct weight **to)
+static void visit_norms(struct model *m, int i, struct layer *l, const struct visitor *v)
+{
+    const struct config *c = m->config;
+    int width = c->width, heads = c->qk_norms == QK_NORMS_OF_ROWS ? c->heads : 1;
+    int kv_heads = c->qk_norms == QK_NORMS_OF_ROWS ? c->kv_heads : 1;
+    static const char after_attention[] = "post_attention_layernorm.weight";
+    if (c->norms != NORMS_AFTER)
+        visit_norm(m, i, "input_layernorm.weight", width, v, &l->attention_norm);
+    if (c->norms == NORMS_BEFORE) {
+        visit_norm(m, i, after_attention, width, v, &l->mlp_norm);
+    } else {
+        visit_norm(m, i, after_attention, width, v, &l->attention_out_norm);
+        visit_norm(m, i, "post_feedforward_layernorm.weight", width, v, &l->mlp_out_norm);
+    }
+    if (c->norms == NORMS_AROUND)
+        visit_norm(m, i, "pre_feedforward_layernorm.weight", width, v, &l->mlp_norm);
+    if (c->qk_norms != NO_QK_NORMS) {
+        visit_norm(m, i, "self_attn.q_norm.weight", heads * c->head_dim, v, &l->q_norm);
+        visit_norm(m, i, "self_attn.k_norm.weight", kv_heads * c->head_dim, v, &l->k_norm);
+    }
+}
+
+static void visit_layer(struct model *m, int i, struct layer *l, const struct visitor *v)
+{
+    for (enum projection p = 0; p < LM_HEAD; p++) {
+        struct projection_shape shape = projection_shape(m->config, p);
+        struct tensor t = projection_tensor(m, i, p, "weight", shape.in);
+        v->matrix(m, i, p, &t, &l->weights[p]);
+        if (shape.bias) {
+            t = projection_tensor(m, i, p, "bias", 0);
+            v->vector(m, &t, 0, &l->biases[p]);
+        }
+    }
+    visit_norms(m, i, l, v);
+}
+
+static void check_matrix(struct model *m, int layer, enum projection p, const struct tensor *t,
+                         struct weight **to)
 {
     (void)m;
+    (void)layer;
+    (void)p;
     (void)t;
     (void)to;
 }
 
-static void check_vector(struct model *m, const struct tensor *t, float **to)
+static void check_vector(struct model *m, const struct tensor *t, float shift, float **to)
 {
     (void)m;
     (void)t;
+    (void)shift;
     (void)to;
 }
 
@@ -162,10 +206,11 @@ static void digest_model(struct model *m)
 /* Asks for every tensor once. */
 static void check_tensors(struct model *m)
 {
+    static const struct visitor check = {check_matrix, check_vector};
     struct layer nowhere;
     embedding_tensor(m);
     for (int i = 0; i < m->config->layers; i++)
-        each_layer_tensor(m, i, &nowhere, check_matrix, check_vector);
+        visit_layer(m, i, &nowhere, &check);
     norm_tensor(m);
     output_tensor(m);
 }
@@ -235,10 +280,11 @@ static void merge_row(void *context, size_t row)
 }
 
 /* A merged copy of the matrix, or NULL where nothing is merged into it. */
-static void *merged_matrix(const struct model *m, const struct tensor *t)
+static void *merged_matrix(const struct model *m, int layer, enum projection p,
+                           const struct tensor *t)
 {
-    const struct lora *part = m->merged ? adapter_find(m->merged, t->name) : NULL;
-    if (!part)
+    const struct lora *part = m->merged ? adapter_part(m->merged, layer, p) : NULL;
+    if (!part || !part->a)
         return NULL;
     struct merge merge = {part, t, xaligned(t->bytes)};
     threads_run((size_t)part->out, merge_row, &merge);
@@ -246,21 +292,22 @@ static void *merged_matrix(const struct model *m, const struct tensor *t)
 }
 
 /* The device's weight is a copy: none stays on the host. */
-static void load_matrix(struct model *m, const struct tensor *t, struct weight **to)
+static void load_matrix(struct model *m, int layer, enum projection p, const struct tensor *t,
+                        struct weight **to)
 {
-    void *merged = merged_matrix(m, t);
+    void *merged = merged_matrix(m, layer, p, t);
     *to = m->device->weight_create(m->device, merged ? merged : t->data, t->dtype, (int)t->shape[0],
                                    (int)t->shape[1]);
     safetensors_forget(t);
     free(merged);
 }
 
-static void load_vector(struct model *m, const struct tensor *t, float **to)
+static void load_vector(struct model *m, const struct tensor *t, float shift, float **to)
 {
     size_t n = (size_t)t->shape[0];
     float *values = xreallocarray(NULL, n, sizeof *values);
     for (size_t i = 0; i < n; i++)
-        values[i] = dtype_load(t->dtype, t->data, i);
+        values[i] = dtype_load(t->dtype, t->data, i) + shift;
     *to = m->device->alloc(m->device, n * sizeof *values);
     m->device->upload(m->device, *to, values, n * sizeof *values);
     free(values);
@@ -274,9 +321,10 @@ void model_load(struct model *m, struct device *device)
     safetensors_forget(embedding);
     m->embedding_type = embedding->dtype;
     m->layers = xcalloc((size_t)m->config->layers, sizeof *m->layers);
+    static const struct visitor load = {load_matrix, load_vector};
     for (int i = 0; i < m->config->layers; i++)
-        each_layer_tensor(m, i, &m->layers[i], load_matrix, load_vector);
-    load_vector(m, norm_tensor(m), &m->norm);
+        visit_layer(m, i, &m->layers[i], &load);
+    load_vector(m, norm_tensor(m), m->config->gain_shift, &m->norm);
 }
 
 void model_set_classes(struct model *m, const int32_t *tokens, int n)
@@ -291,8 +339,8 @@ void model_set_classes(struct model *m, const int32_t *tokens, int n)
                 "class token %d is not in %s's vocabulary of %d; was the stream made by another "
                 "model's tokenizer?",
                 (int)tokens[c], m->config->folder, m->config->vocab);
-        const struct lora *part = m->merged ? adapter_find(m->merged, "lm_head.weight") : NULL;
-        if (part)
+        const struct lora *part = m->merged ? adapter_part(m->merged, 0, LM_HEAD) : NULL;
+        if (part && part->a)
             lora_merge_row(part, tokens[c], output->dtype, output->data, row);
         else
             memcpy(row,
@@ -319,8 +367,11 @@ void model_close(struct model *m)
             d->weight_free(d, l->weights[p]);
             d->release(d, l->biases[p]);
         }
-        d->release(d, l->attention_norm);
-        d->release(d, l->mlp_norm);
+        float *norms[] = {l->attention_norm, l->attention_out_norm,
+                          l->mlp_norm,       l->mlp_out_norm,
+                          l->q_norm,         l->k_norm};
+        for (size_t k = 0; k < sizeof norms / sizeof *norms; k++)
+            d->release(d, norms[k]);
     }
     if (d) {
         d->release(d, m->norm);

@@ -7,9 +7,11 @@
 #include "common/model/safetensors.h"
 #include "kernels/ops.h"
 
-/* Norms and biases are f32 on the device; a bias that the architecture lacks is NULL. */
+/* Gains of norms and biases are f32 on the device; what the architecture lacks is NULL. */
 struct layer {
-    float *attention_norm, *mlp_norm;
+    float *attention_norm, *attention_out_norm; /* before attention and after it, [width] */
+    float *mlp_norm, *mlp_out_norm;             /* the same of the MLP */
+    float *q_norm, *k_norm;                     /* [head_dim], or [heads * head_dim] */
     struct weight *weights[LAYER_PROJECTIONS];
     float *biases[LAYER_PROJECTIONS];
 };
@@ -24,7 +26,7 @@ struct model {
     struct layer *layers;
     const void *embedding; /* imported, [vocab, width] of type embedding_type */
     enum dtype embedding_type;
-    float *norm;
+    float *norm; /* [width], before the output matrix */
 
     const struct adapter *merged; /* see model_merge() */
 

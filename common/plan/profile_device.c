@@ -123,14 +123,15 @@ static void profile_matmul(struct device *d, const struct weight *w, const void 
     end(d, AT_matmul, began);
 }
 
-static void profile_gated_matmul(struct device *d, const struct weight *gate,
-                                 const struct weight *up, const void *x, const float *gate_bias,
-                                 const float *up_bias, void *out, int rows)
+static void profile_gated_matmul(struct device *d, enum activation activation,
+                                 const struct weight *gate, const struct weight *up, const void *x,
+                                 const float *gate_bias, const float *up_bias, void *out, int rows)
 {
     struct device *inner = profile_of(d)->inner, *counter = profile_of(d)->counter;
     count_device_gated_matmul(counter, gate->counted, up->counted, gate_bias, up_bias, rows);
     double began = begin(d);
-    inner->gated_matmul(inner, gate->inner, up->inner, x, gate_bias, up_bias, out, rows);
+    inner->gated_matmul(inner, activation, gate->inner, up->inner, x, gate_bias, up_bias, out,
+                        rows);
     end(d, AT_gated_matmul, began);
 }
 

@@ -12,10 +12,11 @@ enum {
     RMSNORM_WORK = 4, /* square, sum, scale, gain */
     ROPE_WORK = 3,    /* six for a pair */
     SOFTMAX_WORK = 4, /* of a query-key pair: scale, maximum, exponential, sum */
-    SWIGLU_WORK = 4,
+    GLU_WORK = 4,
+    CAP_WORK = 10,
     DROPOUT_WORK = 2,
     RMSNORM_BACKWARD_WORK = 10,
-    SWIGLU_BACKWARD_WORK = 8,
+    GLU_BACKWARD_WORK = 8,
     ADAMW_WORK = 12
 };
 
@@ -220,7 +221,7 @@ static void count_matmul(struct device *d, const struct weight *w, const void *x
                       .read = f(bias ? w->out : 0) + f(accumulate ? (double)rows * w->out : 0)});
 }
 
-/* Two products of one input, of which only what SwiGLU makes of them is written. */
+/* Two products of one input, of which only what a gated linear unit makes of them is written. */
 void count_device_gated_matmul(struct device *d, const struct weight *gate, const struct weight *up,
                                const float *gate_bias, const float *up_bias, int rows)
 {
@@ -234,7 +235,7 @@ void count_device_gated_matmul(struct device *d, const struct weight *gate, cons
     charge(d, name,
            (struct cost){.launches = 1,
                          .product_flops = 2 * 2 * in * gate->out,
-                         .f32_flops = (SWIGLU_WORK + biases) * out,
+                         .f32_flops = (GLU_WORK + biases) * out,
                          .read = in * size + weight_bytes(d, gate) + weight_bytes(d, up) +
                                  f((double)biases * gate->out),
                          .written = out * size});
@@ -322,7 +323,7 @@ static void count_attention(struct device *d, const struct attention *a)
     charge(d, "attention",
            (struct cost){.launches = 1,
                          .product_flops = 4 * w.pairs * a->head_dim,
-                         .f32_flops = SOFTMAX_WORK * w.pairs,
+                         .f32_flops = (SOFTMAX_WORK + (a->cap > 0 ? CAP_WORK : 0)) * w.pairs,
                          .read = f(q + 2 * kv),
                          .written = q * (double)dtype_size(d->compute) +
                                     f(a->lse ? w.queries * a->heads : 0),
@@ -341,7 +342,7 @@ static void count_attention_backward(struct device *d, const struct attention_ba
            (struct cost){
                .launches = 1,
                .product_flops = 10 * w.pairs * a->head_dim,
-               .f32_flops = 2 * SOFTMAX_WORK * w.pairs,
+               .f32_flops = (2 * SOFTMAX_WORK + (a->cap > 0 ? CAP_WORK : 0)) * w.pairs,
                /* q, d_out, lse; k, v; what is added to */
                .read = f(2 * q + w.queries * a->heads + 2 * (w.own_keys + 2 * w.prefix_keys) * key),
                .written = f(q + w.queries * a->heads + 2 * (w.own_keys + w.prefix_keys) * key),
@@ -403,34 +404,63 @@ static void count_rmsnorm_backward(struct device *d, const float *x, const float
                          .written = f(elements)});
 }
 
-static void count_rope(struct device *d, float *x, int rows, int heads, int head_dim,
+static void count_rope(struct device *d, float *x, int rows, int heads, int head_dim, int dims,
                        const int32_t *positions, const float *cosine, const float *sine)
 {
-    double elements = (double)rows * heads * head_dim;
+    double elements = (double)rows * heads * dims;
     charge(d, "rope",
            (struct cost){.launches = 1,
                          .f32_flops = ROPE_WORK * elements,
-                         .read = f(elements + (double)rows * head_dim + rows),
+                         .read = f(elements + (double)rows * dims + rows),
                          .written = f(elements)});
 }
 
-static void count_swiglu(struct device *d, const float *gate, const float *up, size_t n, void *out)
+static void count_glu(struct device *d, enum activation activation, const float *gate,
+                      const float *up, size_t n, void *out)
 {
-    charge(d, "swiglu",
+    charge(d, "glu",
            (struct cost){.launches = 1,
-                         .f32_flops = SWIGLU_WORK * (double)n,
+                         .f32_flops = GLU_WORK * (double)n,
                          .read = f(2 * (double)n),
                          .written = (double)(n * dtype_size(d->compute))});
 }
 
-static void count_swiglu_backward(struct device *d, const float *gate, const float *up,
-                                  const float *d_out, size_t n, void *d_gate, void *d_up)
+static void count_glu_backward(struct device *d, enum activation activation, const float *gate,
+                               const float *up, const float *d_out, size_t n, void *d_gate,
+                               void *d_up)
 {
-    charge(d, "swiglu_backward",
+    charge(d, "glu_backward",
            (struct cost){.launches = 1,
-                         .f32_flops = SWIGLU_BACKWARD_WORK * (double)n,
+                         .f32_flops = GLU_BACKWARD_WORK * (double)n,
                          .read = f(3 * (double)n),
                          .written = 2 * (double)(n * dtype_size(d->compute))});
+}
+
+static void count_cap(struct device *d, float cap, float *x, size_t n)
+{
+    charge(d, "cap",
+           (struct cost){.launches = 1,
+                         .f32_flops = CAP_WORK * (double)n,
+                         .read = f((double)n),
+                         .written = f((double)n)});
+}
+
+static void count_cap_backward(struct device *d, float cap, const float *y, float *dx, size_t n)
+{
+    charge(d, "cap_backward",
+           (struct cost){.launches = 1,
+                         .f32_flops = 4 * (double)n,
+                         .read = f(2 * (double)n),
+                         .written = f((double)n)});
+}
+
+static void count_add(struct device *d, float factor, const float *from, float *to, size_t n)
+{
+    charge(d, "add",
+           (struct cost){.launches = 1,
+                         .f32_flops = 2 * (double)n,
+                         .read = f(2 * (double)n),
+                         .written = f((double)n)});
 }
 
 static void count_loss(struct device *d, const struct loss_batch *b)

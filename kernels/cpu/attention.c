@@ -7,10 +7,10 @@
  * the work was shared or packed. */
 #include "kernels/cpu/attention_panels.h"
 
+#include "common/math/logarithm.h"
 #include "common/util/mem.h"
 #include "common/util/threads.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 struct attend {
@@ -59,29 +59,13 @@ static void sweep_block(const struct attend *t, const struct query_panel *p, int
     const struct key_run *r = run_of_block(&t->keys, p->span, block);
     size_t at = packed_block(o, r, block, p->kv_head);
     int n = keys_of_block(r, block);
-    score_block(o, p, block, n, t->packed.k_rows + at * t->packed.row_size, s->q, s->scores);
+    score_block(o, p, block, n, t->packed.k_rows + at * t->packed.row_size, s->q, s->scores, NULL);
     o->path->softmax_block(s->scores, n, s->maximum, s->sum, s->shrink);
     o->path->scale_columns(s->out, o->head_dim, s->shrink);
     int words = position_words(o, n);
     panels_multiply(o->multiplier, t->packed.v_columns + at * t->packed.column_size,
                     panel_step(o, words), 0, pack_scores(o, s->scores, n, s->narrow), o->head_dim,
                     words, s->out, true);
-}
-
-/* ln x of a normal x > 0 in operations that IEEE 754 fixes, for the C library's may differ in the
- * last bit: x = 2^n m with m about 1, ln m = 2 artanh((m - 1) / (m + 1)). */
-static float natural_log(float x)
-{
-    int n;
-    double m = frexp((double)x, &n);
-    if (m < 0.70710678118654752) {
-        m *= 2;
-        n--;
-    }
-    double t = (m - 1) / (m + 1), square = t * t, sum = 0;
-    for (int k = 17; k > 0; k -= 2)
-        sum = sum * square + 1.0 / k;
-    return (float)(2 * t * sum + n * 0.69314718055994531);
 }
 
 static void store_queries(const struct attend *t, const struct query_panel *p, struct sweep *s)

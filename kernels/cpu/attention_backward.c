@@ -1,7 +1,8 @@
 /* Gradients of attention over packed sequences with shared prefixes (kernels/cpu/attention.c).
  *
  * For query i and key j:  p = exp(scale q.k - lse),  dp = do.v,  ds = scale p (dp - sum_j p dp);
- * dq_i = sum_j ds k_j,  dk_j = sum_i ds q_i,  dv_j = sum_i p do_i  (Dao et al. 2022).
+ * dq_i = sum_j ds k_j,  dk_j = sum_i ds q_i,  dv_j = sum_i p do_i  (Dao et al. 2022). Of capped
+ * scores p = exp(cap tanh(scale q.k / cap) - lse), and ds is times the slope of the cap.
  *
  * Two passes, so that no two pieces add to one place and the sums have one order. A piece of the
  * first is a sequence and key head: the gradients of its queries and of its own keys. A piece of
@@ -75,7 +76,7 @@ struct work {
     uint32_t *q, *d_out;       /* columns, the sum over dimensions */
     uint32_t *q_rows, *d_rows; /* columns are dimensions, the sum over queries */
     float *dq;                 /* [row_floats][PANEL], and room for a panel's last rows */
-    float *p, *dp;             /* [KEY_BLOCK][PANEL] of each block of the sweep */
+    float *p, *dp, *slope;     /* [KEY_BLOCK][PANEL] of each block of the sweep */
     uint32_t *narrow, *score_rows;
     float lse[PANEL], along[PANEL];
 };
@@ -86,7 +87,7 @@ static struct work *work_open(const struct operands *o, int blocks)
     struct work *w = xaligned(sizeof *w);
     size_t panel = (size_t)o->row_floats * PANEL;
     size_t score_rows = panels_size(o, KEY_BLOCK, position_words(o, PANEL));
-    w->rows = xaligned((6 * panel + SPARE + (2 * (size_t)blocks + 1) * BLOCK + score_rows) *
+    w->rows = xaligned((6 * panel + SPARE + (3 * (size_t)blocks + 1) * BLOCK + score_rows) *
                        sizeof *w->rows);
     w->q = (void *)(w->rows + panel);
     w->d_out = w->q + panel;
@@ -95,7 +96,8 @@ static struct work *work_open(const struct operands *o, int blocks)
     w->dq = (void *)(w->d_rows + panel);
     w->p = w->dq + panel + SPARE;
     w->dp = w->p + (size_t)blocks * BLOCK;
-    w->narrow = (void *)(w->dp + (size_t)blocks * BLOCK);
+    w->slope = w->dp + (size_t)blocks * BLOCK;
+    w->narrow = (void *)(w->slope + (size_t)blocks * BLOCK);
     w->score_rows = w->narrow + BLOCK;
     return w;
 }
@@ -111,6 +113,8 @@ static void take_queries(const struct gradients *g, const struct query_panel *p,
     const struct operands *o = &g->operands;
     gather_queries(o, p, o->a->q, 1, false, w->rows);
     pack_query_rows(o, w->rows, w->q_rows);
+    if (o->a->cap > 0)
+        gather_queries(o, p, o->a->q, o->a->scale, false, w->rows);
     pack_query_columns(o, w->rows, w->q);
     gather_queries(o, p, g->b->d_out, 1, false, w->rows);
     pack_query_rows(o, w->rows, w->d_rows);
@@ -119,18 +123,27 @@ static void take_queries(const struct gradients *g, const struct query_panel *p,
         w->lse[c] = o->a->lse[p->row[c]];
 }
 
-/* p and dp of a block's keys. */
+/* p and dp of a block's keys, and the slope of the cap where there is one. */
 static void block_probabilities(const struct gradients *g, const struct query_panel *q, int block,
-                                struct work *w, float *p, float *dp)
+                                struct work *w, float *p, float *dp, float *slope)
 {
     const struct operands *o = &g->operands;
     const struct key_run *r = run_of_block(&g->keys, q->span, block);
     size_t at = packed_block(o, r, block, q->kv_head);
     int n = keys_of_block(r, block);
-    score_block(o, q, block, n, g->packed.k_rows + at * g->packed.row_size, w->q, p);
-    o->path->probabilities(p, n, o->a->scale, w->lse);
+    score_block(o, q, block, n, g->packed.k_rows + at * g->packed.row_size, w->q, p, slope);
+    o->path->probabilities(p, n, o->a->cap > 0 ? 1 : o->a->scale, w->lse);
     panels_multiply(o->multiplier, g->packed.v_rows + at * g->packed.row_size,
                     panel_step(o, o->dim_words), 0, w->d_out, n, o->dim_words, dp, false);
+}
+
+/* dp becomes ds. */
+static void score_gradients(const struct operands *o, const float *p, float *dp, int keys,
+                            const float *along, const float *slope)
+{
+    o->path->score_gradients(p, dp, keys, o->a->scale, along);
+    if (o->a->cap > 0)
+        o->path->multiply_scores(dp, slope, keys);
 }
 
 /* Sums over queries for a block's keys: [row_floats / PANEL][KEY_BLOCK][PANEL] each. */
@@ -197,7 +210,7 @@ static void backward_of_panel(const struct gradients *g, const struct query_pane
     memset(w->dq, 0, (size_t)o->row_floats * PANEL * sizeof *w->dq);
     for (int block = begin; block < end; block++) {
         float *p = w->p + (block - begin) * BLOCK, *dp = w->dp + (block - begin) * BLOCK;
-        block_probabilities(g, q, block, w, p, dp);
+        block_probabilities(g, q, block, w, p, dp, w->slope + (block - begin) * BLOCK);
         o->path->add_along(p, dp, keys_of_block(run_of_block(&g->keys, q->span, block), block),
                            w->along);
     }
@@ -207,7 +220,7 @@ static void backward_of_panel(const struct gradients *g, const struct query_pane
         const struct key_run *r = run_of_block(&g->keys, q->span, block);
         int n = keys_of_block(r, block), words = position_words(o, n);
         float *p = w->p + (block - begin) * BLOCK, *ds = w->dp + (block - begin) * BLOCK;
-        o->path->score_gradients(p, ds, n, o->a->scale, w->along);
+        score_gradients(o, p, ds, n, w->along, w->slope + (block - begin) * BLOCK);
         panels_multiply(o->multiplier,
                         g->packed.k_columns +
                             packed_block(o, r, block, q->kv_head) * g->packed.column_size,
@@ -273,8 +286,8 @@ static void add_span(const struct gradients *g, int span, int block, int head, s
         take_queries(g, q, w);
         for (int c = 0; c < PANEL; c++)
             w->along[c] = c < q->queries ? g->b->work[q->row[c]] : 0;
-        block_probabilities(g, q, block, w, w->p, w->dp);
-        o->path->score_gradients(w->p, w->dp, n, o->a->scale, w->along);
+        block_probabilities(g, q, block, w, w->p, w->dp, w->slope);
+        score_gradients(o, w->p, w->dp, n, w->along, w->slope);
         add_key_gradients(o, w->p, w->dp, n, w, sums);
     }
     int position = block * KEY_BLOCK, end = s->prefix - position;

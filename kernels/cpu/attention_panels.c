@@ -229,11 +229,13 @@ struct query_panel *query_panels_of(const struct attention *a, size_t *n)
 }
 
 void score_block(const struct operands *o, const struct query_panel *p, int block, int keys,
-                 const uint32_t *k, const uint32_t *q, float *scores)
+                 const uint32_t *k, const uint32_t *q, float *scores, float *slope)
 {
     int position = block * KEY_BLOCK, window = o->a->window ? o->a->window : INT32_MAX;
     panels_multiply(o->multiplier, k, panel_step(o, o->dim_words), 0, q, keys, o->dim_words, scores,
                     false);
+    if (o->a->cap > 0)
+        o->path->cap_scores(scores, keys, o->a->cap, slope);
     if (position + keys - 1 > p->last[0] || p->last[PANEL - 1] - position >= window)
         o->path->hide(scores, keys, position, p->last, window);
 }

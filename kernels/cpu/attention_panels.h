@@ -119,10 +119,11 @@ static inline int last_block(const struct query_panel *p)
     return p->last[PANEL - 1] / KEY_BLOCK;
 }
 
-/* scores = K Q^T of a block, keys that a query does not see being minus infinity: k and q are
- * packed. */
+/* scores = K Q^T of a block, capped where the call caps them, keys that a query does not see being
+ * minus infinity: k and q are packed, q times the scale where scores are capped. slope: of the cap,
+ * [keys][PANEL]; NULL where nobody asks. */
 void score_block(const struct operands *, const struct query_panel *, int block, int keys,
-                 const uint32_t *k, const uint32_t *q, float *scores);
+                 const uint32_t *k, const uint32_t *q, float *scores, float *slope);
 
 /* Rows of q, or of another [., heads * head_dim], times factor: to[query][row_floats]. Columns
  * without a query repeat the last one, or are zero. */

@@ -36,8 +36,8 @@ void cpu_each(size_t n, size_t step, size_t work,
 #define OPERATION(result, name, parameters, arguments) result cpu_##name parameters;
 #define OPTIONAL_OPERATION(...)
 #include "kernels/operations.h"
-void cpu_gated_matmul(struct device *, const struct weight *gate, const struct weight *up,
-                      const void *x, const float *gate_bias, const float *up_bias, void *out,
-                      int rows);
+void cpu_gated_matmul(struct device *, enum activation, const struct weight *gate,
+                      const struct weight *up, const void *x, const float *gate_bias,
+                      const float *up_bias, void *out, int rows);
 
 #endif

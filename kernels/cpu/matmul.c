@@ -174,13 +174,14 @@ void cpu_matmul(struct device *d, const struct weight *w, const void *x, const f
     product_run(&p, cpu_room(d));
 }
 
-/* ---- two products that SwiGLU takes ---- */
+/* ---- two products that a gated linear unit takes ---- */
 
 struct gated_product {
-    struct weight_product x; /* and the gate's weight */
+    struct weight_product x; /* first, as in all products of weights; and the gate's weight */
     const struct weight *up;
     const float *gate_bias, *up_bias;
     char *out;
+    enum activation activation;
 };
 
 /* Panels of the gate and of what it gates in turn. */
@@ -197,17 +198,18 @@ static void store_gated(const struct product *p, int row, int rows, int panel, c
     const struct gated_product *g = p->context;
     int column = panel / 2 * PANEL, width = g->up->out;
     size_t at = (size_t)row * (size_t)width + (size_t)column;
-    p->path->store_gated(gate, up, rows, width - column < PANEL ? width - column : PANEL,
-                         g->gate_bias ? g->gate_bias + column : NULL,
-                         g->up_bias ? g->up_bias + column : NULL,
-                         g->out + at * dtype_size(g->x.type), (size_t)width, g->x.type);
+    p->path->store_gated(
+        g->activation, gate, up, rows, width - column < PANEL ? width - column : PANEL,
+        g->gate_bias ? g->gate_bias + column : NULL, g->up_bias ? g->up_bias + column : NULL,
+        g->out + at * dtype_size(g->x.type), (size_t)width, g->x.type);
 }
 
-void cpu_gated_matmul(struct device *d, const struct weight *gate, const struct weight *up,
-                      const void *x, const float *gate_bias, const float *up_bias, void *out,
-                      int rows)
+void cpu_gated_matmul(struct device *d, enum activation activation, const struct weight *gate,
+                      const struct weight *up, const void *x, const float *gate_bias,
+                      const float *up_bias, void *out, int rows)
 {
-    struct gated_product context = {{gate, x, d->compute, gate->in}, up, gate_bias, up_bias, out};
+    struct gated_product context = {
+        {gate, x, d->compute, gate->in}, up, gate_bias, up_bias, out, activation};
     struct product p = {.path = cpu_path(d),
                         .multiplier = multiplier_of(d),
                         .rows = rows,

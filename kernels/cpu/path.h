@@ -56,9 +56,9 @@ struct path {
     void (*store)(const float *c, size_t c_step, int rows, int columns, float scale,
                   const float *bias, float *y, size_t y_step, bool accumulate);
 
-    /* out = silu(gate + gate_bias) * (up + up_bias) in `type`, biases being NULL or of each column;
-     * rows of gate and up are PANEL floats, those of out out_step elements. */
-    void (*store_gated)(const float *gate, const float *up, int rows, int columns,
+    /* out = activation(gate + gate_bias) * (up + up_bias) in `type`, biases being NULL or of each
+     * column; rows of gate and up are PANEL floats, those of out out_step elements. */
+    void (*store_gated)(enum activation, const float *gate, const float *up, int rows, int columns,
                         const float *gate_bias, const float *up_bias, void *out, size_t out_step,
                         enum dtype type);
 
@@ -72,12 +72,17 @@ struct path {
     float (*dot)(const float *a, const float *b, int n);
     void (*rmsnorm)(const float *x, const float *gain, float eps, int width, void *out,
                     enum dtype out_type);
-    void (*rope)(float *x, int heads, int head_dim, const float *cosine, const float *sine);
-    void (*swiglu)(const float *gate, const float *up, size_t n, void *out, enum dtype type);
+    void (*rope)(float *x, int heads, int head_dim, int dims, const float *cosine,
+                 const float *sine);
+    void (*glu)(enum activation, const float *gate, const float *up, size_t n, void *out,
+                enum dtype type);
     void (*rmsnorm_backward)(const float *x, const float *gain, float eps, int width,
                              const float *dy, float *dx);
-    void (*swiglu_backward)(const float *gate, const float *up, const float *d_out, size_t n,
-                            void *d_gate, void *d_up, enum dtype type);
+    void (*glu_backward)(enum activation, const float *gate, const float *up, const float *d_out,
+                         size_t n, void *d_gate, void *d_up, enum dtype type);
+    void (*cap)(float cap, float *x, size_t n);
+    void (*cap_backward)(float cap, const float *y, float *dx, size_t n);
+    void (*add)(float factor, const float *from, float *to, size_t n);
     void (*dropout)(const struct dropout *, int row, const void *x, enum dtype type, int width,
                     float *out, bool accumulate);
 
@@ -94,6 +99,11 @@ struct path {
     void (*probabilities)(float *scores, int keys, float scale, const float *lse);
     /* along[c] += the sum over keys of p dp, in order. */
     void (*add_along)(const float *p, const float *dp, int keys, float *along);
+    /* scores = cap tanh(scores / cap), and the slope of that, slope [keys][PANEL] = 1 -
+     * tanh(scores / cap)^2, unless slope is NULL. */
+    void (*cap_scores)(float *scores, int keys, float cap, float *slope);
+    /* x[keys][PANEL] *= by[keys][PANEL] */
+    void (*multiply_scores)(float *x, const float *by, int keys);
     /* dp = scale p (dp - along) */
     void (*score_gradients)(const float *p, float *dp, int keys, float scale, const float *along);
 };

@@ -1,5 +1,5 @@
-/* Inner loops over rows: conversions, norms, rotation, SwiGLU, dropout, and attention's softmax. A
- * part of every file path_*.c; contracts are in kernels/cpu/path.h. */
+/* Inner loops over rows: conversions, norms, rotation, gated linear units, dropout, and attention's
+ * softmax. A part of every file path_*.c; contracts are in kernels/cpu/path.h. */
 #ifndef DUQ_CPU_PATH_ROWS_H
 #define DUQ_CPU_PATH_ROWS_H
 
@@ -178,9 +178,10 @@ static void rmsnorm(const float *x, const float *gain, float eps, int width, voi
             ((uint16_t *)out)[i] = bf16_from_f32(gain[i] * (x[i] * scale));
 }
 
-static void rope(float *x, int heads, int head_dim, const float *cosine, const float *sine)
+static void rope(float *x, int heads, int head_dim, int dims, const float *cosine,
+                 const float *sine)
 {
-    int half = head_dim / 2;
+    int half = dims / 2;
     for (int h = 0; h < heads; h++) {
         float *a = x + (size_t)h * (size_t)head_dim, *b = a + half;
         for (int i = 0; i < half; i++) {
@@ -191,24 +192,48 @@ static void rope(float *x, int heads, int head_dim, const float *cosine, const f
     }
 }
 
-INLINE void swiglu_columns(const float *gate, const float *up, size_t n, void *out, enum dtype type)
+/* Of GELU: 0.5 x (1 + tanh(t)) is x / (1 + e^-2t), with 2t = x (a + b x^2). */
+#define GELU_A 1.59576912f
+#define GELU_B 0.0713548163f
+
+/* What the gate's value is divided by: 1 + e^-t of SiLU or GELU. */
+INLINE float gate_divisor(enum activation activation, float x)
+{
+    float t = activation == SILU ? x : x * multiply_add(GELU_B, x * x, GELU_A);
+    return 1.0f + fast_exp(-t);
+}
+
+/* activation is a constant where this is inlined. */
+INLINE void glu_of(enum activation activation, const float *gate, const float *up, size_t n,
+                   void *out, enum dtype type)
 {
     if (type == F32)
         for (size_t i = 0; i < n; i++)
-            ((float *)out)[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
+            ((float *)out)[i] = gate[i] / gate_divisor(activation, gate[i]) * up[i];
     else
         for (size_t i = 0; i < n; i++)
-            ((uint16_t *)out)[i] = bf16_from_f32(gate[i] / (1.0f + fast_exp(-gate[i])) * up[i]);
+            ((uint16_t *)out)[i] =
+                bf16_from_f32(gate[i] / gate_divisor(activation, gate[i]) * up[i]);
 }
 
-static void swiglu(const float *gate, const float *up, size_t n, void *out, enum dtype type)
+INLINE void glu_columns(enum activation activation, const float *gate, const float *up, size_t n,
+                        void *out, enum dtype type)
 {
-    swiglu_columns(gate, up, n, out, type);
+    if (activation == SILU)
+        glu_of(SILU, gate, up, n, out, type);
+    else
+        glu_of(GELU_TANH, gate, up, n, out, type);
 }
 
-static void store_gated(const float *gate, const float *up, int rows, int columns,
-                        const float *gate_bias, const float *up_bias, void *out, size_t out_step,
-                        enum dtype type)
+static void glu(enum activation activation, const float *gate, const float *up, size_t n, void *out,
+                enum dtype type)
+{
+    glu_columns(activation, gate, up, n, out, type);
+}
+
+static void store_gated(enum activation activation, const float *gate, const float *up, int rows,
+                        int columns, const float *gate_bias, const float *up_bias, void *out,
+                        size_t out_step, enum dtype type)
 {
     float sums[2][PANEL] = {{0}};
     for (int r = 0; r < rows; r++, gate += PANEL, up += PANEL) {
@@ -216,9 +241,9 @@ static void store_gated(const float *gate, const float *up, int rows, int column
         store_columns(up, columns, 1, up_bias, sums[1], false);
         void *to = (char *)out + (size_t)r * out_step * dtype_size(type);
         if (columns == PANEL)
-            swiglu_columns(sums[0], sums[1], PANEL, to, type);
+            glu_columns(activation, sums[0], sums[1], PANEL, to, type);
         else
-            swiglu_columns(sums[0], sums[1], (size_t)columns, to, type);
+            glu_columns(activation, sums[0], sums[1], (size_t)columns, to, type);
     }
 }
 
@@ -239,29 +264,64 @@ static void rmsnorm_backward(const float *x, const float *gain, float eps, int w
         dx[i] += multiply_add(r, gain[i] * dy[i], -(back * x[i]));
 }
 
-INLINE void swiglu_gradients(float gate, float up, float d, float *d_gate, float *d_up)
+/* With s = 1 / (1 + e^-t): the derivative of x s is s (1 + x t' (1 - s)). */
+INLINE void glu_gradients(enum activation activation, float gate, float up, float d, float *d_gate,
+                          float *d_up)
 {
-    float sigmoid = 1.0f / (1.0f + fast_exp(-gate));
+    float sigmoid = 1.0f / gate_divisor(activation, gate);
+    float along = activation == SILU ? gate : gate * multiply_add(3 * GELU_B, gate * gate, GELU_A);
     *d_up = d * gate * sigmoid;
-    *d_gate = d * up * sigmoid * multiply_add(gate, 1.0f - sigmoid, 1.0f);
+    *d_gate = d * up * sigmoid * multiply_add(along, 1.0f - sigmoid, 1.0f);
 }
 
-static void swiglu_backward(const float *gate, const float *up, const float *d, size_t n,
-                            void *d_gate, void *d_up, enum dtype type)
+/* activation is a constant where this is inlined. */
+INLINE void glu_backward_of(enum activation activation, const float *gate, const float *up,
+                            const float *d, size_t n, void *d_gate, void *d_up, enum dtype type)
 {
     float a, b;
     if (type == F32)
         for (size_t i = 0; i < n; i++) {
-            swiglu_gradients(gate[i], up[i], d[i], &a, &b);
+            glu_gradients(activation, gate[i], up[i], d[i], &a, &b);
             ((float *)d_gate)[i] = a;
             ((float *)d_up)[i] = b;
         }
     else
         for (size_t i = 0; i < n; i++) {
-            swiglu_gradients(gate[i], up[i], d[i], &a, &b);
+            glu_gradients(activation, gate[i], up[i], d[i], &a, &b);
             ((uint16_t *)d_gate)[i] = bf16_from_f32(a);
             ((uint16_t *)d_up)[i] = bf16_from_f32(b);
         }
+}
+
+static void glu_backward(enum activation activation, const float *gate, const float *up,
+                         const float *d, size_t n, void *d_gate, void *d_up, enum dtype type)
+{
+    if (activation == SILU)
+        glu_backward_of(SILU, gate, up, d, n, d_gate, d_up, type);
+    else
+        glu_backward_of(GELU_TANH, gate, up, d, n, d_gate, d_up, type);
+}
+
+static void cap(float cap, float *x, size_t n)
+{
+    float over = 1.0f / cap;
+    for (size_t i = 0; i < n; i++)
+        x[i] = cap * fast_tanh(x[i] * over);
+}
+
+static void cap_backward(float cap, const float *y, float *dx, size_t n)
+{
+    float over = 1.0f / cap;
+    for (size_t i = 0; i < n; i++) {
+        float t = y[i] * over;
+        dx[i] *= multiply_add(-t, t, 1.0f);
+    }
+}
+
+static void add(float factor, const float *from, float *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = multiply_add(factor, from[i], to[i]);
 }
 
 /* Sixteen counters at once, so that the rounds become vector code; random[4 j + i] is number i of
@@ -349,6 +409,23 @@ static void add_along(const float *p, const float *dp, int keys, float *along)
     memcpy(along, sum, sizeof sum);
 }
 
+static void cap_scores(float *scores, int keys, float cap, float *slope)
+{
+    float over = 1.0f / cap;
+    for (int i = 0; i < keys * PANEL; i++) {
+        float t = fast_tanh(scores[i] * over);
+        scores[i] = cap * t;
+        if (slope)
+            slope[i] = multiply_add(-t, t, 1.0f);
+    }
+}
+
+static void multiply_scores(float *x, const float *by, int keys)
+{
+    for (int i = 0; i < keys * PANEL; i++)
+        x[i] *= by[i];
+}
+
 static void score_gradients(const float *p, float *dp, int keys, float scale, const float *along)
 {
     for (int j = 0; j < keys; j++)
@@ -361,9 +438,11 @@ static void score_gradients(const float *p, float *dp, int keys, float scale, co
 #define PATH_ROWS                                                                                  \
     .transpose16 = transpose16, .turn_pairs = turn_pairs, .store = store,                          \
     .store_gated = store_gated, .widen = widen, .narrow = narrow, .pair = pair, .split = split,    \
-    .dot = dot, .rmsnorm = rmsnorm, .rope = rope, .swiglu = swiglu,                                \
-    .rmsnorm_backward = rmsnorm_backward, .swiglu_backward = swiglu_backward, .dropout = dropout,  \
+    .dot = dot, .rmsnorm = rmsnorm, .rope = rope, .glu = glu,                                      \
+    .rmsnorm_backward = rmsnorm_backward, .glu_backward = glu_backward, .dropout = dropout,        \
     .softmax_block = softmax_block, .scale_columns = scale_columns, .hide = hide,                  \
-    .probabilities = probabilities, .add_along = add_along, .score_gradients = score_gradients
+    .probabilities = probabilities, .add_along = add_along, .score_gradients = score_gradients,    \
+    .cap = cap, .cap_backward = cap_backward, .add = add, .cap_scores = cap_scores,                \
+    .multiply_scores = multiply_scores
 
 #endif

@@ -1,5 +1,6 @@
 /* Operations that treat rows, or elements, one by one: embedding, gather, RMSNorm, rotary
- * positions, SwiGLU, class logits. Each is bound by memory; products are where the time goes. */
+ * positions, gated linear units, caps, class logits. Each is bound by memory; products are where
+ * the time goes. */
 #include "kernels/cpu/cpu.h"
 
 /* Rows, or elements, that one piece takes. */
@@ -68,7 +69,7 @@ struct rotation {
     const struct path *path;
     float *x;
     size_t rows;
-    int heads, head_dim;
+    int heads, head_dim, dims;
     const int32_t *positions;
     const float *cosine, *sine;
 };
@@ -76,22 +77,24 @@ struct rotation {
 static void rotate_rows(void *context, size_t first, size_t end)
 {
     const struct rotation *t = context;
-    size_t width = (size_t)t->heads * (size_t)t->head_dim, half = (size_t)t->head_dim / 2;
+    size_t width = (size_t)t->heads * (size_t)t->head_dim, half = (size_t)t->dims / 2;
     for (size_t r = first; r < end; r++)
-        t->path->rope(t->x + r * width, t->heads, t->head_dim,
+        t->path->rope(t->x + r * width, t->heads, t->head_dim, t->dims,
                       t->cosine + (size_t)t->positions[r] * half,
                       t->sine + (size_t)t->positions[r] * half);
 }
 
-void cpu_rope(struct device *d, float *x, int rows, int heads, int head_dim,
+void cpu_rope(struct device *d, float *x, int rows, int heads, int head_dim, int dims,
               const int32_t *positions, const float *cosine, const float *sine)
 {
-    struct rotation t = {cpu_path(d), x, (size_t)rows, heads, head_dim, positions, cosine, sine};
+    struct rotation t = {cpu_path(d), x,         (size_t)rows, heads, head_dim,
+                         dims,        positions, cosine,       sine};
     cpu_each(t.rows, ROWS, t.rows * (size_t)heads * (size_t)head_dim, rotate_rows, &t);
 }
 
 struct gating {
     const struct device *device;
+    enum activation activation;
     const float *gate, *up;
     size_t n;
     void *out;
@@ -101,14 +104,39 @@ static void gate_elements(void *context, size_t first, size_t end)
 {
     const struct gating *g = context;
     enum dtype type = g->device->compute;
-    cpu_path(g->device)->swiglu(g->gate + first, g->up + first, end - first,
-                                (char *)g->out + first * dtype_size(type), type);
+    cpu_path(g->device)->glu(g->activation, g->gate + first, g->up + first, end - first,
+                             (char *)g->out + first * dtype_size(type), type);
 }
 
-void cpu_swiglu(struct device *d, const float *gate, const float *up, size_t n, void *out)
+void cpu_glu(struct device *d, enum activation activation, const float *gate, const float *up,
+             size_t n, void *out)
 {
-    struct gating g = {d, gate, up, n, out};
+    struct gating g = {d, activation, gate, up, n, out};
     cpu_each(n, ELEMENTS, n, gate_elements, &g);
+}
+
+void cpu_cap(struct device *d, float cap, float *x, size_t n)
+{
+    cpu_path(d)->cap(cap, x, n);
+}
+
+struct addition {
+    const struct path *path;
+    float factor;
+    const float *from;
+    float *to;
+};
+
+static void add_elements(void *context, size_t first, size_t end)
+{
+    const struct addition *a = context;
+    a->path->add(a->factor, a->from + first, a->to + first, end - first);
+}
+
+void cpu_add(struct device *d, float factor, const float *from, float *to, size_t n)
+{
+    struct addition a = {cpu_path(d), factor, from, to};
+    cpu_each(n, ELEMENTS, n, add_elements, &a);
 }
 
 void cpu_class_logits(struct device *d, const float *h, int rows, const float *w, int classes,

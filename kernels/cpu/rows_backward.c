@@ -30,6 +30,7 @@ void cpu_rmsnorm_backward(struct device *d, const float *x, const float *gain, f
 
 struct gating_gradient {
     const struct device *device;
+    enum activation activation;
     const float *gate, *up, *d_out;
     size_t n;
     void *d_gate, *d_up;
@@ -39,16 +40,22 @@ static void gate_elements(void *context, size_t first, size_t end)
 {
     const struct gating_gradient *g = context;
     enum dtype type = g->device->compute;
-    cpu_path(g->device)->swiglu_backward(g->gate + first, g->up + first, g->d_out + first,
-                                         end - first, (char *)g->d_gate + first * dtype_size(type),
-                                         (char *)g->d_up + first * dtype_size(type), type);
+    cpu_path(g->device)->glu_backward(g->activation, g->gate + first, g->up + first,
+                                      g->d_out + first, end - first,
+                                      (char *)g->d_gate + first * dtype_size(type),
+                                      (char *)g->d_up + first * dtype_size(type), type);
 }
 
-void cpu_swiglu_backward(struct device *d, const float *gate, const float *up, const float *d_out,
-                         size_t n, void *d_gate, void *d_up)
+void cpu_glu_backward(struct device *d, enum activation activation, const float *gate,
+                      const float *up, const float *d_out, size_t n, void *d_gate, void *d_up)
 {
-    struct gating_gradient g = {d, gate, up, d_out, n, d_gate, d_up};
+    struct gating_gradient g = {d, activation, gate, up, d_out, n, d_gate, d_up};
     cpu_each(n, ELEMENTS, n, gate_elements, &g);
+}
+
+void cpu_cap_backward(struct device *d, float cap, const float *y, float *dx, size_t n)
+{
+    cpu_path(d)->cap_backward(cap, y, dx, n);
 }
 
 void cpu_scatter_add(struct device *d, const float *from, const int32_t *rows, int n, int width,

@@ -4,7 +4,7 @@
 /* Scores become weights in their own place: of bf16 the first half of a row's bytes. A warp writes
  * what it has read one step before, or in this step before the barrier. */
 
-/* The largest seen score that falls to this lane. */
+/* The largest seen product that falls to this lane. */
 static __device__ inline float largest(const float *row, const struct columns *c, float most)
 {
     int lane = (int)(threadIdx.x % WARP);
@@ -18,11 +18,17 @@ static __device__ inline float largest(const float *row, const struct columns *c
     return most;
 }
 
-/* Makes scores to weights exp(scale (score - most)), 0 where not seen; returns the sum of those
- * that fall to this lane. */
+/* e^(score - the largest), of products. */
+static __device__ inline float weight_of(const struct score_rule *r, float product, float most)
+{
+    return expf(r->cap > 0 ? score_of(r, product) - score_of(r, most)
+                           : r->scale * (product - most));
+}
+
+/* Makes products to weights, 0 where not seen; returns the sum of those that fall to this lane. */
 template <typename T>
-static __device__ inline float exponentiate(float *row, const struct columns *c, float scale,
-                                            float most)
+static __device__ inline float exponentiate(float *row, const struct columns *c,
+                                            const struct score_rule *rule, float most)
 {
     int lane = (int)(threadIdx.x % WARP);
     float sum = 0;
@@ -34,7 +40,7 @@ static __device__ inline float exponentiate(float *row, const struct columns *c,
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             bool seen = i + j >= c->begin && i + j < c->end;
-            x.at[j] = seen ? expf(scale * (x.at[j] - most)) : 0.0f;
+            x.at[j] = seen ? weight_of(rule, x.at[j], most) : 0.0f;
             sum += x.at[j];
         }
         __syncwarp();
@@ -48,7 +54,7 @@ static __device__ inline float exponentiate(float *row, const struct columns *c,
 template <typename T>
 static __global__ void softmax_rows(const struct strip *strips, float *prefix_scores,
                                     float *own_scores, int heads, int group, int window,
-                                    float scale, float *sums, float *lse)
+                                    struct score_rule rule, float *sums, float *lse)
 {
     const struct strip *s = &strips[blockIdx.x];
     int row = row_of_warp(blockIdx.y);
@@ -60,15 +66,15 @@ static __global__ void softmax_rows(const struct strip *strips, float *prefix_sc
     float *prefix = prefix_scores + r.prefix.at, *own = own_scores + r.own.at;
     float most = largest(own, &r.own, largest(prefix, &r.prefix, -INFINITY));
     most = warp_max(most);
-    float sum = exponentiate<T>(prefix, &r.prefix, scale, most);
-    sum += exponentiate<T>(own, &r.own, scale, most);
+    float sum = exponentiate<T>(prefix, &r.prefix, &rule, most);
+    sum += exponentiate<T>(own, &r.own, &rule, most);
     sum = warp_sum(sum);
     if (threadIdx.x % WARP)
         return;
     sums[(size_t)(s->token + r.token) * (size_t)heads + (size_t)r.head] = sum;
     if (lse)
         lse[(size_t)(s->query_row + r.token) * (size_t)heads + (size_t)r.head] =
-            scale * most + logf(sum);
+            score_of(&rule, most) + logf(sum);
 }
 
 template <typename T> static void attend(struct device *d, const struct attention *a)
@@ -84,7 +90,7 @@ template <typename T> static void attend(struct device *d, const struct attentio
             prefix_scores(d, p, &c, r, o.q.all, o.k.all, o.prefix_scores);
             LAUNCH(d, softmax_rows<T>, grid_of_scores(p, r), ROWS_PER_BLOCK * WARP, 0,
                    p->device_strips + r->first_strip, o.prefix_scores, o.own_scores.all, p->heads,
-                   p->heads / p->kv_heads, p->window, a->scale, o.sums, a->lse);
+                   p->heads / p->kv_heads, p->window, score_rule_of(a), o.sums, a->lse);
             prefix_results(d, p, &c, r, o.prefix_scores, o.v.all, o.prefix_results);
         }
         own_results(d, p, &c, &o.own_scores, &o.v, &o.own_results);

@@ -195,6 +195,29 @@ static inline dim3 grid_of_scores(const struct attention_plan *p, const struct s
     return dim3((unsigned)s->strips, blocks_of_rows((size_t)(s->most_padded * p->heads)));
 }
 
+/* What a product q.k becomes before the softmax; cap 0: times scale and no more. */
+struct score_rule {
+    float scale, cap;
+};
+
+static inline struct score_rule score_rule_of(const struct attention *a)
+{
+    return {a->scale, a->cap};
+}
+
+static __device__ inline float score_of(const struct score_rule *r, float product)
+{
+    float x = r->scale * product;
+    return r->cap > 0 ? r->cap * tanhf(x / r->cap) : x;
+}
+
+/* The derivative by the product. */
+static __device__ inline float slope_of(const struct score_rule *r, float product)
+{
+    float t = r->cap > 0 ? tanhf(r->scale * product / r->cap) : 0.0f;
+    return r->scale * (1.0f - t * t);
+}
+
 /* The first position that the query at `position` sees. */
 EVERYWHERE int first_seen(int position, int window)
 {

@@ -1,23 +1,25 @@
 /* The backward pass of attention (attention.h says how its work is cut up).
  *
  * For query i and key j:  p = exp(scale q.k - lse),  dp = do.v,  ds = scale p (dp - sum_j p dp);
- * dq_i = sum_j ds k_j,  dk_j = sum_i ds q_i,  dv_j = sum_i p do_i  (Dao et al. 2022).
+ * dq_i = sum_j ds k_j,  dk_j = sum_i ds q_i,  dv_j = sum_i p do_i  (Dao et al. 2022). Where scores
+ * are capped, struct score_rule has what stands for scale q.k, and its slope for scale.
  *
  * A row of scores is whole, so sum_j p dp is formed from it. Keys' gradients are sums over queries:
  * one product after the other adds to them, and those that run at the same time belong to different
  * sequences or key heads, so that sums have one order. */
 #include "kernels/cuda/attention.h"
 
-/* p: what a query's seen score says with the lse that its row left. The lse of large scores is
+/* p: what a query's seen product says with the lse that its row left. The lse of large scores is
  * rounded; a probability is no more than 1. */
-static __device__ inline float probability(float score, float scale, float lse)
+static __device__ inline float probability(const struct score_rule *rule, float product, float lse)
 {
-    return expf(fminf(scale * score - lse, 0.0f));
+    return expf(fminf(score_of(rule, product) - lse, 0.0f));
 }
 
 /* The part of sum_j p dp that falls to this lane. */
 static __device__ inline float sum_along(const float *scores, const float *d_scores,
-                                         const struct columns *c, float scale, float lse)
+                                         const struct columns *c, const struct score_rule *rule,
+                                         float lse)
 {
     int lane = (int)(threadIdx.x % WARP);
     float sum = 0;
@@ -26,7 +28,7 @@ static __device__ inline float sum_along(const float *scores, const float *d_sco
 #pragma unroll
         for (int j = 0; j < 4; j++)
             if (i + j >= c->begin && i + j < c->end)
-                sum += probability(x.at[j], scale, lse) * dx.at[j];
+                sum += probability(rule, x.at[j], lse) * dx.at[j];
     }
     return sum;
 }
@@ -35,8 +37,8 @@ static __device__ inline float sum_along(const float *scores, const float *d_sco
  * how); 0 where not seen. */
 template <typename T>
 static __device__ inline void make_gradients(float *scores, float *d_scores,
-                                             const struct columns *c, float scale, float lse,
-                                             float along)
+                                             const struct columns *c, const struct score_rule *rule,
+                                             float lse, float along)
 {
     int lane = (int)(threadIdx.x % WARP);
     for (int first = 0; first < c->n; first += 4 * WARP) {
@@ -49,8 +51,9 @@ static __device__ inline void make_gradients(float *scores, float *d_scores,
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             bool seen = i + j >= c->begin && i + j < c->end;
-            x.at[j] = seen ? probability(x.at[j], scale, lse) : 0.0f;
-            dx.at[j] = seen ? scale * x.at[j] * (dx.at[j] - along) : 0.0f;
+            float slope = slope_of(rule, x.at[j]);
+            x.at[j] = seen ? probability(rule, x.at[j], lse) : 0.0f;
+            dx.at[j] = seen ? slope * x.at[j] * (dx.at[j] - along) : 0.0f;
         }
         __syncwarp();
         if (i < c->n) {
@@ -67,7 +70,8 @@ struct score_matrices {
 /* A block has ROWS_PER_BLOCK rows of strip blockIdx.x, a warp each. */
 template <typename T>
 static __global__ void gradient_rows(const struct strip *strips, struct score_matrices m, int heads,
-                                     int group, int window, float scale, const float *lse)
+                                     int group, int window, struct score_rule rule,
+                                     const float *lse)
 {
     const struct strip *s = &strips[blockIdx.x];
     int row = row_of_warp(blockIdx.y);
@@ -77,16 +81,16 @@ static __global__ void gradient_rows(const struct strip *strips, struct score_ma
     float *own = m.own + r.own.at, *d_own = m.d_own + r.own.at;
     if (!r.query) { /* adds nothing to keys' gradients */
         r.own.begin = r.own.end = 0;
-        make_gradients<T>(own, d_own, &r.own, 0, 0, 0);
+        make_gradients<T>(own, d_own, &r.own, &rule, 0, 0);
         return;
     }
     float *prefix = m.prefix + r.prefix.at, *d_prefix = m.d_prefix + r.prefix.at;
     float row_lse = lse[(size_t)(s->query_row + r.token) * (size_t)heads + (size_t)r.head];
-    float along = sum_along(prefix, d_prefix, &r.prefix, scale, row_lse);
-    along += sum_along(own, d_own, &r.own, scale, row_lse);
+    float along = sum_along(prefix, d_prefix, &r.prefix, &rule, row_lse);
+    along += sum_along(own, d_own, &r.own, &rule, row_lse);
     along = warp_sum(along);
-    make_gradients<T>(prefix, d_prefix, &r.prefix, scale, row_lse, along);
-    make_gradients<T>(own, d_own, &r.own, scale, row_lse, along);
+    make_gradients<T>(prefix, d_prefix, &r.prefix, &rule, row_lse, along);
+    make_gradients<T>(own, d_own, &r.own, &rule, row_lse, along);
 }
 
 /* ---- gradients by keys and values ---- */
@@ -156,7 +160,7 @@ static void attend_backward(struct device *d, const struct attention_backward *b
             prefix_scores(d, p, &c, r, o.d_out.all, o.v.all, m.d_prefix);
             LAUNCH(d, gradient_rows<T>, grid_of_scores(p, r), ROWS_PER_BLOCK * WARP, 0,
                    p->device_strips + r->first_strip, m, p->heads, p->heads / p->kv_heads,
-                   p->window, a->scale, a->lse);
+                   p->window, score_rule_of(a), a->lse);
             prefix_results(d, p, &c, r, m.d_prefix, o.k.all, o.prefix_results);
             prefix_key_gradients(d, p, &c, r, m.d_prefix, o.q.all, o.dk.all);
             prefix_key_gradients(d, p, &c, r, m.prefix, o.d_out.all, o.dv.all);

@@ -1,5 +1,5 @@
 /* Operations that treat rows, or elements, one by one: embedding, gather, RMSNorm, rotary
- * positions, SwiGLU, class logits. Each is bound by memory. */
+ * positions, gated linear units, caps, class logits. Each is bound by memory. */
 #include "kernels/cuda/vector.h"
 
 /* ---- embedding and gather: a block for each row ---- */
@@ -92,15 +92,15 @@ void cuda_rmsnorm(struct device *d, const float *x, const float *gain, float eps
 /* ---- rotary positions: a block for each row, its threads over heads and pairs ---- */
 
 template <int V>
-static __global__ void rope_rows(float *x, int heads, int half, const int32_t *positions,
-                                 const float *cosine, const float *sine)
+static __global__ void rope_rows(float *x, int heads, int head_dim, int half,
+                                 const int32_t *positions, const float *cosine, const float *sine)
 {
-    x += (size_t)blockIdx.x * (size_t)heads * (size_t)half * 2;
+    x += (size_t)blockIdx.x * (size_t)heads * (size_t)head_dim;
     size_t angle = (size_t)positions[blockIdx.x] * (size_t)half;
     int pairs = heads * half;
     for (int p = (int)threadIdx.x * V; p < pairs; p += (int)blockDim.x * V) {
         int head = p / half, i = p % half;
-        float *low = x + (size_t)head * (size_t)half * 2 + i, *high = low + half;
+        float *low = x + (size_t)head * (size_t)head_dim + i, *high = low + half;
         vector<float, V> a = load<V>(low), b = load<V>(high);
         vector<float, V> c = load<V>(cosine + angle + i), s = load<V>(sine + angle + i);
         vector<float, V> turned_a, turned_b;
@@ -114,22 +114,23 @@ static __global__ void rope_rows(float *x, int heads, int half, const int32_t *p
     }
 }
 
-void cuda_rope(struct device *d, float *x, int rows, int heads, int head_dim,
+void cuda_rope(struct device *d, float *x, int rows, int heads, int head_dim, int dims,
                const int32_t *positions, const float *cosine, const float *sine)
 {
     if (rows == 0)
         return;
-    int half = head_dim / 2;
-    bool four = half % 4 == 0 && fours(x, cosine, sine);
+    int half = dims / 2;
+    bool four = half % 4 == 0 && head_dim % 4 == 0 && fours(x, cosine, sine);
     auto rope = four ? rope_rows<4> : rope_rows<1>;
     LAUNCH(d, rope, (unsigned)rows, row_threads((size_t)(heads * half / (four ? 4 : 1))), 0, x,
-           heads, half, positions, cosine, sine);
+           heads, head_dim, half, positions, cosine, sine);
 }
 
-/* ---- SwiGLU ---- */
+/* ---- gated linear units and caps ---- */
 
 template <int V, typename T>
-static __global__ void swiglu_elements(const float *gate, const float *up, size_t n, T *out)
+static __global__ void glu_elements(enum activation activation, const float *gate, const float *up,
+                                    size_t n, T *out)
 {
     size_t first = flat_index<V>();
     if (first >= n)
@@ -138,26 +139,63 @@ static __global__ void swiglu_elements(const float *gate, const float *up, size_
     vector<float, V> u = load_of<V>(up + first, n - first);
 #pragma unroll
     for (int j = 0; j < V; j++)
-        u.at[j] *= g.at[j] / (1.0f + expf(-g.at[j]));
+        u.at[j] *= g.at[j] / gate_divisor(activation, g.at[j]);
     store_of<V>(out + first, n - first, u);
 }
 
 template <typename T>
-static void swiglu_of(struct device *d, const float *gate, const float *up, size_t n, T *out)
+static void glu_of(struct device *d, enum activation activation, const float *gate, const float *up,
+                   size_t n, T *out)
 {
     bool four = fours(gate, up, out);
-    auto swiglu = four ? swiglu_elements<4, T> : swiglu_elements<1, T>;
-    LAUNCH(d, swiglu, flat_blocks(n, four), FLAT_THREADS, 0, gate, up, n, out);
+    auto glu = four ? glu_elements<4, T> : glu_elements<1, T>;
+    LAUNCH(d, glu, flat_blocks(n, four), FLAT_THREADS, 0, activation, gate, up, n, out);
 }
 
-void cuda_swiglu(struct device *d, const float *gate, const float *up, size_t n, void *out)
+void cuda_glu(struct device *d, enum activation activation, const float *gate, const float *up,
+              size_t n, void *out)
 {
     if (n == 0)
         return;
     if (d->compute == F32)
-        swiglu_of(d, gate, up, n, static_cast<float *>(out));
+        glu_of(d, activation, gate, up, n, static_cast<float *>(out));
     else
-        swiglu_of(d, gate, up, n, static_cast<bf16 *>(out));
+        glu_of(d, activation, gate, up, n, static_cast<bf16 *>(out));
+}
+
+static __global__ void cap_elements(float cap, float *x, size_t n)
+{
+    size_t i = flat_index<1>();
+    if (i < n)
+        x[i] = cap * tanhf(x[i] / cap);
+}
+
+void cuda_cap(struct device *d, float cap, float *x, size_t n)
+{
+    if (n)
+        LAUNCH(d, cap_elements, flat_blocks(n, false), FLAT_THREADS, 0, cap, x, n);
+}
+
+template <int V>
+static __global__ void add_elements(float factor, const float *from, float *to, size_t n)
+{
+    size_t first = flat_index<V>();
+    if (first >= n)
+        return;
+    vector<float, V> a = load_of<V>(from + first, n - first), b = load_of<V>(to + first, n - first);
+#pragma unroll
+    for (int j = 0; j < V; j++)
+        b.at[j] += factor * a.at[j];
+    store_of<V>(to + first, n - first, b);
+}
+
+void cuda_add(struct device *d, float factor, const float *from, float *to, size_t n)
+{
+    if (n == 0)
+        return;
+    bool four = fours(from, to);
+    auto add = four ? add_elements<4> : add_elements<1>;
+    LAUNCH(d, add, flat_blocks(n, four), FLAT_THREADS, 0, factor, from, to, n);
 }
 
 /* ---- class logits: a warp for each row and class ---- */

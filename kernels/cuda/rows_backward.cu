@@ -50,11 +50,12 @@ void cuda_rmsnorm_backward(struct device *d, const float *x, const float *gain, 
            gain, eps, width, dy, dx);
 }
 
-/* ---- SwiGLU ---- */
+/* ---- gated linear units and caps ---- */
 
+/* With s = 1 / (1 + e^-t): the derivative of x s is s (1 + x t' (1 - s)). */
 template <int V, typename T>
-static __global__ void swiglu_gradients(const float *gate, const float *up, const float *d_out,
-                                        size_t n, T *d_gate, T *d_up)
+static __global__ void glu_gradients(enum activation activation, const float *gate, const float *up,
+                                     const float *d_out, size_t n, T *d_gate, T *d_up)
 {
     size_t first = flat_index<V>();
     if (first >= n)
@@ -64,35 +65,49 @@ static __global__ void swiglu_gradients(const float *gate, const float *up, cons
     vector<float, V> d = load_of<V>(d_out + first, left), by_gate, by_up;
 #pragma unroll
     for (int j = 0; j < V; j++) {
-        float sigmoid = 1.0f / (1.0f + expf(-g.at[j]));
-        by_up.at[j] = d.at[j] * g.at[j] * sigmoid;
-        by_gate.at[j] = d.at[j] * u.at[j] * sigmoid * (1.0f + g.at[j] * (1.0f - sigmoid));
+        float x = g.at[j], sigmoid = 1.0f / gate_divisor(activation, x);
+        float along = activation == SILU ? x : x * (3 * GELU_B * x * x + GELU_A);
+        by_up.at[j] = d.at[j] * x * sigmoid;
+        by_gate.at[j] = d.at[j] * u.at[j] * sigmoid * (1.0f + along * (1.0f - sigmoid));
     }
     store_of<V>(d_gate + first, left, by_gate);
     store_of<V>(d_up + first, left, by_up);
 }
 
 template <typename T>
-static void swiglu_backward_of(struct device *d, const float *gate, const float *up,
-                               const float *d_out, size_t n, T *d_gate, T *d_up)
+static void glu_backward_of(struct device *d, enum activation activation, const float *gate,
+                            const float *up, const float *d_out, size_t n, T *d_gate, T *d_up)
 {
     bool four = fours(gate, up, d_out) && fours(d_gate, d_up);
-    auto swiglu_backward = four ? swiglu_gradients<4, T> : swiglu_gradients<1, T>;
-    LAUNCH(d, swiglu_backward, flat_blocks(n, four), FLAT_THREADS, 0, gate, up, d_out, n, d_gate,
-           d_up);
+    auto glu_backward = four ? glu_gradients<4, T> : glu_gradients<1, T>;
+    LAUNCH(d, glu_backward, flat_blocks(n, four), FLAT_THREADS, 0, activation, gate, up, d_out, n,
+           d_gate, d_up);
 }
 
-void cuda_swiglu_backward(struct device *d, const float *gate, const float *up, const float *d_out,
-                          size_t n, void *d_gate, void *d_up)
+void cuda_glu_backward(struct device *d, enum activation activation, const float *gate,
+                       const float *up, const float *d_out, size_t n, void *d_gate, void *d_up)
 {
     if (n == 0)
         return;
     if (d->compute == F32)
-        swiglu_backward_of(d, gate, up, d_out, n, static_cast<float *>(d_gate),
-                           static_cast<float *>(d_up));
+        glu_backward_of(d, activation, gate, up, d_out, n, static_cast<float *>(d_gate),
+                        static_cast<float *>(d_up));
     else
-        swiglu_backward_of(d, gate, up, d_out, n, static_cast<bf16 *>(d_gate),
-                           static_cast<bf16 *>(d_up));
+        glu_backward_of(d, activation, gate, up, d_out, n, static_cast<bf16 *>(d_gate),
+                        static_cast<bf16 *>(d_up));
+}
+
+static __global__ void cap_gradients(float cap, const float *y, float *dx, size_t n)
+{
+    size_t i = flat_index<1>();
+    if (i < n)
+        dx[i] *= 1.0f - y[i] / cap * (y[i] / cap);
+}
+
+void cuda_cap_backward(struct device *d, float cap, const float *y, float *dx, size_t n)
+{
+    if (n)
+        LAUNCH(d, cap_gradients, flat_blocks(n, false), FLAT_THREADS, 0, cap, y, dx, n);
 }
 
 /* ---- scatter: one block column for each row of `from` ---- */

@@ -79,6 +79,19 @@ template <typename... T> static bool fours(const T *...p)
     return ((reinterpret_cast<uintptr_t>(p) % (4 * sizeof(T)) == 0) && ...);
 }
 
+/* ---- activations ---- */
+
+/* Of GELU: 0.5 x (1 + tanh(t)) is x / (1 + e^-2t), with 2t = x (a + b x^2). */
+#define GELU_A 1.59576912f
+#define GELU_B 0.0713548163f
+
+/* What a gate's value is divided by: 1 + e^-t of SiLU or GELU. */
+static __device__ inline float gate_divisor(enum activation activation, float x)
+{
+    float t = activation == SILU ? x : x * (GELU_B * x * x + GELU_A);
+    return 1.0f + expf(-t);
+}
+
 /* ---- launches ---- */
 
 /* Kernels over n elements: a thread takes V of them from flat_index<V>() on. */

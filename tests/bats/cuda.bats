@@ -127,7 +127,7 @@ END
 @test "--profile waits for each operation, says so, and changes no score" {
     score cuda "$engine/good.mp" | rec to-json >a.json
     score cuda --profile "$engine/good.mp" 2>log | rec to-json | cmp - a.json
-    is_profile log weights matmul swiglu attention rmsnorm
+    is_profile log weights matmul glu attention rmsnorm
     head -n 1 log | grep -F "on cuda:0 (CUDA simulator); each was waited for, which slows it"
 }
 

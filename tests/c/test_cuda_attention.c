@@ -38,6 +38,7 @@ struct problem {
     int query_rows, key_rows;
     int prefix_rows; /* 0: prefixes are rows of the same keys and values */
     double spread;   /* queries are between -spread and spread; 0: 1 */
+    double cap;      /* of scores; 0: none */
 };
 
 static float scale_of(const struct problem *p)
@@ -98,7 +99,8 @@ struct seen {
     size_t query;       /* of its first element */
     int first, last;    /* positions */
     double *p;          /* [last + 1]: probabilities */
-    double lse, *score; /* [last + 1]: scaled */
+    double lse, *score; /* [last + 1]: scaled, and capped where they are */
+    double *slope;      /* [last + 1]: its derivative by the product */
 };
 
 /* The first element of the key at a position, in the arrays of prefixes or in the own ones. */
@@ -133,11 +135,18 @@ static struct seen attend(const struct problem *p, const struct attention_span *
     seen.first = p->window && seen.last >= p->window ? seen.last - p->window + 1 : 0;
     seen.p = doubles((size_t)seen.last + 1);
     seen.score = doubles((size_t)seen.last + 1);
+    seen.slope = doubles((size_t)seen.last + 1);
     double most = -INFINITY;
     for (int j = seen.first; j <= seen.last; j++) {
         const double *k = j < s->prefix ? a->prefix_k : a->k;
         size_t at = key_at(p, s, j, head / (p->heads / p->kv_heads));
         seen.score[j] = (double)scale_of(p) * dot(a->q + seen.query, k + at, p->head_dim);
+        seen.slope[j] = (double)scale_of(p);
+        if (p->cap > 0) {
+            double t = tanh(seen.score[j] / p->cap);
+            seen.score[j] = p->cap * t;
+            seen.slope[j] *= 1 - t * t;
+        }
         most = fmax(most, seen.score[j]);
     }
     double sum = exp(seen.score[seen.first] - most);
@@ -153,6 +162,7 @@ static void free_seen(struct seen s)
 {
     free(s.p);
     free(s.score);
+    free(s.slope);
 }
 
 /* The result of one query and head, and for each element the sum of its terms' sizes. */
@@ -192,7 +202,7 @@ static void add_gradients(const struct problem *p, const struct attention_span *
         bool shared = j < s->prefix;
         size_t at = key_at(p, s, j, kv_head);
         const double *k = (shared ? a->prefix_k : a->k) + at;
-        double weight = (double)scale_of(p) * seen->p[j];
+        double weight = seen->slope[j] * seen->p[j];
         double ds = weight * (dp[j] - along);
         double off = half * fabs(ds) + SINGLE * weight * (dp_size[j] + along_size);
         double p_off = (half + SINGLE) * seen->p[j];
@@ -247,7 +257,7 @@ static void the_references_gradients_agree_with_differences(void **state)
     static const struct attention_span spans[] = {
         {0, 3, 0, 3, 0, 4}, {3, 2, 3, 4, 0, 4}, {5, 4, 7, 4, 2, 3}, {9, 2, 11, 2, 0, 0}};
     for (int window = 0; window <= 4; window += 4) {
-        struct problem p = {spans, COUNT(spans), 4, 2, 5, window, 11, 13, 5, 0};
+        struct problem p = {spans, COUNT(spans), 4, 2, 5, window, 11, 13, 5, 0, window ? 0.3 : 0};
         struct arrays a = arrays_for(&p), gradient = arrays_for(&p), limit = arrays_for(&p);
         double *all[] = {a.q, a.k, a.v, a.prefix_k, a.prefix_v};
         double *gradients[] = {gradient.q, gradient.k, gradient.v, gradient.prefix_k,
@@ -381,7 +391,8 @@ static void run_on(struct device *d, const struct problem *p, struct run *r)
                           .kv_heads = p->kv_heads,
                           .head_dim = p->head_dim,
                           .window = p->window,
-                          .scale = scale_of(p)};
+                          .scale = scale_of(p),
+                          .cap = (float)p->cap};
     struct attention_backward b = {0};
     float *q = copied(d, r->q, queries), *k = copied(d, r->k, keys), *v = copied(d, r->v, keys);
     float *dq = unset(d, queries, UNTOUCHED);
@@ -589,6 +600,7 @@ static void every_head_size_and_group_is_right(void **state)
                             101,
                             101,
                             0,
+                            0,
                             0};
         check(&p);
     }
@@ -597,19 +609,21 @@ static void every_head_size_and_group_is_right(void **state)
 static void arrays_off_their_alignment_are_right(void **state)
 {
     (void)state;
-    struct problem p = {groups, COUNT(groups), 4, 2, 16, 0, 90, 143, 73, 0};
+    struct problem p = {groups, COUNT(groups), 4, 2, 16, 0, 90, 143, 73, 0, 0};
     skew = sizeof(float);
     check(&p);
     skew = 0;
 }
 
-static void prefixes_and_windows_are_right(void **state)
+static void prefixes_windows_and_caps_are_right(void **state)
 {
     (void)state;
     /* 1: only itself; 19, 30: within prefixes; 38: the longest prefix and one; 200: all. */
     static const int windows[] = {0, 1, 5, 19, 30, 38, 66, 200};
     for (int i = 0; i < COUNT(windows); i++) {
-        struct problem p = {groups, COUNT(groups), 4, 2, 20, windows[i], 90, 143, 73, 0};
+        struct problem p = {groups, COUNT(groups), 4, 2, 20, windows[i], 90, 143, 73, 0, 0};
+        check(&p);
+        p.cap = 0.4;
         check(&p);
     }
 }
@@ -619,7 +633,7 @@ static void a_window_over_many_strips_is_right(void **state)
 {
     (void)state;
     static const struct attention_span spans[] = {{0, 300, 0, 300, 0, 0}, {300, 5, 300, 5, 0, 0}};
-    struct problem p = {spans, COUNT(spans), 2, 1, 8, 19, 305, 305, 0, 0};
+    struct problem p = {spans, COUNT(spans), 2, 1, 8, 19, 305, 305, 0, 0, 0};
     check(&p);
 }
 
@@ -640,7 +654,7 @@ static void prefixes_among_the_sequences_are_right(void **state)
                                                  {2, 1, 122, 6, 119, 3}};
     static const int windows[] = {0, 33};
     for (int i = 0; i < COUNT(windows); i++) {
-        struct problem p = {all, COUNT(all), 4, 1, 16, windows[i], 128, 128, 0, 0};
+        struct problem p = {all, COUNT(all), 4, 1, 16, windows[i], 128, 128, 0, 0, 0};
         check(&p);
         p.spans = last;
         p.query_rows = 3;
@@ -652,7 +666,7 @@ static void nothing_asked_sets_keys_gradients_to_zero(void **state)
 {
     (void)state;
     static const struct attention_span spans[] = {{0, 0, 1, 5, 0, 0}};
-    struct problem p = {spans, COUNT(spans), 2, 1, 8, 0, 1, 7, 0, 0};
+    struct problem p = {spans, COUNT(spans), 2, 1, 8, 0, 1, 7, 0, 0, 0};
     check(&p);
     p.n_spans = 0;
     check(&p);
@@ -665,7 +679,7 @@ static void small_chunks_give_the_same(void **state)
     static const size_t limits[] = {1, 100000, 300000};
     for (int i = 0; i < COUNT(limits); i++)
         for (int t = 0; t < COUNT(types); t++) {
-            struct problem p = {groups, COUNT(groups), 4, 2, 20, 0, 90, 143, 73, 0};
+            struct problem p = {groups, COUNT(groups), 4, 2, 20, 0, 90, 143, 73, 0, 0};
             struct device *d = open_cuda(types[t]);
             limit_chunks(d, limits[i]);
             struct run r = draw_run(&p, types[t]);
@@ -839,14 +853,14 @@ static void what_a_7b_model_takes_grows_with_its_tokens_alone(void **state)
 static void equal_calls_give_equal_bits(void **state)
 {
     (void)state;
-    struct problem p = {groups, COUNT(groups), 8, 2, 16, 40, 90, 143, 73, 0};
+    struct problem p = {groups, COUNT(groups), 8, 2, 16, 40, 90, 143, 73, 0, 0};
     size_t rows = (size_t)(p.query_rows * p.heads);
     for (int t = 0; t < COUNT(types); t++) {
         struct device *d = open_cuda(types[t]);
         struct run first = draw_run(&p, types[t]), second = first;
         run_on(d, &p, &first);
         /* Another call between, so that scratch memory holds something else. */
-        struct problem other = {alone, COUNT(alone), 4, 2, 20, 0, 101, 101, 0, 0};
+        struct problem other = {alone, COUNT(alone), 4, 2, 20, 0, 101, 101, 0, 0, 0};
         struct run between = draw_run(&other, types[t]);
         run_on(d, &other, &between);
         run_on(d, &p, &second);
@@ -871,7 +885,7 @@ static void large_scores_are_right(void **state)
 {
     (void)state;
     for (int t = 0; t < COUNT(types); t++) {
-        struct problem p = {groups, COUNT(groups), 4, 2, 16, 0, 90, 143, 73, 1000};
+        struct problem p = {groups, COUNT(groups), 4, 2, 16, 0, 90, 143, 73, 1000, 0};
         struct device *d = open_cuda(types[t]);
         struct run r = draw_run(&p, types[t]);
         run_on(d, &p, &r);
@@ -886,7 +900,7 @@ static void enormous_scores_stay_finite(void **state)
 {
     (void)state;
     for (int t = 0; t < COUNT(types); t++) {
-        struct problem p = {groups, COUNT(groups), 4, 2, 16, 0, 90, 143, 73, 1e36};
+        struct problem p = {groups, COUNT(groups), 4, 2, 16, 0, 90, 143, 73, 1e36, 0};
         struct device *d = open_cuda(types[t]);
         struct run r = draw_run(&p, types[t]);
         run_on(d, &p, &r);
@@ -919,7 +933,7 @@ static void results_are_those_of_the_cpu(void **state)
     (void)state;
     static const struct attention_span spans[] = {
         {0, 5, 0, 5, 40, 33}, {5, 3, 5, 33, 0, 37}, {8, 70, 38, 70, 0, 37}, {78, 4, 108, 4, 0, 0}};
-    struct problem p = {spans, COUNT(spans), 8, 2, 32, 0, 82, 112, 73, 0};
+    struct problem p = {spans, COUNT(spans), 8, 2, 32, 0, 82, 112, 73, 0, 0};
     struct device *cuda = open_cuda(F32), *cpu = cpu_device_open(F32, 0);
     struct run r = draw_run(&p, F32), other = r;
     run_on(cuda, &p, &r);
@@ -949,7 +963,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_references_gradients_agree_with_differences),
         cmocka_unit_test(every_head_size_and_group_is_right),
         cmocka_unit_test(arrays_off_their_alignment_are_right),
-        cmocka_unit_test(prefixes_and_windows_are_right),
+        cmocka_unit_test(prefixes_windows_and_caps_are_right),
         cmocka_unit_test(a_window_over_many_strips_is_right),
         cmocka_unit_test(prefixes_among_the_sequences_are_right),
         cmocka_unit_test(nothing_asked_sets_keys_gradients_to_zero),

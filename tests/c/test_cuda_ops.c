@@ -421,11 +421,14 @@ static void rope_turns_pairs(void **state)
     for (size_t s = 0; s < COUNT(shapes); s++)
         for (int rows = 0; rows <= (int)COUNT(positions); rows = rows ? rows + 4 : 1)
             for (int skew = 0; skew <= 4; skew += 4) {
-                int heads = shapes[s][0], head_dim = shapes[s][1], half = head_dim / 2;
+                int heads = shapes[s][0], head_dim = shapes[s][1];
+                int dims = s % 2 ? head_dim / 4 * 2 : head_dim, half = dims / 2;
                 size_t n = (size_t)(rows * heads * head_dim), table = POSITIONS * (size_t)half;
                 float *x = draw_array(n), *cosine = draw_array(table), *sine = draw_array(table);
                 float *got = draw_array(n), *x_d = skewed_copy(d, x, n * sizeof *x, (size_t)skew);
                 double *wanted = doubles(n), *sizes = doubles(n);
+                for (size_t i = 0; i < n; i++)
+                    wanted[i] = (double)x[i];
                 for (int r = 0; r < rows; r++)
                     for (int h = 0; h < heads; h++)
                         for (int i = 0; i < half; i++) {
@@ -438,7 +441,7 @@ static void rope_turns_pairs(void **state)
                             sizes[low] = fabs(a * c) + fabs(b * e);
                             sizes[high] = fabs(b * c) + fabs(a * e);
                         }
-                d->rope(d, x_d, rows, heads, head_dim,
+                d->rope(d, x_d, rows, heads, head_dim, dims,
                         copy_of(d, positions, (size_t)rows * sizeof *positions),
                         skewed_copy(d, cosine, table * sizeof *cosine, (size_t)skew),
                         skewed_copy(d, sine, table * sizeof *sine, (size_t)skew));
@@ -454,51 +457,103 @@ static void rope_turns_pairs(void **state)
 
 static const size_t counts[] = {0, 1, 3, 4, 5, 1021, 4096};
 
-static void swiglu_and_its_gradients(void **state)
+/* The gate's value and its derivative; 0.5 (1 + tanh(t)), which cancels, is 1 / (1 + e^-2t).
+ * Returns how many times larger a rounding of the exponent is in the value. */
+static double plain_activation(enum activation a, double g, double *value, double *slope)
+{
+    double factor = 2 * sqrt(2 / M_PI), t = a == SILU ? g : factor * (g + 0.044715 * g * g * g);
+    double by_g = a == SILU ? 1 : factor * (1 + 3 * 0.044715 * g * g), s = 1 / (1 + exp(-t));
+    *value = g * s;
+    *slope = s * (1 + g * by_g * (1 - s));
+    return 1 + fabs(t) * (1 - s);
+}
+
+static void glu_and_its_gradients(void **state)
 {
     (void)state;
-    for (size_t t = 0; t < COUNT(types); t++) {
-        enum dtype type = types[t];
+    for (size_t t = 0; t < 2 * COUNT(types); t++) {
+        enum dtype type = types[t % COUNT(types)];
+        enum activation activation = t < COUNT(types) ? SILU : GELU_TANH;
         struct device *d = open_cuda(type);
         for (size_t s = 0; s < COUNT(counts); s++)
             for (size_t skew = 0; skew <= 1; skew++) {
                 size_t n = counts[s], bytes = n * sizeof(float), out_bytes = n * dtype_size(type);
                 float *gate = draw_array(n), *up = draw_array(n), *by = draw_array(n);
                 double *out = doubles(n), *d_gate = doubles(n), *d_up = doubles(n);
-                double *sizes = doubles(n);
+                double *sizes = doubles(n), *out_sizes = doubles(n), *up_sizes = doubles(n);
                 float *got = draw_array(n);
                 for (size_t i = 0; i < n; i++) {
                     gate[i] *= i % 5 == 4 ? 200.0f : 8.0f; /* to where e^-x has no room in f32 */
-                    double g = (double)gate[i], u = (double)up[i], sigmoid = 1 / (1 + exp(-g));
-                    out[i] = g * sigmoid * u;
-                    d_up[i] = (double)by[i] * g * sigmoid;
-                    d_gate[i] = (double)by[i] * u * sigmoid * (1 + g * (1 - sigmoid));
-                    sizes[i] = fabs((double)by[i] * u * sigmoid) * (1 + fabs(g) * (2 - sigmoid));
+                    double g = (double)gate[i], u = (double)up[i], value, slope;
+                    double grown = plain_activation(activation, g, &value, &slope);
+                    out[i] = value * u;
+                    out_sizes[i] = fabs(out[i]) * grown;
+                    up_sizes[i] = fabs((double)by[i] * value) * grown;
+                    d_up[i] = (double)by[i] * value;
+                    d_gate[i] = (double)by[i] * u * slope;
+                    sizes[i] = fabs((double)by[i] * u) * (fabs(slope) + fabs(value) + 1e-3);
                 }
                 float *gate_d = skewed_copy(d, gate, bytes, 4 * skew);
                 float *up_d = skewed_copy(d, up, bytes, 4 * skew);
                 void *out_d = skewed_copy(d, got, out_bytes, skew * dtype_size(type));
-                d->swiglu(d, gate_d, up_d, n, out_d);
+                d->glu(d, activation, gate_d, up_d, n, out_d);
                 fetch(d, got, out_d);
                 for (size_t i = 0; i < n; i++)
-                    assert_close((double)dtype_load(type, got, i), out[i], fabs(out[i]), type);
+                    assert_close((double)dtype_load(type, got, i), out[i], out_sizes[i], type);
                 void *d_gate_d = skewed_copy(d, got, out_bytes, skew * dtype_size(type));
                 void *d_up_d = skewed_copy(d, got, out_bytes, skew * dtype_size(type));
-                d->swiglu_backward(d, gate_d, up_d, skewed_copy(d, by, bytes, 4 * skew), n,
-                                   d_gate_d, d_up_d);
+                d->glu_backward(d, activation, gate_d, up_d, skewed_copy(d, by, bytes, 4 * skew), n,
+                                d_gate_d, d_up_d);
                 fetch(d, got, d_gate_d);
                 for (size_t i = 0; i < n; i++)
                     assert_close((double)dtype_load(type, got, i), d_gate[i], sizes[i], type);
                 fetch(d, got, d_up_d);
                 for (size_t i = 0; i < n; i++)
-                    assert_close((double)dtype_load(type, got, i), d_up[i], fabs(d_up[i]), type);
+                    assert_close((double)dtype_load(type, got, i), d_up[i], up_sizes[i], type);
                 release_buffers(d);
-                void *arrays[] = {gate, up, by, out, d_gate, d_up, sizes, got};
+                void *arrays[] = {gate, up, by, out, d_gate, d_up, sizes, out_sizes, up_sizes, got};
                 for (size_t i = 0; i < COUNT(arrays); i++)
                     free(arrays[i]);
             }
         d->close(d);
     }
+}
+
+static void caps_and_sums(void **state)
+{
+    (void)state;
+    struct device *d = open_cuda(BF16);
+    for (size_t s = 0; s < COUNT(counts); s++)
+        for (size_t skew = 0; skew <= 4; skew += 4) {
+            size_t n = counts[s], bytes = n * sizeof(float);
+            float *x = draw_array(n), *dy = draw_array(n), *got = draw_array(n);
+            double *sum = doubles(n), *capped = doubles(n), *by_x = doubles(n);
+            double *sizes = doubles(n);
+            for (size_t i = 0; i < n; i++) {
+                x[i] *= 6;
+                double t = tanh((double)x[i] / 2.5);
+                sum[i] = (double)dy[i] + (double)-0.6f * (double)x[i];
+                sizes[i] = fabs((double)dy[i]) + fabs((double)x[i]);
+                capped[i] = 2.5 * t;
+                by_x[i] = (double)dy[i] * (1 - t * t);
+            }
+            float *x_d = skewed_copy(d, x, bytes, skew), *dy_d = skewed_copy(d, dy, bytes, skew);
+            float *sum_d = skewed_copy(d, dy, bytes, skew);
+            d->add(d, -0.6f, x_d, sum_d, n);
+            fetch(d, got, sum_d);
+            assert_array_close(got, F32, sum, sizes, n);
+            d->cap(d, 2.5f, x_d, n);
+            fetch(d, got, x_d);
+            assert_array_close(got, F32, capped, sizes, n);
+            d->cap_backward(d, 2.5f, x_d, dy_d, n);
+            fetch(d, got, dy_d);
+            assert_array_close(got, F32, by_x, sizes, n);
+            release_buffers(d);
+            void *arrays[] = {x, dy, got, sum, capped, by_x, sizes};
+            for (size_t i = 0; i < COUNT(arrays); i++)
+                free(arrays[i]);
+        }
+    d->close(d);
 }
 
 static void class_logits_are_dot_products(void **state)
@@ -971,7 +1026,8 @@ int main(void)
         cmocka_unit_test(scatter_adds_rows_in_order),
         cmocka_unit_test(rmsnorm_and_its_gradient),
         cmocka_unit_test(rope_turns_pairs),
-        cmocka_unit_test(swiglu_and_its_gradients),
+        cmocka_unit_test(glu_and_its_gradients),
+        cmocka_unit_test(caps_and_sums),
         cmocka_unit_test(class_logits_are_dot_products),
         cmocka_unit_test(conversion_rounds_to_nearest_even),
         cmocka_unit_test(dropout_has_the_processors_bits),

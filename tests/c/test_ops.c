@@ -55,6 +55,19 @@ static void exponential_is_right_to_2e_7(void **state)
     assert_true(isnan(fast_exp(NAN)));
 }
 
+static void hyperbolic_tangent_is_right_to_6e_7(void **state)
+{
+    (void)state;
+    double worst = 0;
+    for (float x = -20; x < 20; x += 0.000731f)
+        worst = fmax(worst, fabs((double)fast_tanh(x) / tanh((double)x) - 1));
+    for (float x = 1e-30f; x < 1; x *= 1.1f)
+        worst = fmax(worst, fabs((double)fast_tanh(x) / tanh((double)x) - 1));
+    assert_true(worst < 6e-7);
+    assert_true(fast_tanh(0) == 0 && fast_tanh(INFINITY) == 1 && fast_tanh(-INFINITY) == -1);
+    assert_true(isnan(fast_tanh(NAN)));
+}
+
 /* Products of every compute and stored type, with bias and accumulation, against double sums; and
  * whatever the number of rows, a row has the same bits. */
 static void products_are_right_and_rows_independent(void **state)
@@ -129,7 +142,7 @@ static void products_are_right_and_rows_independent(void **state)
             }
 }
 
-static void rms_norm_rope_and_swiglu_follow_their_formulas(void **state)
+static void rms_norm_rope_and_glu_follow_their_formulas(void **state)
 {
     (void)state;
     enum { ROWS = 3, WIDTH = 37, HEADS = 2, HEAD = 6, POSITIONS = 5 };
@@ -153,7 +166,7 @@ static void rms_norm_rope_and_swiglu_follow_their_formulas(void **state)
         sine[i] = sinf(0.3f * (float)i);
     }
     int32_t positions[ROWS] = {4, 0, 2};
-    d->rope(d, q, ROWS, HEADS, HEAD, positions, cosine, sine);
+    d->rope(d, q, ROWS, HEADS, HEAD, HEAD, positions, cosine, sine);
     for (int r = 0; r < ROWS; r++)
         for (int h = 0; h < HEADS; h++)
             for (int i = 0; i < HEAD / 2; i++) {
@@ -165,15 +178,76 @@ static void rms_norm_rope_and_swiglu_follow_their_formulas(void **state)
     for (int i = 0; i < ROWS * WIDTH; i++)
         x[i] *= 20;
     float *up = random_matrix(ROWS * WIDTH);
-    d->swiglu(d, x, up, ROWS * WIDTH, out);
+    d->glu(d, SILU, x, up, ROWS * WIDTH, out);
     for (int i = 0; i < ROWS * WIDTH; i++) {
         double g = (double)x[i], expected = g / (1 + exp(-g)) * (double)up[i];
+        assert_true(fabs(expected - (double)out[i]) < 1e-6 * (1 + fabs(expected)));
+    }
+    d->glu(d, GELU_TANH, x, up, ROWS * WIDTH, out);
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        double g = (double)x[i], t = tanh(sqrt(2 / M_PI) * (g + 0.044715 * g * g * g));
+        double expected = 0.5 * g * (1 + t) * (double)up[i];
+        /* Where 1 + t is small, it is a difference of what is rounded in double too. */
         assert_true(fabs(expected - (double)out[i]) < 1e-6 * (1 + fabs(expected)));
     }
     free(x);
     free(gain);
     free(q);
     free(up);
+    d->close(d);
+}
+
+/* The first 4 of 6 dimensions turn, the others stay; a norm may take its input's place. */
+static void part_of_a_head_turns_and_norms_work_in_place(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, HEADS = 2, HEAD = 6, DIMS = 4, N = ROWS * HEADS * HEAD };
+    struct device *d = cpu_device_open(F32, 0);
+    float *x = random_matrix(N), *table = random_matrix(2 * DIMS), apart[N], gain[HEAD];
+    float before[N];
+    int32_t positions[ROWS] = {1, 0, 3};
+    memcpy(before, x, sizeof before);
+    d->rope(d, x, ROWS, HEADS, HEAD, DIMS, positions, table, table);
+    for (int i = 0; i < N; i++) {
+        int row = i / (HEADS * HEAD), c = i % HEAD, t = positions[row] * DIMS / 2 + c % (DIMS / 2);
+        double turned = (double)before[i];
+        if (c < DIMS / 2)
+            turned = (double)(before[i] - before[i + DIMS / 2]) * (double)table[t];
+        else if (c < DIMS)
+            turned = (double)(before[i] + before[i - DIMS / 2]) * (double)table[t];
+        assert_true(fabs(turned - (double)x[i]) < 1e-6);
+    }
+    for (int i = 0; i < HEAD; i++)
+        gain[i] = 1 + (float)i;
+    d->rmsnorm(d, x, gain, 1e-3f, ROWS * HEADS, HEAD, apart, F32);
+    d->rmsnorm(d, x, gain, 1e-3f, ROWS * HEADS, HEAD, x, F32);
+    assert_memory_equal(x, apart, sizeof apart);
+    free(x), free(table);
+    d->close(d);
+}
+
+static void caps_and_sums_follow_their_formulas(void **state)
+{
+    (void)state;
+    enum { N = 333 };
+    struct device *d = cpu_device_open(F32, 0);
+    float *x = random_matrix(N), *y = random_matrix(N), *dy = random_matrix(N), sum[N], dx[N];
+    for (int i = 0; i < N; i++)
+        x[i] *= i % 3 ? 10.0f : 0.1f;
+    memcpy(sum, y, sizeof sum);
+    d->add(d, 0.3f, x, sum, N);
+    for (int i = 0; i < N; i++)
+        assert_true(fabs((double)y[i] + 0.3 * (double)x[i] - (double)sum[i]) < 1e-6);
+    memcpy(y, x, N * sizeof *y);
+    memcpy(dx, dy, sizeof dx);
+    d->cap(d, 3, y, N);
+    d->cap_backward(d, 3, y, dx, N);
+    for (int i = 0; i < N; i++) {
+        double t = tanh((double)x[i] / 3);
+        assert_true(fabs((double)y[i] - 3 * t) < 2e-6);
+        assert_true(fabs((double)dx[i] - (double)dy[i] * (1 - t * t)) < 1e-6);
+    }
+    free(x), free(y), free(dy);
     d->close(d);
 }
 
@@ -194,7 +268,10 @@ static void plain_attention(const struct attention *a, const struct attention_sp
         double score = 0;
         for (int i = 0; i < a->head_dim; i++)
             score += (double)q[i] * (double)k[i];
-        weights[p] = exp(score * (double)a->scale);
+        score *= (double)a->scale;
+        if (a->cap > 0)
+            score = (double)a->cap * tanh(score / (double)a->cap);
+        weights[p] = exp(score);
         sum += weights[p];
     }
     for (int p = from; p <= position; p++) {
@@ -207,7 +284,7 @@ static void plain_attention(const struct attention *a, const struct attention_sp
     *lse = log(sum);
 }
 
-static void attention_sees_prefix_window_and_own_keys(void **state)
+static void attention_sees_prefix_window_and_own_keys_capped_or_not(void **state)
 {
     (void)state;
     enum { HEADS = 6, KV = 2, HEAD = 10, ROWS = 300, PREFIX_ROWS = 200 };
@@ -239,7 +316,8 @@ static void attention_sees_prefix_window_and_own_keys(void **state)
     float *v = random_matrix(ROWS * KV * HEAD), *pk = random_matrix(PREFIX_ROWS * KV * HEAD);
     float *pv = random_matrix(PREFIX_ROWS * KV * HEAD);
     float *out = random_matrix(ROWS * HEADS * HEAD), *lse = random_matrix(ROWS * HEADS);
-    for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
+    const size_t n_windows = sizeof windows / sizeof *windows;
+    for (size_t w = 0; w < 2 * n_windows; w++) {
         struct attention a = {.q = q,
                               .k = k,
                               .v = v,
@@ -251,8 +329,9 @@ static void attention_sees_prefix_window_and_own_keys(void **state)
                               .heads = HEADS,
                               .kv_heads = KV,
                               .head_dim = HEAD,
-                              .window = windows[w],
+                              .window = windows[w % n_windows],
                               .scale = 0.7f,
+                              .cap = w < n_windows ? 0 : 0.5f,
                               .out = out,
                               .lse = lse};
         d->attention(d, &a);
@@ -283,9 +362,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(half_types_convert_exactly),
         cmocka_unit_test(exponential_is_right_to_2e_7),
+        cmocka_unit_test(hyperbolic_tangent_is_right_to_6e_7),
+        cmocka_unit_test(part_of_a_head_turns_and_norms_work_in_place),
+        cmocka_unit_test(caps_and_sums_follow_their_formulas),
         cmocka_unit_test(products_are_right_and_rows_independent),
-        cmocka_unit_test(rms_norm_rope_and_swiglu_follow_their_formulas),
-        cmocka_unit_test(attention_sees_prefix_window_and_own_keys),
+        cmocka_unit_test(rms_norm_rope_and_glu_follow_their_formulas),
+        cmocka_unit_test(attention_sees_prefix_window_and_own_keys_capped_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

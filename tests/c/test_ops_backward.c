@@ -101,29 +101,41 @@ static void rmsnorms_gradient_agrees_with_differences(void **state)
     free(x), free(gain), free(dy), free(dx), free(want);
 }
 
-/* ---- SwiGLU ---- */
+/* ---- gated linear units ---- */
 
-static double swiglu_loss(const double *x, void *context)
+struct unit {
+    enum activation activation;
+    const float *dy;
+};
+
+static double glu_loss(const double *x, void *context)
 {
     enum { N = 101 };
-    const float *dy = context;
+    const struct unit *u = context;
     double sum = 0;
-    for (int i = 0; i < N; i++)
-        sum += (double)dy[i] * x[i] / (1 + exp(-x[i])) * x[N + i];
+    for (int i = 0; i < N; i++) {
+        double t = sqrt(2 / M_PI) * (x[i] + 0.044715 * pow(x[i], 3));
+        double gate = u->activation == SILU ? x[i] / (1 + exp(-x[i])) : 0.5 * x[i] * (1 + tanh(t));
+        sum += (double)u->dy[i] * gate * x[N + i];
+    }
     return sum;
 }
 
-static void swiglus_gradient_agrees_with_differences(void **state)
+static void glus_gradient_agrees_with_differences(void **state)
 {
     (void)state;
     enum { N = 101 };
     float *x = random_floats(2 * N, 5), *dy = random_floats(N, 6), d[2 * N];
     for (int i = 0; i < N; i++)
         x[i] *= 8;
-    double *want = differences(swiglu_loss, x, 2 * N, dy);
-    f32_device->swiglu_backward(f32_device, x, x + N, dy, N, d, d + N);
-    assert_all_near(d, want, 2 * N, 2e-6);
-    free(x), free(dy), free(want);
+    for (enum activation a = SILU; a <= GELU_TANH; a++) {
+        struct unit unit = {a, dy};
+        double *want = differences(glu_loss, x, 2 * N, &unit);
+        f32_device->glu_backward(f32_device, a, x, x + N, dy, N, d, d + N);
+        assert_all_near(d, want, 2 * N, 2e-6);
+        free(want);
+    }
+    free(x), free(dy);
 }
 
 /* ---- attention ---- */
@@ -134,6 +146,7 @@ struct attending {
     const struct attention_span *spans;
     int n_spans, rows, window;
     const float *d_out;
+    double cap;
 };
 
 /* x holds q [rows, HEADS * HEAD_DIM], then k, then v [rows, KV_HEADS * HEAD_DIM]; prefixes are rows
@@ -159,7 +172,8 @@ static double attention_loss(const double *x, void *context)
                     double score = 0;
                     for (int c = 0; c < HEAD_DIM; c++)
                         score += q[at + (size_t)c] * k[key + (size_t)c];
-                    double p = exp(score / sqrt(HEAD_DIM));
+                    score /= sqrt(HEAD_DIM);
+                    double p = exp(a->cap > 0 ? a->cap * tanh(score / a->cap) : score);
                     total += p;
                     for (int c = 0; c < HEAD_DIM; c++)
                         weighted[c] += p * v[key + (size_t)c];
@@ -172,7 +186,7 @@ static double attention_loss(const double *x, void *context)
 }
 
 static void check_attention(const struct attention_span *spans, int n_spans, int rows, int window,
-                            const float *x, float *gradient)
+                            double cap, const float *x, float *gradient)
 {
     size_t q_size = (size_t)rows * HEADS * HEAD_DIM, kv_size = (size_t)rows * KV_HEADS * HEAD_DIM;
     float *d_out = random_floats(q_size, 8), *out = xaligned(q_size * sizeof *out);
@@ -191,6 +205,7 @@ static void check_attention(const struct attention_span *spans, int n_spans, int
                                 .head_dim = HEAD_DIM,
                                 .window = window,
                                 .scale = (float)(1 / sqrt(HEAD_DIM)),
+                                .cap = (float)cap,
                                 .out = out,
                                 .lse = lse};
     f32_device->attention(f32_device, &forward);
@@ -204,7 +219,7 @@ static void check_attention(const struct attention_span *spans, int n_spans, int
                                                  .d_prefix_k = gradient + q_size,
                                                  .d_prefix_v = gradient + q_size + kv_size,
                                                  .work = work});
-    struct attending a = {spans, n_spans, rows, window, d_out};
+    struct attending a = {spans, n_spans, rows, window, d_out, cap};
     double *want = differences(attention_loss, x, q_size + 2 * kv_size, &a);
     assert_all_near(gradient, want, q_size, 5e-6);
     assert_all_near(gradient + q_size, want + q_size, kv_size, 5e-6);
@@ -231,10 +246,12 @@ static void attentions_gradient_agrees_with_differences(void **state)
     float *x = random_floats(N, 7), *gradient = xaligned(N * sizeof *gradient);
     for (int i = 0; i < N; i++)
         x[i] *= 2;
-    check_attention(few, 6, 19, 0, x, gradient);
-    check_attention(few, 6, 19, 3, x, gradient);
-    check_attention(last, 4, 17, 0, x, gradient);
-    check_attention(last, 4, 17, 4, x, gradient);
+    for (int cap = 0; cap <= 2; cap += 2) {
+        check_attention(few, 6, 19, 0, cap, x, gradient);
+        check_attention(few, 6, 19, 3, cap, x, gradient);
+        check_attention(last, 4, 17, 0, cap, x, gradient);
+        check_attention(last, 4, 17, 4, cap, x, gradient);
+    }
     free(x), free(gradient);
 }
 
@@ -261,8 +278,8 @@ enum { LARGE_ROWS = 203 };
 
 /* Forward and backward over the large spans. x, gradient: queries, keys, values one after another.
  */
-static void attend_large(const float *x, int window, const float *d_out, float *out, float *lse,
-                         float *work, float *gradient)
+static void attend_large(const float *x, int window, float cap, const float *d_out, float *out,
+                         float *lse, float *work, float *gradient)
 {
     const size_t q_size = LARGE_ROWS * HEADS * HEAD_DIM, kv_size = LARGE_ROWS * KV_HEADS * HEAD_DIM;
     const float *k = x + q_size, *v = k + kv_size;
@@ -280,6 +297,7 @@ static void attend_large(const float *x, int window, const float *d_out, float *
                                 HEAD_DIM,
                                 window,
                                 (float)(1 / sqrt(HEAD_DIM)),
+                                cap,
                                 out,
                                 lse};
     f32_device->attention(f32_device, &forward);
@@ -294,11 +312,12 @@ static void attentions_gradient_is_right_over_many_blocks(void **state)
     enum { ROWS = LARGE_ROWS, N = ROWS * (HEADS + 2 * KV_HEADS) * HEAD_DIM };
     const size_t q_size = ROWS * HEADS * HEAD_DIM;
     for (int window = 0; window <= 90; window += 45) {
+        float cap = window == 45 ? 0.7f : 0;
         float *x = random_floats(N, 9), *gradient = xcalloc(N, sizeof *gradient);
         float *d_out = random_floats(q_size, 10), *out = xaligned(q_size * sizeof *out);
         float lse[ROWS * HEADS], work[ROWS * HEADS];
-        attend_large(x, window, d_out, out, lse, work, gradient);
-        struct attending a = {large, 3, ROWS, window, d_out};
+        attend_large(x, window, cap, d_out, out, lse, work, gradient);
+        struct attending a = {large, 3, ROWS, window, d_out, (double)cap};
         for (uint32_t seed = 20; seed < 26; seed++) {
             float *direction = random_floats(N, seed);
             struct along along = {x, direction, N, &a};
@@ -469,7 +488,7 @@ static void results_do_not_depend_on_the_number_of_threads(void **state)
     for (int t = 1; t <= 4; t++) {
         threads_set(t);
         float *result = xcalloc(total, sizeof *result);
-        attend_large(x, 0, d_out, out, lse, work, result);
+        attend_large(x, 0, 0, d_out, out, lse, work, result);
         struct weight *weight = f32_device->weight_create(f32_device, w, F32, OUT, IN);
         f32_device->matmul_backward(f32_device, weight, dy, result + N, ROWS, false);
         f32_device->weight_free(f32_device, weight);
@@ -521,7 +540,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rmsnorms_gradient_agrees_with_differences),
-        cmocka_unit_test(swiglus_gradient_agrees_with_differences),
+        cmocka_unit_test(glus_gradient_agrees_with_differences),
         cmocka_unit_test(attentions_gradient_agrees_with_differences),
         cmocka_unit_test(attentions_gradient_is_right_over_many_blocks),
         cmocka_unit_test(products_agree_with_double_precision),

@@ -122,8 +122,8 @@ static void gated_products_are_those_of_two(void **state)
                                   d->weight_create(d, values[1], F32, OUT, IN)};
             d->matmul(d, w[0], x, bias, gate, ROWS, false);
             d->matmul(d, w[1], x, NULL, up, ROWS, false);
-            d->swiglu(d, gate, up, ROWS * OUT, want);
-            d->gated_matmul(d, w[0], w[1], x, bias, NULL, got, ROWS);
+            d->glu(d, SILU, gate, up, ROWS * OUT, want);
+            d->gated_matmul(d, SILU, w[0], w[1], x, bias, NULL, got, ROWS);
             assert_memory_equal(got, want, ROWS * OUT * dtype_size(compute));
             d->weight_free(d, w[0]);
             d->weight_free(d, w[1]);
@@ -242,7 +242,7 @@ enum { HEADS = 6, KV = 2, HEAD = 20, TOKENS = 190, PREFIX_ROWS = 200 };
 enum { Q = TOKENS * HEADS * HEAD, K = TOKENS * KV * HEAD, P = PREFIX_ROWS * KV * HEAD };
 enum { ATTENTION_FLOATS = 2 * Q + 2 * K + 2 * P + TOKENS * HEADS };
 
-static void run_attention(struct device *d, const float *in, float *out)
+static void run_attention(struct device *d, float cap, const float *in, float *out)
 {
     static const struct attention_span spans[] = {{0, 1, 0, 1, 0, 0},
                                                   {1, 130, 1, 130, 0, 0},
@@ -264,6 +264,7 @@ static void run_attention(struct device *d, const float *in, float *out)
                           .head_dim = HEAD,
                           .window = 100,
                           .scale = 0.3f,
+                          .cap = cap,
                           .out = out,
                           .lse = out + 2 * Q + 2 * K + 2 * P};
     d->attention(d, &a);
@@ -287,7 +288,8 @@ static size_t run_rows(struct device *d, const float *in, float *out)
     int32_t positions[7] = {3, 1, 4, 1, 5, 0, 2};
     float *x = at;
     memcpy(at, in, N * sizeof *at);
-    d->rope(d, x, 7, 1, 332, positions, in, in + 1000);
+    d->rope(d, x, 7, 1, 332, 332, positions, in, in + 1000);
+    d->rope(d, x, 7, 1, 332, 250, positions, in, in + 1000);
     at += N;
     d->rmsnorm(d, in, in + 50, 1e-5f, 7, WIDTH, at, F32);
     at += N;
@@ -298,9 +300,19 @@ static size_t run_rows(struct device *d, const float *in, float *out)
     for (int i = 0; i < N; i++)
         big[i] = 60 * in[i];
     at += N;
-    d->swiglu(d, big, in + 11, N, at);
+    d->glu(d, SILU, big, in + 11, N, at);
     at += N;
-    d->swiglu_backward(d, big, in + 11, in + 31, N, at, at + N);
+    d->glu_backward(d, SILU, big, in + 11, in + 31, N, at, at + N);
+    at += 2 * N;
+    d->glu(d, GELU_TANH, big, in + 11, N, at);
+    at += N;
+    d->glu_backward(d, GELU_TANH, big, in + 11, in + 31, N, at, at + N);
+    at += 2 * N;
+    memcpy(at, big, N * sizeof *at);
+    d->cap(d, 5, at, N);
+    memcpy(at + N, in, N * sizeof *at);
+    d->cap_backward(d, 5, at, at + N, N);
+    d->add(d, 0.37f, in + 3, at + N, N);
     at += 2 * N;
     d->class_logits(d, in, 7, in + 20, 5, WIDTH, at);
     at += 35;
@@ -328,19 +340,21 @@ static size_t run_rows(struct device *d, const float *in, float *out)
 static void other_operations_are_the_same_on_every_path(void **state)
 {
     (void)state;
-    enum { MOST = 10 * N + 40 * 37 + 35 };
+    enum { MOST = 15 * N + 40 * 37 + 35 };
     float *in = random_matrix(Q + 2 * K + 2 * P), *rows_in = random_matrix(2 * N);
-    float *want = random_matrix(ATTENTION_FLOATS), *got = random_matrix(ATTENTION_FLOATS);
+    enum { TWICE = 2 * ATTENTION_FLOATS };
+    float *want = random_matrix(TWICE), *got = random_matrix(TWICE);
     float *want_rows = random_matrix(MOST), *rows = random_matrix(MOST);
     for (const struct path *const *p = paths_here(); *p; p++)
         for (int threads = 1; threads <= 3; threads++) {
             struct device *d = cpu_device_on_path(F32, threads, *p);
             bool first = p == paths_here() && threads == 1;
-            run_attention(d, in, first ? want : got);
+            run_attention(d, 0, in, first ? want : got);
+            run_attention(d, 0.4f, in, (first ? want : got) + ATTENTION_FLOATS);
             size_t n = run_rows(d, rows_in, first ? want_rows : rows);
             assert_true(n <= MOST);
             if (!first) {
-                assert_same(want, got, ATTENTION_FLOATS, (*p)->name, "attention");
+                assert_same(want, got, TWICE, (*p)->name, "attention");
                 assert_same(want_rows, rows, n, (*p)->name, "rows");
             }
             d->close(d);

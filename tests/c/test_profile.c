@@ -125,7 +125,7 @@ static void logits_are_the_same_and_counts_the_plans(void **state)
 {
     (void)state;
     /* Not embed: a plan takes the table to be bf16. Nor upload: it leaves the weights' out. */
-    static const char *const names[] = {"matmul", "swiglu",       "attention", "rmsnorm",
+    static const char *const names[] = {"matmul", "glu",          "attention", "rmsnorm",
                                         "rope",   "class_logits", "gather",    "download"};
     struct plan *p = plan_of_score();
     struct device *plain = cpu_device_open(F32, 1), *two_products = cpu_device_open(F32, 1);
@@ -148,7 +148,7 @@ static void logits_are_the_same_and_counts_the_plans(void **state)
     plan_free(p);
 }
 
-static void a_gated_product_is_two_and_swiglu(void **state)
+static void a_gated_product_is_two_and_glu(void **state)
 {
     (void)state;
     struct plan *p = plan_of_score();
@@ -159,12 +159,12 @@ static void a_gated_product_is_two_and_swiglu(void **state)
     score(d, profiled);
     assert_memory_equal(logits, profiled, sizeof logits);
     struct profile_line gated = measured(d, "gated_matmul"), products = measured(d, "matmul");
-    struct profile_line two = planned(p, "matmul"), swiglu = planned(p, "swiglu");
-    assert_true(gated.flops + products.flops == two.flops + swiglu.flops);
+    struct profile_line two = planned(p, "matmul"), glu = planned(p, "glu");
+    assert_true(gated.flops + products.flops == two.flops + glu.flops);
     assert_int_equal(2 * gated.calls + products.calls, two.calls);
     /* Less goes through memory: neither the products nor, a second time, what they are of. */
     assert_true(gated.bytes > 0);
-    assert_true(gated.bytes + products.bytes < two.bytes + swiglu.bytes);
+    assert_true(gated.bytes + products.bytes < two.bytes + glu.bytes);
     plain->close(plain);
     d->close(d);
     plan_free(p);
@@ -214,7 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_has_the_operations_of_the_inner_device),
         cmocka_unit_test(logits_are_the_same_and_counts_the_plans),
-        cmocka_unit_test(a_gated_product_is_two_and_swiglu),
+        cmocka_unit_test(a_gated_product_is_two_and_glu),
         cmocka_unit_test(it_waits_where_operations_are_queued),
         cmocka_unit_test(the_programs_advice_reaches_the_inner_device),
     };

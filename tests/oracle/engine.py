@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Class logits by transformers for lm-score to be held against.
 
-usage: engine.py record FOLDER               the small models of `make test`, with recorded logits
+usage: engine.py record FOLDER [CASE ...]    the small models of `make test`, with recorded logits
        engine.py check LM-SCORE [SMOLLM2]    live: larger random models, and SmolLM2's folder
 
 The models have random weights; each case turns on something an implementation can get wrong. Logits
@@ -57,6 +57,54 @@ def cases(base, context):
                                      max_window_layers=1), "bfloat16", 1),
         "llama-odd-heads": (llama, dict(base, head_dim=head_dim + 2, num_key_value_heads=1),
                             "float32", 1),
+        **families(base, context),
+    }
+
+
+def families(base, context):
+    """What layers compute otherwise: norms, caps, scales, activations, and which positions turn."""
+    window, head_dim = context // 4, base["head_dim"]
+    no_head_dim = {k: v for k, v in base.items() if k != "head_dim"}
+    square = dict(no_head_dim, hidden_size=head_dim * base["num_attention_heads"])
+    mixed = ["sliding_attention", "full_attention"] * (base["num_hidden_layers"] // 2)
+    pairs = int(head_dim * 0.75) // 2
+    longrope = dict(rope_theta=10000.0, partial_rotary_factor=0.75, rope_type="longrope",
+                    short_factor=[1.0 + 0.3 * i for i in range(pairs)],
+                    long_factor=[2.0 + i for i in range(pairs)],
+                    original_max_position_embeddings=context)
+    growing = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, beta_fast=32.0, beta_slow=1.0,
+                   mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1,
+                   original_max_position_embeddings=context // 4)
+    return {
+        "qwen3": (transformers.Qwen3Config, dict(base, tie_word_embeddings=True), "float32", 1),
+        "qwen3-window": (transformers.Qwen3Config, dict(
+            base, attention_bias=True, use_sliding_window=True, sliding_window=window,
+            max_window_layers=1), "bfloat16", 1),
+        "gemma2": (transformers.Gemma2Config, dict(
+            base, tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=5,
+            attn_logit_softcapping=4.0, final_logit_softcapping=6.0), "float32", 1),
+        "gemma3": (transformers.Gemma3TextConfig, dict(
+            base, tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=6,
+            layer_types=mixed, rope_parameters=dict(
+                full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6),
+                sliding_attention=dict(rope_type="default", rope_theta=1e4))), "bfloat16", 1),
+        "smollm3": (transformers.SmolLM3Config, dict(
+            square, pad_token_id=0, tie_word_embeddings=True, no_rope_layers=[1, 0] * (base["num_hidden_layers"] // 2),
+            rope_parameters=dict(rope_type="default", rope_theta=5e6)), "bfloat16", 1),
+        "phi3": (transformers.Phi3Config, dict(square, pad_token_id=0, sliding_window=window),
+                 "float32", 1),
+        "phi4-mini": (transformers.Phi3Config, dict(
+            square, pad_token_id=0, tie_word_embeddings=True, rope_parameters=longrope,
+            max_position_embeddings=4 * context, original_max_position_embeddings=context),
+            "bfloat16", 1),
+        "granite": (transformers.GraniteConfig, dict(
+            square, embedding_multiplier=12.0, residual_multiplier=0.22, attention_multiplier=0.4,
+            logits_scaling=8.0, tie_word_embeddings=True), "float32", 1),
+        "olmo2": (transformers.Olmo2Config, dict(square, attention_bias=True), "bfloat16", 1),
+        "ministral": (transformers.MinistralConfig, dict(
+            base, sliding_window=window, layer_types=mixed), "bfloat16", 1),
+        "ministral3": (transformers.Ministral3Config, dict(base, pad_token_id=0, rope_parameters=growing),
+                       "bfloat16", 1),
     }
 
 
@@ -118,10 +166,15 @@ def write_tokens(path, texts, classes):
         for i, t in enumerate(texts)])
 
 
-def record(folder):
+def record(folder, only):
     context = 160
     answers = {}
+    if only:
+        with open(os.path.join(folder, "cases.json")) as f:
+            answers = json.load(f)
     for seed, (name, (kind, settings, dtype, shards)) in enumerate(cases(SMALL, context).items()):
+        if only and name not in only:
+            continue
         path = os.path.join(folder, name)
         os.makedirs(path, exist_ok=True)
         model = make_model(path, kind, settings, dtype, shards, seed)
@@ -195,8 +248,8 @@ def check(lm_score, smollm2):
 
 if __name__ == "__main__":
     transformers.logging.set_verbosity_error()
-    if len(sys.argv) == 3 and sys.argv[1] == "record":
-        record(sys.argv[2])
+    if len(sys.argv) >= 3 and sys.argv[1] == "record":
+        record(sys.argv[2], sys.argv[3:])
     elif len(sys.argv) in (3, 4) and sys.argv[1] == "check":
         sys.exit(not check(sys.argv[2], sys.argv[3] if len(sys.argv) == 4 else None))
     else:

@@ -35,7 +35,7 @@ static void take_products(struct device *d, enum dtype stored)
     d->matmul_backward(d, w, dy, dx, ROWS, false);
     take(y, ROWS * OUT);
     take(dx, ROWS * IN);
-    d->gated_matmul(d, w, w, x, bias, bias, y, ROWS);
+    d->gated_matmul(d, SILU, w, w, x, bias, bias, y, ROWS);
     take(y, ROWS * OUT);
     d->weight_free(d, w);
     free(values), free(x), free(dy), free(bias), free(y), free(dx);
@@ -86,9 +86,9 @@ static void take_rows(struct device *d)
     take(y, N);
     d->rmsnorm_backward(d, x, x + 50, 1e-5f, ROWS, WIDTH, x + 100, y);
     take(y, N);
-    d->swiglu(d, x, x + 11, N, y);
+    d->glu(d, SILU, x, x + 11, N, y);
     take(y, N);
-    d->swiglu_backward(d, x, x + 11, x + 31, N, y, y + N);
+    d->glu_backward(d, SILU, x, x + 11, x + 31, N, y, y + N);
     take(y, 2 * N);
     d->dropout(d, &(struct dropout){.rate = 0.3, .seed = 9, .step = 1}, x, F32, ROWS, WIDTH, y,
                false);
@@ -106,7 +106,7 @@ static void take_rows(struct device *d)
                                         .c_step = 37});
     take(y, 40 * 37);
     int32_t positions[ROWS] = {3, 1, 4, 1, 5, 0, 2};
-    d->rope(d, x, ROWS, 1, WIDTH - 1, positions, y, y + N);
+    d->rope(d, x, ROWS, 1, WIDTH - 1, WIDTH - 1, positions, y, y + N);
     take(x, N);
     free(x), free(y);
 }
