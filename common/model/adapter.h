@@ -4,7 +4,10 @@
  * A targeted module's product W x becomes W x + scale B A x, with scale = alpha / rank, or
  * alpha / sqrt(rank) for rsLoRA. lm_head's B has a row for each token of the vocabulary, as PEFT
  * expects, though only the class tokens' rows see gradient: the others keep their initial zero.
- * With tied embeddings lm_head's adapter is of the output product alone, as in PEFT. */
+ * With tied embeddings lm_head's adapter is of the output product alone, as in PEFT.
+ *
+ * Where a model's files fuse projections (qkv_proj), so do PEFT's: the parts of one module are
+ * trained each by itself, and written as one of as many times the rank. Read, they share A. */
 #ifndef DUQ_MODEL_ADAPTER_H
 #define DUQ_MODEL_ADAPTER_H
 
@@ -17,8 +20,9 @@
 
 /* The adapter of one matrix [out, in]. */
 struct lora {
-    char *module; /* "model.layers.0.self_attn.q_proj", "lm_head" */
+    char *module; /* "model.layers.0.self_attn.q_proj", "lm_head"; the same of fused projections */
     int in, out, rank;
+    struct fused_projection fused; /* which rows of its module are its own */
     float scale;
     float *a, *b; /* [rank, in], [out, rank]; NULL where the adapter has none */
 };

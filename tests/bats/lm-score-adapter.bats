@@ -57,6 +57,19 @@ score() { # OPTION...
     paste merged adapted | awk '{ d = $1 - $2; if (d > 2e-5 || d < -2e-5) exit 1 }'
 }
 
+# tests/oracle/lora_streams.py holds such adapters against PEFT.
+@test "projections that the model's files fuse are one module of the adapter" {
+    model=$models/phi3
+    student dirichlet --targets q,v,up,lm_head --alpha 6
+    jq -e '.target_modules == ["qkv_proj", "gate_up_proj", "lm_head"] and .r == 4 and .lora_alpha == 6
+        and .rank_pattern == {"qkv_proj": 8} and .alpha_pattern == {"qkv_proj": 12}' dirichlet.lora/adapter_config.json
+    score --compute f32 | rec to-json | jq '.logits[]' >base
+    score --compute f32 --head none --adapter dirichlet.lora | rec to-json | jq '.logits[]' >adapted
+    score --compute f32 --head none --adapter dirichlet.lora --merge | rec to-json | jq '.logits[]' >merged
+    paste base adapted | awk '{ d = $1 - $2; s += d < 0 ? -d : d } END { exit !(s / NR > 0.01) }'
+    paste merged adapted | awk '{ d = $1 - $2; if (d > 2e-5 || d < -2e-5) exit 1 }'
+}
+
 @test "a text's prediction does not depend on its neighbours in the batch" {
     student dirichlet
     score --adapter dirichlet.lora | rec to-json >all
@@ -124,8 +137,12 @@ spoil() { # FILE SCRIPT
     refused "'peft_type' is IA3; only LORA adapters can be read"
     spoil adapter_config.json 's/"init_lora_weights": true/"init_lora_weights": "pissa"/'
     refused "'init_lora_weights' is pissa, which changes the base weights"
-    spoil adapter_config.json 's/"alpha_pattern": {}/"alpha_pattern": {"q_proj": 3}/'
-    refused "'alpha_pattern' is set"
+    spoil adapter_config.json 's/"alpha_pattern": {}/"alpha_pattern": {"q_.*": 3}/'
+    refused "'alpha_pattern' has the pattern q_.*, which is no module's name: not supported"
+    spoil adapter_config.json 's/"alpha_pattern": {}/"alpha_pattern": {"q_proj": "3"}/'
+    refused "'alpha_pattern' gives q_proj no positive number"
+    spoil adapter_config.json 's/"rank_pattern": {}/"rank_pattern": {"q_proj": 3}/'
+    refused "q_proj.lora_A.weight has the shape"
 }
 
 @test "a folder without a whole adapter is refused" {

@@ -16,9 +16,12 @@
 #include <cmocka.h>
 
 static const char folder[] = "tests/data/engine";
-static const char *const names[] = {"mistral-window", "mistral-shards", "llama-tied", "llama-bias",
-                                    "llama3-rope",    "llama-linear",   "llama-yarn", "qwen2-bias",
-                                    "qwen2-window",   "llama-odd-heads"};
+static const char *const names[] = {
+    "mistral-window", "mistral-shards", "llama-tied", "llama-bias",   "llama3-rope",
+    "llama-linear",   "llama-yarn",     "qwen2-bias", "qwen2-window", "llama-odd-heads",
+    "qwen3",          "qwen3-window",   "gemma2",     "gemma3",       "smollm3",
+    "phi3",           "phi4-mini",      "granite",    "olmo2",        "ministral",
+    "ministral3"};
 enum { CASES = sizeof names / sizeof *names };
 
 static json_t *recorded;

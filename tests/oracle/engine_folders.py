@@ -45,6 +45,22 @@ CHANGES = [
     ("an index and shards that were left over", "llama-tied", {},
      {f: f"mistral-shards/{f}" for f in ("model.safetensors.index.json", "model-00001-of-00002.safetensors",
                                          "model-00002-of-00002.safetensors")}),
+    ("Gemma 3 as its folders have it", "gemma3",
+     dict(rope_parameters=None, layer_types=None, rope_theta=1000000.0, rope_local_base_freq=5000.0,
+          rope_scaling=dict(rope_type="linear", factor=8.0), sliding_window_pattern=2,
+          cache_implementation="hybrid", final_logit_softcapping=3.0), {}),
+    ("Gemma 3 with its defaults", "gemma3", dict(rope_parameters=None, layer_types=None), {}),
+    ("Gemma 2 with its defaults", "gemma2",
+     dict(attn_logit_softcapping=None, final_logit_softcapping=None, query_pre_attn_scalar=None,
+          layer_types=None, tie_word_embeddings=None), {}),
+    ("SmolLM3's layers by an interval, sliding", "smollm3",
+     dict(no_rope_layers=None, no_rope_layer_interval=2, layer_types=None, use_sliding_window=True,
+          sliding_window=30), {}),
+    ("Phi 3 as its folders have it", "phi4-mini",
+     dict(rope_parameters=None, rope_theta=10000.0, partial_rotary_factor=0.75, full_attn_mod=1,
+          rope_scaling=dict(type="longrope", short_factor=[1.1, 1.2, 1.5], long_factor=[2.0, 3.0, 4.0])), {}),
+    ("Granite without its scales", "granite",
+     dict(embedding_multiplier=None, residual_multiplier=None, attention_multiplier=None, logits_scaling=None), {}),
 ]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Adapter gradients by transformers + PEFT for lora-train to be held against.
 
-usage: gradients.py record MODELS FOLDER    on the small models of tests/data/engine
+usage: gradients.py record MODELS FOLDER [CASE ...]    on the small models of tests/data/engine
        gradients.py compare FOLDER FOLDER   whether two recordings agree to rounding
 
 For each case an adapter as PEFT saves it (random A and B), a batch of token sequences of which some begin alike, a
@@ -24,6 +24,14 @@ CASES = {  # model, targets, rank, alpha, rank-stabilised, stored type
     "llama-all": ("llama-bias", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
                                  "lm_head"], 3, 5, True, torch.float32),
     "qwen2-tied": ("qwen2-bias", ["k_proj", "v_proj", "down_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "qwen3": ("qwen3", ["q_proj", "k_proj", "o_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "gemma2": ("gemma2", ["q_proj", "v_proj", "gate_proj", "down_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "gemma3": ("gemma3", ["q_proj", "k_proj", "o_proj", "up_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "smollm3": ("smollm3", ["q_proj", "k_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "phi4-mini": ("phi4-mini", ["qkv_proj", "o_proj", "gate_up_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "granite": ("granite", ["q_proj", "o_proj", "down_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "olmo2": ("olmo2", ["q_proj", "k_proj", "o_proj", "down_proj", "lm_head"], 2, 4, False, torch.bfloat16),
+    "ministral3": ("ministral3", ["q_proj", "k_proj", "lm_head"], 2, 4, False, torch.bfloat16),
 }
 CLASSES = [3, 50, 95]
 FLOOR = 1e-8
@@ -63,9 +71,14 @@ def random_adapter(base, targets, rank, alpha, rslora, dtype, folder):
     return model
 
 
-def record(models, folder):
+def record(models, folder, only):
     answers = {}
+    if only:
+        with open(os.path.join(folder, "gradients.json")) as f:
+            answers = json.load(f)
     for seed, (name, (source, targets, rank, alpha, rslora, dtype)) in enumerate(CASES.items()):
+        if only and name not in only:
+            continue
         torch.manual_seed(seed)
         base = transformers.AutoModelForCausalLM.from_pretrained(os.path.join(models, source), dtype=torch.float64)
         path = os.path.join(folder, name)
@@ -103,8 +116,8 @@ def compare(one, other):
 
 if __name__ == "__main__":
     transformers.logging.set_verbosity_error()
-    if len(sys.argv) == 4 and sys.argv[1] == "record":
-        record(*sys.argv[2:])
+    if len(sys.argv) >= 4 and sys.argv[1] == "record":
+        record(sys.argv[2], sys.argv[3], sys.argv[4:])
     elif len(sys.argv) == 4 and sys.argv[1] == "compare":
         sys.exit(not compare(*sys.argv[2:]))
     else:
