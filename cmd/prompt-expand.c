@@ -158,6 +158,11 @@ static struct stream_writer *create(const struct settings *s, const struct task 
     json_object_set_new(header, "task", json_string(task->name));
     json_object_set(header, "classes", json_object_get(task->json, "classes"));
     json_object_set_new(header, "prompts", json_integer((json_int_t)task->n_instructions));
+    if (task->answers) {
+        json_object_set_new(header, "answers", task_answers_json(task));
+        json_object_set_new(header, "open",
+                            json_stringn(task->after_text.data, task->after_text.len));
+    }
     return stream_create(s->common.output, s->common.compress, header);
 }
 

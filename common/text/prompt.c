@@ -137,7 +137,7 @@ void prompt_before(struct buf *out, const struct task *t, size_t instruction,
             add_opening(out, t, instruction);
             buf_add(out, shots->texts[shot].data, shots->texts[shot].len);
             buf_add(out, t->after_text.data, t->after_text.len);
-            buf_addf(out, "%s\n\n", t->classes[shots->labels[shot]]);
+            buf_addf(out, "%s\n\n", task_answer(t, (size_t)shots->labels[shot]));
         }
         buf_addf(out, "EXAMPLE %zu:\n", t->shots + 1);
     }

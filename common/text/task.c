@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const known_keys[] = {"name",    "classes", "instructions",
+static const char *const known_keys[] = {"name",    "classes", "answers",   "instructions",
                                          "content", "shots",   "word_limit"};
 static const char placeholder[] = "{text}";
 
@@ -24,8 +24,8 @@ static void check_keys(const char *file, const json_t *task)
             i++;
         if (i == n)
             die(EX_DATAERR,
-                "%s: key '%s' is not one of a task file's (name, classes, instructions, content, "
-                "shots, word_limit)",
+                "%s: key '%s' is not one of a task file's (name, classes, answers, instructions, "
+                "content, shots, word_limit)",
                 file, key);
     }
 }
@@ -87,6 +87,71 @@ static void check_class(const char *file, const char *name)
             file, name);
 }
 
+/* ---- answers ---- */
+
+static struct class_answers answers_of(const char *file, const json_t *entry, size_t class)
+{
+    bool list = json_is_array(entry);
+    struct class_answers a = {.n = list ? json_array_size(entry) : 1};
+    if (a.n == 0)
+        die(EX_DATAERR, "%s: key 'answers', entry %zu has no answers", file, class);
+    a.strings = xcalloc(a.n, sizeof *a.strings);
+    for (size_t i = 0; i < a.n; i++) {
+        a.strings[i] = json_string_value(list ? json_array_get(entry, i) : entry);
+        if (!a.strings[i])
+            die(EX_DATAERR, "%s: key 'answers', entry %zu is not a string or a list of strings",
+                file, class);
+        if (!*a.strings[i])
+            die(EX_DATAERR, "%s: key 'answers', entry %zu holds an empty answer", file, class);
+    }
+    return a;
+}
+
+static void check_different(const struct task *t, size_t class, size_t answer)
+{
+    const char *s = t->answers[class].strings[answer];
+    for (size_t c = 0; c <= class; c++)
+        for (size_t i = 0; i < (c == class ? answer : t->answers[c].n); i++)
+            if (!strcmp(t->answers[c].strings[i], s))
+                die(EX_DATAERR, "%s: key 'answers', entries %zu and %zu both hold '%s'", t->file, c,
+                    class, s);
+}
+
+static void read_answers(struct task *t)
+{
+    const json_t *list = json_object_get(t->json, "answers");
+    if (!list)
+        return;
+    if (!json_is_array(list))
+        die(EX_DATAERR, "%s: key 'answers' is not a list", t->file);
+    if (json_array_size(list) != t->n_classes)
+        die(EX_DATAERR, "%s: key 'answers' has %zu entries for %zu classes", t->file,
+            json_array_size(list), t->n_classes);
+    t->answers = xcalloc(t->n_classes, sizeof *t->answers);
+    for (size_t c = 0; c < t->n_classes; c++) {
+        t->answers[c] = answers_of(t->file, json_array_get(list, c), c);
+        for (size_t i = 0; i < t->answers[c].n; i++)
+            check_different(t, c, i);
+    }
+}
+
+const char *task_answer(const struct task *t, size_t label)
+{
+    return t->answers ? t->answers[label].strings[0] : t->classes[label];
+}
+
+json_t *task_answers_json(const struct task *t)
+{
+    json_t *all = t->answers ? json_array() : NULL;
+    for (size_t c = 0; all && c < t->n_classes; c++) {
+        json_t *own = json_array();
+        for (size_t i = 0; i < t->answers[c].n; i++)
+            json_array_append_new(own, json_string(t->answers[c].strings[i]));
+        json_array_append_new(all, own);
+    }
+    return all;
+}
+
 static void split_content(const char *file, const char *content, struct task *t)
 {
     const char *at = strstr(content, placeholder);
@@ -112,6 +177,7 @@ struct task *task_read(const char *path)
     t->classes = list_of(path, t->json, "classes", 2, &t->n_classes);
     for (size_t i = 0; i < t->n_classes; i++)
         check_class(path, t->classes[i]);
+    read_answers(t);
     t->instructions = list_of(path, t->json, "instructions", 1, &t->n_instructions);
     split_content(path, text_of(path, t->json, "content"), t);
     t->shots = number_of(path, "shots", json_object_get(t->json, "shots"), 0);
@@ -123,6 +189,9 @@ struct task *task_read(const char *path)
 
 void task_free(struct task *t)
 {
+    for (size_t c = 0; t->answers && c < t->n_classes; c++)
+        free(t->answers[c].strings);
+    free(t->answers);
     free(t->classes);
     free(t->instructions);
     json_decref(t->json);

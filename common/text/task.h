@@ -8,13 +8,21 @@
 #include <jansson.h>
 #include <stddef.h>
 
+/* What a model writes to name a class: the first stands in worked examples, the others count for
+ * the class as well. */
+struct class_answers {
+    const char **strings; /* [n], different, none empty */
+    size_t n;             /* 1 or more */
+};
+
 /* Strings are NUL-terminated UTF-8 and live as long as the task. */
 struct task {
     json_t *json; /* the file's contents, owner of the strings */
     const char *file;
     const char *name;
     const char **classes;
-    size_t n_classes; /* 2 or more */
+    size_t n_classes;              /* 2 or more */
+    struct class_answers *answers; /* [n_classes], or NULL: the classes' names */
     const char **instructions;
     size_t n_instructions;               /* 1 or more */
     struct span before_text, after_text; /* the content template on both sides of {text} */
@@ -26,6 +34,12 @@ struct task {
  * whatever schemas/task.json does not allow. */
 struct task *task_read(const char *path);
 void task_free(struct task *t);
+
+/* What follows the content of a worked example of this class. */
+const char *task_answer(const struct task *t, size_t label);
+/* All answers as headers have them, an array of arrays of strings that the caller owns; NULL where
+ * the task has none. */
+json_t *task_answers_json(const struct task *t);
 
 /* Dies with EX_DATAERR when a stream's header names a task's classes and these are others. */
 void task_check_classes(const struct task *t, const struct stream_reader *r);

@@ -124,6 +124,34 @@ END
     [ $n -gt 40 ]
 }
 
+@test "answers end the shots and go into the header, and change nothing without them" {
+    jq '.answers = [[" bad", " poor"], " so-so", " good"] | .content = "{text}\nit is"' "$data/task.json" >task.json
+    prompt-expand --task task.json --shots "$data/shots.mp" "$data/texts.mp" >few.mp
+    rec check few.mp
+    rec to-json --header few.mp | head -n 1 |
+        jq -e '.answers == [[" bad", " poor"], [" so-so"], [" good"]] and .open == "\nit is"'
+    rec to-json few.mp | head -n 1 | jq -r .text >text
+    grep -qx 'it is bad' text
+    grep -qx 'it is good' text
+    grep -qx '3. good {sic}' text
+    prompt-expand --task "$data/task.json" --zero-shot "$data/texts.mp" | rec to-json --header | head -n 1 |
+        jq -e '(has("answers") or has("open")) | not'
+}
+
+@test "answers are as many as the classes, and no two the same" {
+    jq '.answers = [" bad", " good"]' "$data/task.json" >few.json
+    run prompt-expand --task few.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"few.json: key 'answers' has 2 entries for 3 classes" ]]
+    jq '.answers = [[" bad", " poor"], " so-so", [" good", " poor"]]' "$data/task.json" >same.json
+    run prompt-expand --task same.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"same.json: key 'answers', entries 0 and 2 both hold ' poor'" ]]
+    printf '{"answers": [" \xff", " b"]}' >latin.json
+    run prompt-expand --task latin.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+}
+
 @test "what is not JSON, and a key given twice, are errors with their place" {
     echo '{"name": "t",' >bad.json
     run prompt-expand --task bad.json --zero-shot "$data/texts.mp"

@@ -51,6 +51,64 @@ prompts() { # CLASSES TEXT ...
     [[ $output == *"'positive' and 'pos' both begin with the token 'po' (11)"* ]]
 }
 
+# A prompt stream of a task with answers, given as JSON, whose content is CONTENT.
+answers() { # CLASSES ANSWERS CONTENT
+    jq -n --arg classes "$1" --argjson answers "$2" --arg content "$3" '{name: "t", shots: 0,
+        classes: $classes | split(","), answers: $answers, instructions: ["give"], content: $content}' >task.json
+    echo pos | rec from-csv --no-header --text 1 | prompt-expand --task task.json --zero-shot
+}
+
+# What the header of a tokens stream on standard input says that classes are read at.
+read_at() {
+    rec to-json --header | head -n 1 | jq -c '[.class_tokens, .answer_tokens]'
+}
+
+@test "answers are looked up after the open phrase, blank included" {
+    # The tokenizer's merges end words: " is" and "positive" are tokens of theirs.
+    jq '.model.vocab += {"is": 15, "Ġis": 16, "Ġpo": 17, "Ġn": 18} |
+        .model.merges += ["i s", "Ġ is", "Ġ po", "Ġ n"]' tokenizer.json >t.json
+    answers negative,positive '[" negative", " positive"]' '{text} is' | tok -t t.json | rec check
+    [ "$(answers negative,positive '[" negative", " positive"]' '{text} is' | tok -t t.json | read_at)" = '[[18,17],null]' ]
+    # The same words in other places have other tokens, and names are not asked.
+    [ "$(answers no,yes '["negative", "positive"]' '{text}is' | tok -t t.json | read_at)" = '[[0,11],null]' ]
+    # The end of the phrase and the answer's beginning become one token.
+    answers no,yes '["negative", "positive"]' '{text} is ' >fused.mp
+    run -65 tok -t t.json fused.mp
+    [[ $output == *"key 'answers': 'negative' has no tokens of its own after ' is ', for t.json joins the two; this tokenizer writes the blank with the word: end the task's 'content' without it"* ]]
+    answers no,yes '["s", "n"]' '{text} i' >fused.mp
+    run -65 tok -t t.json fused.mp
+    [[ $output == *"'s' has no tokens of its own after ' i'"*"begin the answer with a blank"* ]]
+}
+
+@test "answers that begin alike have the tokens that tell them apart, synonyms one where one will do" {
+    # e n g a: one token each
+    [ "$(answers a,b '["nege", "nega"]' '{text} ' | tok -t tokenizer.json | read_at)" = '[null,[[[0,1,2,1]],[[0,1,2,3]]]]' ]
+    [ "$(answers a,b '[["ege", "ega", "nn"], ["ne", "a"]]' '{text} ' | tok -t tokenizer.json | read_at)" = \
+        '[null,[[[1],[0,0]],[[0,1],[3]]]]' ]
+    # All of a class's begin alike, others do not: one token will do.
+    [ "$(answers a,b '[["ege", "ega"], ["ne", "nega"]]' '{text} ' | tok -t tokenizer.json | read_at)" = '[[1,0],null]' ]
+}
+
+@test "answers that no token tells apart are an error that names both" {
+    answers a,b '["ne", "nega"]' '{text} ' >same.mp
+    run -65 tok -t tokenizer.json same.mp
+    [[ $output == *"key 'answers': 'ne' (class 'a') and 'nega' (class 'b') cannot be told apart: in the tokens of tokenizer.json the second begins with the first"* ]]
+    # x and y have no tokens here.
+    answers a,b '["nex", "ney"]' '{text} ' >same.mp
+    run -65 tok -t tokenizer.json same.mp
+    [[ $output == *"they are the same"* ]]
+}
+
+@test "a name that is read at a piece of a word gets a warning, once" {
+    prompts negative,positive pos >prompts.mp
+    tok -t tokenizer.json prompts.mp 2>log >/dev/null
+    [ "$(grep -c "the class 'negative' is read at 'n', a piece of the word.*give the task 'answers'" log)" = 1 ]
+    [ "$(wc -l <log)" = 1 ]
+    prompts n,po pos >prompts.mp
+    tok -t tokenizer.json prompts.mp 2>&1 >/dev/null | cmp - /dev/null
+    answers n,p '["ne", "pa"]' '{text} ' | tok -t tokenizer.json 2>&1 >/dev/null | cmp - /dev/null
+}
+
 @test "more tokens than --max-tokens is an error that names the record" {
     prompts negative,positive pos >prompts.mp
     run -65 tok --model . --max-tokens 5 prompts.mp
