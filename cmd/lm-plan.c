@@ -88,8 +88,7 @@ static const struct program program = {
 struct work {
     struct sequence *sequences;
     int n, cap;
-    int32_t *class_tokens;
-    int n_classes;
+    struct answer_tree *tree;
 };
 
 static void add_sequence(struct work *w, int32_t *tokens, size_t n)
@@ -105,9 +104,9 @@ static struct work read_work(char *const *files, int count, const struct config 
 {
     struct work w = {0};
     struct stream_reader *in = stream_open_all(files, count, "tokens");
-    w.class_tokens = header_class_tokens(in, &w.n_classes);
+    w.tree = answer_tree_read(in);
     for (struct tokens t; tokens_read(in, &t);) {
-        check_tokens(in, &t, c);
+        check_tokens(in, &t, c, w.tree->depth);
         if (w.n == INT_MAX)
             stream_bad_record(in, t.id, "more records than a plan can take; plan for a part");
         int32_t *copy = xreallocarray(NULL, t.n_tokens, sizeof *copy);
@@ -128,8 +127,7 @@ static struct work make_work(const char *option, const struct config *c)
         usage_error("--synthetic: '%s' is not texts,prompts,shared,own: whole numbers, at most %d "
                     "tokens a prompt and 16 million prompts",
                     option, c->max_positions);
-    struct work w = {.n_classes = 2, .class_tokens = xcalloc(2, sizeof(int32_t))};
-    w.class_tokens[1] = 1;
+    struct work w = {.tree = answer_tree_plain((const int32_t[]){0, 1}, 2)};
     for (int t = 0; t < texts; t++)
         for (int p = 0; p < prompts; p++) {
             int32_t *tokens = xcalloc((size_t)shared + (size_t)own, sizeof *tokens);
@@ -148,7 +146,7 @@ static void free_work(struct work *w)
     for (int i = 0; i < w->n; i++)
         free((void *)w->sequences[i].tokens);
     free(w->sequences);
-    free(w->class_tokens);
+    answer_tree_free(w->tree);
 }
 
 static void check_machine(const char *gpu, const struct machine *known, const struct figures *said)
@@ -232,8 +230,9 @@ int main(int argc, char **argv)
     config_free(config);
     if (w.n == 0)
         closing_count(0, 0, 0);
+    s.plan.tree = w.tree;
     struct plan *p =
-        plan_make(s.config, &machine, &s.plan, w.sequences, w.n, w.class_tokens, w.n_classes);
+        plan_make(s.config, &machine, &s.plan, w.sequences, w.n, w.tree->tokens, w.tree->n_tokens);
     print(&s, p);
     unsigned long n = (unsigned long)w.n;
     plan_free(p);

@@ -47,6 +47,8 @@ static const struct option_row rows[] = {
      OPTION_CHOICE(enum device_compute, struct settings, device.compute, device_computes)},
     {"batch-tokens", 0, "N", "tokens of one pass (on a processor 2048, on a GPU what fits)",
      OPTION_WHOLE(struct settings, score.batch_tokens, 1, 1 << 20)},
+    {"mass", 0, NULL, "record the answers' share of the whole vocabulary's probability",
+     OPTION_SET(struct settings, score.mass)},
     {"no-share", 0, NULL, "compute common prefixes again for every record",
      OPTION_CLEAR(struct settings, score.share)},
     {"threads", 0, "N", "processor threads (all)",
@@ -66,8 +68,8 @@ static const struct program program = {
     .name = "lm-score",
     .about = "usage: lm-score --model DIR [OPTION]... [FILE]...\n"
              "\n"
-             "Reads tokens, writes scores: for each record the logits of the classes' first\n"
-             "tokens after its last token, by the model in the Hugging Face folder DIR\n"
+             "Reads tokens, writes scores: for each record the logits of the classes' answers\n"
+             "after its last token, by the model in the Hugging Face folder DIR\n"
              "(Mistral, Llama or Qwen2; config.json and safetensors).\n"
              "\n"
              "  tok --model DIR prompts.mp | lm-score --model DIR >scores.mp\n"
@@ -91,14 +93,15 @@ struct job {
     struct score_options options;
     struct stream_reader *in;
     struct read_ahead *input;
-    int32_t *class_tokens;
-    int n_classes;
+    struct answer_tree *tree;
     int32_t *outputs; /* [n_outputs], the tokens whose logits the head takes */
     int n_outputs;
     struct stream_writer *out;
-    double *probs, *alpha; /* [n_outputs], of one record */
+    double *probs, *alpha; /* [loss_outputs()], of one record */
+    float *logits;         /* [n_classes], of one record */
     struct scorer *scorer;
-    unsigned long scored; /* records of earlier windows */
+    unsigned long scored;    /* records of earlier windows */
+    double mass, least_mass; /* of these: the sum, and the least */
 };
 
 /* ---- opening what is needed ---- */
@@ -128,17 +131,18 @@ static void open_device(struct job *j, const struct settings *s, double started)
 static void open_input(struct job *j, const struct settings *s, char *const *files, int count)
 {
     j->in = stream_open_all(files, count, "tokens");
-    j->class_tokens = header_class_tokens(j->in, &j->n_classes);
+    j->tree = answer_tree_read(j->in);
     if (s->adapter)
         j->adapter =
             adapter_read(s->adapter, j->model->config, j->model->digest, j->model->tensors);
     j->head = head_choose(s->head_given ? &s->head : NULL, j->adapter);
     if (j->adapter)
-        check_adapter_classes(j->adapter, j->in, j->class_tokens, j->n_classes);
-    j->outputs = head_tokens(&j->head, j->adapter, j->class_tokens, j->n_classes, &j->n_outputs);
+        check_adapter_classes(j->adapter, j->in, j->tree);
+    j->outputs = head_tokens(&j->head, j->adapter, j->tree, &j->n_outputs);
+    j->options.tree = j->tree;
     if (s->merge)
         model_merge(j->model, j->adapter);
-    j->input = read_ahead_open(j->in, j->model->config);
+    j->input = read_ahead_open(j->in, j->model->config, j->tree->depth);
 }
 
 static void load(struct job *j, const struct settings *s)
@@ -175,7 +179,7 @@ static void plan_memory(struct job *j, const struct adapter *adapter)
     struct device *d = j->device;
     struct score_options *o = &j->options;
     if (!o->batch_tokens)
-        o->batch_tokens = fitting_batch_tokens(j->model, adapter, o->share);
+        o->batch_tokens = fitting_batch_tokens(j->model, adapter, *o);
     d->advice = j->advice = advise(o->batch_tokens);
     if (!d->own_memory && verbosity != VERBOSE)
         return;
@@ -210,8 +214,10 @@ static void open_output(struct job *j, const struct common_options *common, json
 {
     j->out = stream_create(common->output, common->compress, header);
     stream_flush(j->out); /* its header: the next program begins */
-    j->probs = xcalloc((size_t)j->n_outputs, sizeof *j->probs);
-    j->alpha = xcalloc((size_t)j->n_outputs, sizeof *j->alpha);
+    size_t classes = (size_t)j->tree->n_classes, most = loss_outputs(j->head.loss.kind, classes);
+    j->probs = xcalloc(most, sizeof *j->probs);
+    j->alpha = xcalloc(most, sizeof *j->alpha);
+    j->logits = xcalloc(classes, sizeof *j->logits);
 }
 
 /* ---- scoring ---- */
@@ -224,40 +230,61 @@ static void show_progress(void *user, int done)
     progress_update(j->scored + (unsigned long)done);
 }
 
+static double mass_of(struct job *j, int record, const float *logits)
+{
+    if (!j->options.mass)
+        return 0;
+    const double *norms = scorer_norms(j->scorer) + (size_t)record * (size_t)j->tree->n_nodes;
+    double mass = answer_tree_mass(j->tree, logits, j->n_outputs, norms);
+    j->mass += mass;
+    if (mass < j->least_mass)
+        j->least_mass = mass;
+    return mass;
+}
+
+/* logits: [nodes, n_outputs] */
 static void write_result(struct job *j, const struct window *w, int record, const float *logits)
 {
     const char *id = window_id(w, record);
     int label = w->records[record].label;
+    double mass = mass_of(j, record, logits);
+    if (!j->tree->plain) {
+        answer_tree_logits(j->tree, logits, j->n_outputs, j->logits);
+        logits = j->logits;
+    }
+    size_t classes = (size_t)j->tree->n_classes;
     if (j->head.kind == HEAD_NONE) {
         scores_write(j->out, &(struct scores){.id = id,
                                               .prompt = w->records[record].prompt,
                                               .logits = logits,
-                                              .n_classes = (size_t)j->n_classes,
-                                              .label = label});
+                                              .n_classes = classes,
+                                              .label = label,
+                                              .has_mass = j->options.mass,
+                                              .mass = mass});
         return;
     }
-    struct prediction p = {.id = id, .label = label};
-    head_predict(&j->head, logits, (size_t)j->n_classes, j->probs, j->alpha, &p);
+    struct prediction p = {.id = id, .label = label, .has_mass = j->options.mass, .mass = mass};
+    head_predict(&j->head, logits, classes, j->probs, j->alpha, &p);
     prediction_write(j->out, &p);
 }
 
 /* Scores and writes what the window holds, in the order it came. */
 static void score_window(struct job *j, const struct window *w)
 {
-    size_t outputs = (size_t)j->n_outputs;
+    size_t numbers = (size_t)j->tree->n_nodes * (size_t)j->n_outputs;
     struct sequence *s = xreallocarray(NULL, (size_t)w->n, sizeof *s);
-    float *logits = xreallocarray(NULL, (size_t)w->n * outputs, sizeof *logits);
+    float *logits = xreallocarray(NULL, (size_t)w->n * numbers, sizeof *logits);
     for (int i = 0; i < w->n; i++)
         s[i] = (struct sequence){w->tokens + w->records[i].first, w->records[i].n};
     scorer_run(j->scorer, s, w->n, logits, show_progress, j);
     for (int i = 0; i < w->n; i++) {
-        for (size_t c = 0; c < outputs; c++)
-            if (!isfinite(logits[(size_t)i * outputs + c]))
+        for (size_t c = 0; c < numbers; c++)
+            if (!isfinite(logits[(size_t)i * numbers + c]))
                 die(EX_DATAERR,
                     "record %lu (id %s): the model gives a logit that is not a finite number; are "
                     "its weights whole? With --compute bf16, try f32",
                     j->scored + (unsigned long)i + 1, window_id(w, i));
-        write_result(j, w, i, logits + (size_t)i * outputs);
+        write_result(j, w, i, logits + (size_t)i * numbers);
     }
     stream_flush(j->out);
     j->scored += (unsigned long)w->n;
@@ -277,6 +304,19 @@ static void report(const struct job *j, double seconds)
            2e-9 * products / seconds);
 }
 
+/* What the model would write otherwise, it was hardly asked. */
+static void report_mass(const struct job *j)
+{
+    static const double small = 0.01;
+    double mean = j->mass / (double)j->scored;
+    inform("mass: the answers had %.3g of the vocabulary's probability on average, %.3g at least",
+           mean, j->least_mass);
+    if (mean < small)
+        warn("the answers had %.2g %% of the vocabulary's probability on average: the model would "
+             "write something else; say in the task's 'answers' what (duq-task(5))",
+             100 * mean);
+}
+
 static void score(struct job *j)
 {
     j->scorer = scorer_open(j->model, j->lora, j->options);
@@ -290,6 +330,8 @@ static void score(struct job *j)
     stream_close(j->in);
     if (j->scored)
         report(j, clock_seconds() - began);
+    if (j->scored && j->options.mass)
+        report_mass(j);
     scorer_close(j->scorer);
 }
 
@@ -304,8 +346,9 @@ static void close_job(struct job *j, bool profile)
         profile_device_print(j->device, stderr);
     j->device->close(j->device);
     free(j->advice);
-    free(j->class_tokens);
+    answer_tree_free(j->tree);
     free(j->outputs);
+    free(j->logits);
     free(j->probs);
     free(j->alpha);
 }
@@ -331,7 +374,7 @@ int main(int argc, char **argv)
     if (s.merge && !s.adapter)
         usage_error("--merge goes with --adapter DIR");
 
-    struct job j = {.model = model_open(s.model), .options = s.score};
+    struct job j = {.model = model_open(s.model), .options = s.score, .least_mass = 1};
     if (s.digest) {
         print_digest(j.model);
         return EX_OK;

@@ -53,23 +53,25 @@ void activations_release(struct activations *a, struct device *d)
 }
 
 void activations_reserve(struct activations *a, struct device *d, const struct config *c, int rows,
-                         int last, bool keep)
+                         int keys, int last, bool keep)
 {
-    if (rows <= a->rows && last <= a->last)
+    if (rows <= a->rows && keys <= a->keys && last <= a->last)
         return;
-    rows = rows > a->rows ? rows : a->rows;
-    last = last > a->last ? last : a->last;
+    rows = larger(rows, a->rows);
+    keys = larger(keys, a->keys);
+    last = larger(last, a->last);
     activations_release(a, d);
     int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     a->rows = rows;
+    a->keys = keys;
     a->last = last;
     a->attention_input =
         inputs(d, rows, keep ? c->width : larger(larger(c->width, q), c->intermediate));
     a->last_x = floats(d, last, c->width);
     a->last_input = a->attended = a->mlp_input = a->attention_input;
     a->q = floats(d, rows, q);
-    a->k = floats(d, rows, kv);
-    a->v = floats(d, rows, kv);
+    a->k = floats(d, keys, kv);
+    a->v = floats(d, keys, kv);
     a->gate = floats(d, rows, c->intermediate);
     a->up = floats(d, rows, c->intermediate);
     if (has_branches(c))
@@ -100,13 +102,17 @@ void gradients_release(struct gradients *g, struct device *d)
     *g = (struct gradients){0};
 }
 
-void gradients_reserve(struct gradients *g, struct device *d, const struct config *c, int rows)
+void gradients_reserve(struct gradients *g, struct device *d, const struct config *c, int rows,
+                       int keys)
 {
-    if (rows <= g->rows)
+    if (rows <= g->rows && keys <= g->keys)
         return;
+    rows = larger(rows, g->rows);
+    keys = larger(keys, g->keys);
     gradients_release(g, d);
     int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     g->rows = rows;
+    g->keys = keys;
     g->dx = floats(d, rows, c->width);
     g->next = floats(d, rows, c->width);
     g->norm = floats(d, rows, c->width);
@@ -116,8 +122,8 @@ void gradients_reserve(struct gradients *g, struct device *d, const struct confi
     g->up = inputs(d, rows, c->intermediate);
     g->attended = floats(d, rows, q);
     g->q = floats(d, rows, q);
-    g->k = floats(d, rows, kv);
-    g->v = floats(d, rows, kv);
+    g->k = floats(d, keys, kv);
+    g->v = floats(d, keys, kv);
     g->work = floats(d, rows, c->heads);
     /* Gradients by gate and up come in the compute type. */
     g->rounded = inputs(d, rows, larger(c->width, q));

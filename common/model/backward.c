@@ -13,13 +13,14 @@ struct backward {
     struct training_batch batch;
 
     /* On the device. */
-    int rows, sequences; /* room */
+    int rows, reads, n_spans, n_copies; /* room */
     int32_t *tokens, *positions, *last_rows, *last_positions, *dropout_rows, *last_dropout_rows;
+    int32_t *copies;
     struct attention_span *spans, *last_spans;
     struct rotation rotation;
     float **inputs;         /* [layers][rows, width]: what each layer was given */
-    float *last;            /* [sequences, width]: the last layer's result */
-    float *hidden, *logits; /* [sequences, width], [sequences, n_classes] */
+    float *last;            /* [reads, width]: the last layer's result */
+    float *hidden, *logits; /* [reads, width], [reads, n_classes] */
     float *capped;          /* the logits, which become gradients; NULL: nothing caps them */
     /* What layers compute, from their forward to their backward pass: kept of the last kept + 1
      * layers, computed again into the first of these for those before them. */
@@ -57,20 +58,27 @@ static void release_rows(struct backward *b)
         d->release(d, b->inputs[i]);
 }
 
-static void release_sequences(struct backward *b)
+static void release_reads(struct backward *b)
 {
     struct device *d = b->device;
-    void *buffers[] = {b->last_rows, b->last_positions, b->last_dropout_rows,
-                       b->spans,     b->last_spans,     b->last,
-                       b->hidden,    b->logits,         b->capped};
+    void *buffers[] = {b->last_rows, b->last_positions, b->last_dropout_rows, b->last, b->hidden,
+                       b->logits,    b->capped};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         d->release(d, buffers[i]);
+}
+
+static void release_spans(struct backward *b)
+{
+    b->device->release(b->device, b->spans);
+    b->device->release(b->device, b->last_spans);
+    b->device->release(b->device, b->copies);
 }
 
 void backward_close(struct backward *b)
 {
     release_rows(b);
-    release_sequences(b);
+    release_reads(b);
+    release_spans(b);
     rotation_release(&b->rotation, b->device);
     training_batch_free(&b->batch);
     free(b->inputs);
@@ -102,21 +110,17 @@ static void reserve_rows(struct backward *b, int rows)
         b->inputs[i] = floats(b, n, b->model->config->width);
 }
 
-/* A pass of n sequences has no more than as many prefixes besides. */
-static void reserve_sequences(struct backward *b, int sequences)
+static void reserve_reads(struct backward *b, int reads)
 {
-    if (sequences <= b->sequences)
+    if (reads <= b->reads)
         return;
-    release_sequences(b);
-    b->sequences = sequences;
+    release_reads(b);
+    b->reads = reads;
     const struct config *c = b->model->config;
-    struct device *d = b->device;
-    size_t n = (size_t)sequences;
+    size_t n = (size_t)reads;
     b->last_rows = integers(b, n);
     b->last_positions = integers(b, n);
     b->last_dropout_rows = integers(b, n);
-    b->spans = d->alloc(d, 2 * n * sizeof *b->spans);
-    b->last_spans = d->alloc(d, 2 * n * sizeof *b->last_spans);
     b->last = floats(b, n, c->width);
     b->hidden = floats(b, n, c->width);
     b->logits = floats(b, n, b->model->n_classes);
@@ -124,16 +128,35 @@ static void reserve_sequences(struct backward *b, int sequences)
         b->capped = floats(b, n, b->model->n_classes);
 }
 
-static void reserve(struct backward *b, int sequences)
+static void reserve_spans(struct backward *b, int spans, int copies)
+{
+    if (spans <= b->n_spans && copies <= b->n_copies)
+        return;
+    struct device *d = b->device;
+    release_spans(b);
+    b->n_spans = spans > b->n_spans ? spans : b->n_spans;
+    b->n_copies = copies > b->n_copies ? copies : b->n_copies;
+    size_t bytes = (size_t)b->n_spans * sizeof *b->spans;
+    b->spans = d->alloc(d, bytes);
+    b->last_spans = d->alloc(d, bytes);
+    b->copies = b->n_copies ? integers(b, (size_t)b->n_copies) : NULL;
+}
+
+/* As much as one part that does the whole pass takes, where that is known: a pass of n sequences
+ * has no more than as many prefixes besides. */
+static void reserve(struct backward *b, const struct pass *p)
 {
     const struct config *c = b->model->config;
     const struct training_batch *t = &b->batch;
+    int reads = p->n * (p->tree ? p->tree->n_nodes : 1);
+    int keys = t->rows + t->n_copies;
     reserve_rows(b, t->rows);
-    reserve_sequences(b, sequences);
+    reserve_reads(b, reads);
+    reserve_spans(b, p->n * ((p->tree ? p->tree->n_branches : 1) + 1), t->n_copies);
     rotation_reserve(&b->rotation, b->device, c, t->max_position + 1, true);
     for (int i = 0; i <= b->kept; i++)
-        activations_reserve(&b->activations[i], b->device, c, t->rows, sequences, true);
-    gradients_reserve(&b->gradients, b->device, c, t->rows);
+        activations_reserve(&b->activations[i], b->device, c, t->rows, keys, reads, true);
+    gradients_reserve(&b->gradients, b->device, c, t->rows, keys);
     /* hidden has served: the output matrix comes first on the way back. */
     b->gradients.last = b->hidden;
 }
@@ -144,13 +167,15 @@ static void upload(struct backward *b)
 {
     const struct training_batch *t = &b->batch;
     struct device *d = b->device;
-    size_t n = (size_t)t->sequences, rows = (size_t)t->rows, spans = (size_t)t->n_spans;
+    size_t n = (size_t)t->reads, rows = (size_t)t->rows, spans = (size_t)t->n_spans;
     d->upload(d, b->tokens, t->tokens, rows * sizeof *b->tokens);
     d->upload(d, b->positions, t->positions, rows * sizeof *b->positions);
     d->upload(d, b->last_rows, t->last_rows, n * sizeof *b->last_rows);
     d->upload(d, b->last_positions, t->last_positions, n * sizeof *b->last_positions);
     d->upload(d, b->spans, t->spans, spans * sizeof *b->spans);
     d->upload(d, b->last_spans, t->last_spans, spans * sizeof *b->last_spans);
+    if (t->n_copies)
+        d->upload(d, b->copies, t->copies, (size_t)t->n_copies * sizeof *b->copies);
 }
 
 /* One part has all rows, which then are their own numbers. */
@@ -162,7 +187,7 @@ static void set_dropout(struct backward *b, const struct pass *p)
     if (p->parts > 1) {
         d->upload(d, b->dropout_rows, t->dropout_rows, (size_t)t->rows * sizeof *b->dropout_rows);
         d->upload(d, b->last_dropout_rows, t->last_dropout_rows,
-                  (size_t)t->sequences * sizeof *b->last_dropout_rows);
+                  (size_t)t->reads * sizeof *b->last_dropout_rows);
         dropout.rows = b->dropout_rows;
         dropout.last_rows = b->last_dropout_rows;
     }
@@ -190,10 +215,10 @@ struct pass_logits backward_logits(struct backward *b, const struct pass *p)
     const struct training_batch *t = &b->batch;
     struct device *d = b->device;
     training_batch_pack(&b->batch, p);
-    int n = t->sequences;
+    int n = t->reads;
     if (n == 0)
         return (struct pass_logits){0};
-    reserve(b, p->n);
+    reserve(b, p);
     upload(b);
     set_dropout(b, p);
     b->pass = (struct layer_pass){.model = m,
@@ -202,6 +227,8 @@ struct pass_logits backward_logits(struct backward *b, const struct pass *p)
                                   .last = {n, b->last_positions, b->last_spans, t->last_spans},
                                   .last_rows = b->last_rows,
                                   .n_spans = t->n_spans,
+                                  .copies = b->copies,
+                                  .n_copies = t->n_copies,
                                   .rotation = &b->rotation};
     embed_tokens(m, b->tokens, t->rows, b->inputs[0]);
     for (int i = 0; i < c->layers; i++)
@@ -210,7 +237,8 @@ struct pass_logits backward_logits(struct backward *b, const struct pass *p)
     class_logits(m, b->lora, b->last, n, b->hidden, b->logits);
     if (b->capped)
         d->convert(d, b->logits, F32, b->capped, F32, (size_t)n * (size_t)m->n_classes);
-    return (struct pass_logits){.logits = b->logits, .order = t->order + t->first, .n = n};
+    return (struct pass_logits){
+        .logits = b->logits, .order = t->order + t->first, .n = t->sequences};
 }
 
 /* From the gradient by the logits to that by the last layer's result, in gradients.dx. */
@@ -219,7 +247,7 @@ static void head_backward(struct backward *b)
     struct model *m = b->model;
     struct device *d = b->device;
     struct gradients *g = &b->gradients;
-    int n = b->batch.sequences;
+    int n = b->batch.reads;
     size_t width = (size_t)m->config->width;
     class_logits_backward(m, b->lora, b->hidden, b->capped, b->logits, n, g->norm);
     d->clear(d, g->dx, (size_t)n * width * sizeof *g->dx);

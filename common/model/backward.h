@@ -22,12 +22,12 @@ void backward_close(struct backward *b);
 
 /* The part's class logits. */
 struct pass_logits {
-    float *logits;        /* on the device: [n, n_classes], in the packed order */
-    const int32_t *order; /* [n]: row i is of the pass's sequence order[i] */
+    float *logits;        /* on the device: [n, nodes, n_classes], in the packed order */
+    const int32_t *order; /* [n]: i is the pass's sequence order[i] */
     int n;
 };
-/* Those of the model with its adapter, at each sequence's last position; they stay until the next
- * pass. */
+/* Those of the model with its adapter, where each sequence is read (struct pass); they stay until
+ * the next pass. */
 struct pass_logits backward_logits(struct backward *b, const struct pass *p);
 
 /* From the loss's gradient by the logits, which has taken their place: adds to the lora's

@@ -85,30 +85,76 @@ int find_groups(const struct sequence *s, int n, int32_t *order, struct group **
 
 /* ---- batches ---- */
 
-void batch_add(struct batch *b, struct sequence s, int prefix, int prefix_row)
+static void add_tokens(struct batch *b, const int32_t *tokens, int n, int position)
 {
-    int own = s.n - prefix;
-    if (b->n_tokens + own > b->cap_tokens) {
-        b->cap_tokens = 2 * (b->n_tokens + own);
+    if (b->n_tokens + n > b->cap_tokens) {
+        b->cap_tokens = 2 * (b->n_tokens + n);
         b->tokens = xreallocarray(b->tokens, (size_t)b->cap_tokens, sizeof *b->tokens);
         b->positions = xreallocarray(b->positions, (size_t)b->cap_tokens, sizeof *b->positions);
     }
+    for (int i = 0; i < n; i++) {
+        b->tokens[b->n_tokens] = tokens[i];
+        b->positions[b->n_tokens++] = position + i;
+    }
+    if (position + n - 1 > b->max_position)
+        b->max_position = position + n - 1;
+}
+
+static void add_span(struct batch *b, struct attention_span span, int reads)
+{
     if (b->n_spans == b->cap_spans) {
         b->cap_spans = 2 * b->cap_spans + 16;
         b->spans = xreallocarray(b->spans, (size_t)b->cap_spans, sizeof *b->spans);
+        b->reads = xreallocarray(b->reads, (size_t)b->cap_spans, sizeof *b->reads);
     }
-    b->spans[b->n_spans++] = (struct attention_span){.query_row = b->n_tokens,
-                                                     .queries = own,
-                                                     .key_row = b->n_tokens,
-                                                     .keys = own,
-                                                     .prefix_row = prefix_row,
-                                                     .prefix = prefix};
-    for (int i = 0; i < own; i++) {
-        b->tokens[b->n_tokens] = s.tokens[prefix + i];
-        b->positions[b->n_tokens++] = prefix + i;
+    b->spans[b->n_spans] = span;
+    b->reads[b->n_spans++] = reads;
+    b->n_reads += reads;
+}
+
+static void add_copies(struct batch *b, int row, int n)
+{
+    if (b->n_copies + n > b->cap_copies) {
+        b->cap_copies = 2 * (b->n_copies + n);
+        b->copies = xreallocarray(b->copies, (size_t)b->cap_copies, sizeof *b->copies);
     }
-    if (s.n - 1 > b->max_position)
-        b->max_position = s.n - 1;
+    for (int i = 0; i < n; i++)
+        b->copies[b->n_copies++] = row + i;
+}
+
+void batch_add(struct batch *b, struct sequence s, const struct answer_tree *t, int prefix,
+               int prefix_row)
+{
+    int own = s.n - prefix, row = b->n_tokens, all = own + (t ? t->branches[0].n : 0);
+    add_tokens(b, s.tokens + prefix, own, prefix);
+    if (t)
+        add_tokens(b, t->branches[0].tokens, t->branches[0].n, s.n);
+    struct attention_span span = {.query_row = row,
+                                  .queries = all,
+                                  .key_row = row,
+                                  .keys = all,
+                                  .prefix_row = prefix_row,
+                                  .prefix = prefix};
+    add_span(b, span, t ? t->branches[0].read : 1);
+    for (int i = 1; t && i < t->n_branches; i++) {
+        const struct answer_branch *branch = &t->branches[i];
+        span.query_row = b->n_tokens;
+        span.queries = branch->n;
+        span.key_row = b->n_copies;
+        span.keys = own + branch->n;
+        add_copies(b, row, own);
+        add_copies(b, b->n_tokens, branch->n);
+        add_tokens(b, branch->tokens, branch->n, s.n);
+        add_span(b, span, branch->read);
+    }
+}
+
+struct attention_span batch_span(const struct batch *b, int i)
+{
+    struct attention_span span = b->spans[i];
+    if (span.queries < span.keys)
+        span.key_row += b->n_tokens;
+    return span;
 }
 
 bool same_batch(const struct batch *a, const struct batch *b)
@@ -120,7 +166,7 @@ bool same_batch(const struct batch *a, const struct batch *b)
 
 void batch_clear(struct batch *b)
 {
-    b->n_tokens = b->n_spans = b->max_position = 0;
+    b->n_tokens = b->n_spans = b->n_reads = b->n_copies = b->max_position = 0;
 }
 
 void batch_free(struct batch *b)
@@ -128,5 +174,7 @@ void batch_free(struct batch *b)
     free(b->tokens);
     free(b->positions);
     free(b->spans);
+    free(b->reads);
+    free(b->copies);
     *b = (struct batch){0};
 }

@@ -13,18 +13,22 @@ void embed_tokens(const struct model *m, const int32_t *tokens, int n, float *x)
     scale(m, c->embedding_scale, x, (size_t)n * (size_t)c->width);
 }
 
+void finish_logits(const struct model *m, float *logits, size_t n)
+{
+    scale(m, m->config->logit_scale, logits, n);
+    if (m->config->logit_cap > 0)
+        m->device->cap(m->device, m->config->logit_cap, logits, n);
+}
+
 void class_logits(const struct model *m, struct lora_set *lora, const float *x, int n,
                   float *hidden, float *logits)
 {
     const struct config *c = m->config;
     struct device *d = m->device;
-    size_t count = (size_t)n * (size_t)m->n_classes;
     d->rmsnorm(d, x, m->norm, c->norm_eps, n, c->width, hidden, F32);
     d->class_logits(d, hidden, n, m->class_rows, m->n_classes, c->width, logits);
     lora_forward(lora, 0, LM_HEAD, hidden, F32, n, logits);
-    scale(m, c->logit_scale, logits, count);
-    if (c->logit_cap > 0)
-        d->cap(d, c->logit_cap, logits, count);
+    finish_logits(m, logits, (size_t)n * (size_t)m->n_classes);
 }
 
 void class_logits_backward(const struct model *m, struct lora_set *lora, const float *hidden,

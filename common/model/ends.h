@@ -8,6 +8,9 @@
 /* x [n, width] = the tokens' embeddings; tokens and x are on the device. */
 void embed_tokens(const struct model *m, const int32_t *tokens, int n, float *x);
 
+/* What the model does to logits past its output matrix: their scale and soft cap, in place. */
+void finish_logits(const struct model *m, float *logits, size_t n);
+
 /* hidden [n, width] = the norm of x, the last layer's result; logits [n, n_classes] are those of
  * the classes, with what the adapter adds unless lora is NULL. */
 void class_logits(const struct model *m, struct lora_set *lora, const float *x, int n,

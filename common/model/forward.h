@@ -5,6 +5,7 @@
 
 #include "common/model/batch.h"
 #include "common/model/lora.h"
+#include "common/model/vocabulary.h"
 #include "common/model/weights.h"
 
 /* Keys and values of shared prefixes, by layer: [rows, kv_heads * head_dim], f32, on the device. */
@@ -28,9 +29,10 @@ void prefix_cache_free(struct prefix_cache *c, const struct model *m);
  * sequences are prefixes themselves and have none. */
 void forward_prefixes(struct forward *f, const struct batch *b, struct prefix_cache *c);
 
-/* logits (host) [n_spans, n_classes]: those of the model's class tokens at each sequence's last
- * position. c may be NULL when no sequence has a prefix. */
+/* logits (host) [n_reads, n_classes]: those of the model's class tokens at the positions that are
+ * read at, in the order of the spans. c may be NULL when no sequence has a prefix. norms (host)
+ * [n_reads]: log sum exp of all tokens' logits there, where `all` is not NULL. */
 void forward_logits(struct forward *f, const struct batch *b, const struct prefix_cache *c,
-                    float *logits);
+                    float *logits, struct vocabulary *all, double *norms);
 
 #endif

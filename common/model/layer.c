@@ -74,6 +74,16 @@ static void norm_heads(const struct layer_pass *p, const float *raw, const float
                    apart ? c->head_dim : heads * c->head_dim, out, F32);
 }
 
+/* Keys or values of the rows that spans share, once more past all rows. */
+static void copy_keys(const struct layer_pass *p, float *x)
+{
+    const struct config *c = p->model->config;
+    int width = c->kv_heads * c->head_dim;
+    if (p->n_copies)
+        p->model->device->gather(p->model->device, x, p->copies, p->n_copies, width,
+                                 x + (size_t)p->all.n * (size_t)width);
+}
+
 void layer_keys(const struct layer_pass *p, int layer, const float *x, const struct activations *a)
 {
     const struct layer *l = &p->model->layers[layer];
@@ -83,6 +93,8 @@ void layer_keys(const struct layer_pass *p, int layer, const float *x, const str
     project(p, layer, V_PROJ, a->attention_input, a->v, rows, false);
     norm_heads(p, a->raw_k ? a->raw_k : a->k, l->k_norm, rows, p->model->config->kv_heads, a->k);
     turn_keys(p, layer, a->k, TURN);
+    copy_keys(p, a->k);
+    copy_keys(p, a->v);
 }
 
 struct attention layer_attention(const struct layer_pass *p, int layer, const struct activations *a)

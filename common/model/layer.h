@@ -6,8 +6,8 @@
  * Of the norms a model has those that its layers have gains for. What o and down give is a branch:
  * it is computed apart from what it is added to where it is normed or scaled.
  *
- * Past the last layer's keys and values only each sequence's last position is computed, on the way
- * back as well: nothing reads the others. */
+ * Past the last layer's keys and values only the positions that are read at are computed, on the
+ * way back as well: nothing reads the others. */
 #ifndef DUQ_MODEL_LAYER_H
 #define DUQ_MODEL_LAYER_H
 
@@ -27,20 +27,23 @@ struct layer_pass {
     const struct model *model;
     struct lora_set *lora;    /* what is added to the products, or NULL */
     struct layer_rows all;    /* the batch's */
-    struct layer_rows last;   /* each sequence's last position */
+    struct layer_rows last;   /* the positions that are read at, each sequence's last ones */
     const int32_t *last_rows; /* [last.n]: where these are among all */
     int n_spans;              /* of either */
+    const int32_t *copies;    /* [n_copies]: rows whose keys and values stand once more after all */
+    int n_copies;             /* for spans that share them */
     const struct rotation *rotation;
 };
 
 /* What a layer computes. Inputs of products are in the compute type. */
 struct activations {
-    int rows, last;        /* room */
+    int rows, keys, last;  /* room */
     void *attention_input; /* [rows, width]: norm of x */
     float *last_x;         /* [last, width]: x at last positions */
     void *last_input;      /* [last, width]: its norm */
-    float *q, *k, *v;      /* [rows, heads or kv_heads * head_dim] */
-    float *raw_q, *raw_k;  /* the same before their norms; NULL: normed in place, or not */
+    float *q;              /* [rows, heads * head_dim] */
+    float *k, *v;          /* [keys, kv_heads * head_dim] */
+    float *raw_q, *raw_k;  /* of rows, before their norms; NULL: normed in place, or not */
     const float *prefix_k, *prefix_v; /* of the prefixes that spans name, or NULL */
     float *lse;                       /* [rows, heads]; see struct attention */
     void *attended;                   /* [rows, heads * head_dim] */
@@ -52,10 +55,10 @@ struct activations {
     void *gated;                      /* [rows, intermediate]; NULL: nothing is kept */
 };
 
-/* Makes room. keep: for all that layer_backward() reads; otherwise inputs of products take one
- * another's place, and what the caller does not read is not written. */
+/* Makes room; keys: rows and copies. keep: for all that layer_backward() reads; otherwise inputs of
+ * products take one another's place, and what the caller does not read is not written. */
 void activations_reserve(struct activations *a, struct device *d, const struct config *c, int rows,
-                         int last, bool keep);
+                         int keys, int last, bool keep);
 void activations_release(struct activations *a, struct device *d);
 
 /* Only the layer's keys, rotated, and values. x: [all.n, width]. */
@@ -68,18 +71,19 @@ void layer_forward(const struct layer_pass *p, int layer, float *x, const struct
 
 /* Gradients by what a layer computes, and working memory. */
 struct gradients {
-    int rows;                    /* room */
+    int rows, keys;              /* room */
     float *dx, *next, *norm;     /* [rows, width] */
     float *last;                 /* [last, width]; the caller's */
     float *gated, *wide;         /* [rows, intermediate] */
     void *gate, *up;             /* [rows, intermediate], in the compute type */
-    float *attended, *q, *k, *v; /* [rows, ...] */
+    float *attended, *q, *k, *v; /* [rows or keys, ...] */
     float *work;                 /* [rows, heads] */
     void *rounded;               /* [rows, width or heads * head_dim], in the compute type */
     float *branch;               /* [rows, width]; NULL: branches are added at once */
 };
 
-void gradients_reserve(struct gradients *g, struct device *d, const struct config *c, int rows);
+void gradients_reserve(struct gradients *g, struct device *d, const struct config *c, int rows,
+                       int keys);
 void gradients_release(struct gradients *g, struct device *d);
 
 /* g->dx: the gradient by the layer's result on entry, by its input x on return, unless the layer is

@@ -100,6 +100,25 @@ static void mlp_backward(const struct layer_pass *p, int layer, const struct act
     norm_backward(p, a->residual, l->mlp_norm, rows, g->norm, g);
 }
 
+/* What is set where spans share keys or values: rows that no span has as its own stay zero. */
+static void clear_keys(const struct layer_pass *p, float *dx)
+{
+    const struct config *c = p->model->config;
+    size_t width = (size_t)c->kv_heads * (size_t)c->head_dim;
+    if (p->n_copies)
+        p->model->device->clear(p->model->device, dx, (size_t)p->all.n * width * sizeof *dx);
+}
+
+/* The gradients by copies go to the rows that they are of. */
+static void gather_copies(const struct layer_pass *p, float *dx)
+{
+    const struct config *c = p->model->config;
+    int width = c->kv_heads * c->head_dim;
+    if (p->n_copies)
+        p->model->device->scatter_add(p->model->device, dx + (size_t)p->all.n * (size_t)width,
+                                      p->copies, p->n_copies, width, dx);
+}
+
 /* Leaves the gradients by q, k and v before their rotation, from g->dx by the residual. */
 static void attention_backward(const struct layer_pass *p, int layer, const struct activations *a,
                                const struct layer_rows *rows, struct gradients *g)
@@ -108,6 +127,8 @@ static void attention_backward(const struct layer_pass *p, int layer, const stru
     const float *d_branch = branch_gradient(p, p->model->layers[layer].attention_out_norm,
                                             a->attention_branch, rows->n, g);
     project_backward(p, layer, O_PROJ, a->attended, d_branch, NULL, g->attended, rows->n, false, g);
+    clear_keys(p, g->k);
+    clear_keys(p, g->v);
     d->attention_backward(d, &(struct attention_backward){.forward = layer_attention(p, layer, a),
                                                           .d_out = g->attended,
                                                           .dq = g->q,
@@ -116,6 +137,8 @@ static void attention_backward(const struct layer_pass *p, int layer, const stru
                                                           .d_prefix_k = g->k,
                                                           .d_prefix_v = g->v,
                                                           .work = g->work});
+    gather_copies(p, g->k);
+    gather_copies(p, g->v);
     turn_queries(p, layer, rows, g->q, TURN_BACK);
     turn_keys(p, layer, g->k, TURN_BACK);
 }

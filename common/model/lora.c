@@ -133,6 +133,11 @@ void lora_free(struct lora_set *s)
     free(s);
 }
 
+const struct adapter *lora_adapter(const struct lora_set *s)
+{
+    return s->adapter;
+}
+
 /* The part and its number as a stream of dropout; NULL where the adapter has none. */
 static const struct part *find(const struct lora_set *s, int layer, enum projection projection,
                                struct dropout *dropout)

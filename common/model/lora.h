@@ -15,6 +15,8 @@ struct lora_set *lora_load(struct device *d, const struct adapter *a, const int3
  * they are. */
 void lora_fetch(struct lora_set *s, struct adapter *to);
 void lora_free(struct lora_set *s);
+/* The adapter that it was loaded from. */
+const struct adapter *lora_adapter(const struct lora_set *s);
 
 /* y[rows, out] += scale B A x, for a part the adapter has; else nothing. s: may be NULL. x: [rows,
  * in] of the type given. */

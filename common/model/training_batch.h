@@ -12,6 +12,7 @@
 struct pass {
     const struct sequence *sequences; /* [n] */
     int n;
+    const struct answer_tree *tree; /* where they are read, NULL: at their last positions */
     int part, parts;
     double dropout; /* rate */
     uint64_t seed;
@@ -19,16 +20,19 @@ struct pass {
 };
 
 /* Grows; start from {0}. Spans are of each group its shared prefix, then its sequences in the
- * packed order, of which this part's are those from `first` on. */
+ * packed order, of which this part's are those from `first` on, each with the tree's branches as in
+ * struct batch. */
 struct training_batch {
     int rows, first, sequences, n_spans, max_position;
+    int reads, n_copies;
     int32_t *order;                      /* of the whole pass: each one's number in it */
     int32_t *tokens, *positions;         /* [rows] */
-    int32_t *last_rows, *last_positions; /* [sequences] */
+    int32_t *last_rows, *last_positions; /* [reads]: a sequence's nodes together */
     int32_t *dropout_rows;               /* [rows]: their numbers where one part does all */
-    int32_t *last_dropout_rows;          /* [sequences]: the same of last positions */
+    int32_t *last_dropout_rows;          /* [reads]: the same of what is read */
     struct attention_span *spans;        /* [n_spans] */
-    struct attention_span *last_spans;   /* [n_spans]: asked for at last positions alone */
+    struct attention_span *last_spans;   /* [n_spans]: asked for where they are read alone */
+    int32_t *copies;                     /* [n_copies] */
 };
 
 void training_batch_pack(struct training_batch *b, const struct pass *p);

@@ -358,6 +358,22 @@ void model_set_classes(struct model *m, const int32_t *tokens, int n)
     free(rows);
 }
 
+/* The embedding where the pair is tied and nothing is merged into its output half. */
+const struct output_matrix *model_output(struct model *m)
+{
+    struct output_matrix *o = &m->output;
+    if (o->rows)
+        return o;
+    const struct tensor *t = output_tensor(m);
+    o->type = t->dtype;
+    o->merged = merged_matrix(m, 0, LM_HEAD, t);
+    if (m->config->tied && !o->merged)
+        o->rows = m->embedding;
+    else
+        o->rows = m->device->import(m->device, o->merged ? o->merged : t->data, t->bytes);
+    return o;
+}
+
 void model_close(struct model *m)
 {
     struct device *d = m->device;
@@ -377,6 +393,7 @@ void model_close(struct model *m)
         d->release(d, m->norm);
         d->release(d, m->class_rows);
     }
+    free(m->output.merged);
     free(m->layers);
     safetensors_close(m->tensors);
     config_free(m->config);

@@ -16,6 +16,13 @@ struct layer {
     float *biases[LAYER_PROJECTIONS];
 };
 
+/* The whole output matrix, for the logits of all tokens. */
+struct output_matrix {
+    const void *rows; /* imported, [vocab, width] */
+    enum dtype type;
+    void *merged; /* on the host, where something is merged into it */
+};
+
 struct model {
     struct config *config;
     struct safetensors *tensors;
@@ -33,6 +40,8 @@ struct model {
     /* From model_set_classes() on: the output matrix's rows of these tokens. */
     int n_classes;
     float *class_rows; /* [n_classes, width] */
+
+    struct output_matrix output; /* from model_output() on */
 };
 
 /* Maps the folder's weights and checks every tensor's presence, shape and type. Dies (EX_DATAERR,
@@ -62,6 +71,9 @@ void model_load(struct model *m, struct device *device);
 
 /* Which tokens' logits forward_logits() gives. Dies (EX_DATAERR) at one outside the vocabulary. */
 void model_set_classes(struct model *m, const int32_t *tokens, int n);
+
+/* Imports the output matrix when first called; the model is loaded. */
+const struct output_matrix *model_output(struct model *m);
 
 void model_close(struct model *m);
 

@@ -53,25 +53,32 @@ static double weight_bytes(const struct shadow *shadow, const struct model *m)
 
 /* ---- scoring ---- */
 
-/* A pass of so many tokens, in equal spans at the last positions. */
-static void run_pass(struct forward *f, const struct model *m, int tokens, int spans,
+/* A pass of so many tokens, in equal spans at the last positions, with as many copies of keys as a
+ * pass may have. */
+static void run_pass(struct forward *f, const struct model *m, int tokens, int spans, int copies,
                      const struct prefix_cache *cache)
 {
     struct batch b = {.n_tokens = tokens,
                       .n_spans = spans,
+                      .n_reads = spans,
+                      .n_copies = copies,
+                      .reads = xcalloc((size_t)spans, sizeof *b.reads),
+                      .copies = xcalloc((size_t)copies + 1, sizeof *b.copies),
                       .tokens = xcalloc((size_t)tokens, sizeof *b.tokens),
                       .positions = xcalloc((size_t)tokens, sizeof *b.positions),
                       .spans = xcalloc((size_t)spans, sizeof *b.spans),
                       .max_position = m->config->max_positions - 1};
     int own = tokens / spans;
-    for (int i = 0; i < spans; i++)
+    for (int i = 0; i < spans; i++) {
+        b.reads[i] = 1;
         b.spans[i] = (struct attention_span){.query_row = i * own,
                                              .queries = own,
                                              .key_row = i * own,
                                              .keys = own,
                                              .prefix = cache ? cache->rows : 0};
+    }
     float *logits = xcalloc((size_t)spans * (size_t)m->n_classes, sizeof *logits);
-    forward_logits(f, &b, cache, logits);
+    forward_logits(f, &b, cache, logits, NULL, NULL);
     free(logits);
     batch_free(&b);
 }
@@ -92,11 +99,18 @@ struct score_memory score_memory(const struct model *m, const struct adapter *a,
     memory.prefixes = count_device_held(shadow.device) - before;
     before += memory.prefixes;
     struct forward *f = forward_open(shadow.model, lora);
+    struct vocabulary *all = options.mass ? vocabulary_open(shadow.model, lora) : NULL;
+    if (all)
+        vocabulary_reserve(all, options.batch_tokens);
+    bool branches = options.tree && options.tree->n_branches > 1;
+    int copies = branches ? COPIES_PER_TOKEN * options.batch_tokens : 0;
     /* Most buffers for many short records, most scores of attention for a long one. */
     const struct prefix_cache *prefixes = options.share ? &cache : NULL;
-    run_pass(f, shadow.model, options.batch_tokens, options.batch_tokens, prefixes);
-    run_pass(f, shadow.model, options.batch_tokens, 1, prefixes);
+    run_pass(f, shadow.model, options.batch_tokens, options.batch_tokens, copies, prefixes);
+    run_pass(f, shadow.model, options.batch_tokens, 1, copies, prefixes);
     memory.pass = count_device_peak(shadow.device) - before;
+    if (all)
+        vocabulary_close(all);
     forward_close(f);
     prefix_cache_free(&cache, shadow.model);
     if (a)
@@ -105,7 +119,8 @@ struct score_memory score_memory(const struct model *m, const struct adapter *a,
     return memory;
 }
 
-int fitting_batch_tokens(const struct model *m, const struct adapter *a, bool share)
+int fitting_batch_tokens(const struct model *m, const struct adapter *a,
+                         struct score_options options)
 {
     struct device *d = m->device;
     if (!d->own_memory)
@@ -114,8 +129,8 @@ int fitting_batch_tokens(const struct model *m, const struct adapter *a, bool sh
     d->memory(d, &available, &total);
     int tokens = MOST_BATCH_TOKENS;
     for (; tokens > LEAST_BATCH_TOKENS; tokens /= 2) {
-        struct score_memory need =
-            score_memory(m, a, (struct score_options){.batch_tokens = tokens, .share = share});
+        options.batch_tokens = tokens;
+        struct score_memory need = score_memory(m, a, options);
         if (need.pass + need.prefixes <= 0.9 * (double)available)
             break;
     }
@@ -145,7 +160,8 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
                                      .batch = s->batch,
                                      .accumulate = s->accumulate,
                                      .epochs = 1,
-                                     .kept = s->kept};
+                                     .kept = s->kept,
+                                     .tree = set->tree};
     struct plan *p = plan_make(shadow.config, &any_machine, &settings, longest, n,
                                set->class_tokens, set->n_outputs);
     struct train_memory memory = {

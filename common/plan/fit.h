@@ -20,11 +20,13 @@ struct score_memory score_memory(const struct model *m, const struct adapter *a,
 
 enum { LEAST_BATCH_TOKENS = 64, CPU_BATCH_TOKENS = 2048, MOST_BATCH_TOKENS = 16384 };
 
-/* On the processor CPU_BATCH_TOKENS. Elsewhere the largest power of two, from LEAST_BATCH_TOKENS to
- * MOST_BATCH_TOKENS, whose pass and prefixes fit in nine tenths of the memory that is free now, for
- * a library's kernels take some when they first run; if none does, the least. Powers of two: so
- * that a little more or less of free memory mostly changes nothing. */
-int fitting_batch_tokens(const struct model *m, const struct adapter *a, bool share);
+/* For these options but batch_tokens: on the processor CPU_BATCH_TOKENS. Elsewhere the largest
+ * power of two, from LEAST_BATCH_TOKENS to MOST_BATCH_TOKENS, whose pass and prefixes fit in nine
+ * tenths of the memory that is free now, for a library's kernels take some when they first run; if
+ * none does, the least. Powers of two: so that a little more or less of free memory mostly changes
+ * nothing. */
+int fitting_batch_tokens(const struct model *m, const struct adapter *a,
+                         struct score_options options);
 
 /* Bytes of training: the adapter with its gradients and AdamW's averages, and the most that a pass
  * holds beside it, taken over the longest examples. */

@@ -40,8 +40,12 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
     struct lora_set *lora = a ? lora_load(d, a, class_tokens, m->n_classes) : NULL;
     p->adapter = count_device_held(d) - p->weights;
     count_device_reset(d);
-    struct scorer *r = scorer_open(m, lora, p->settings.score);
-    float *logits = xreallocarray(NULL, (size_t)n * (size_t)m->n_classes + 1, sizeof *logits);
+    struct score_options options = p->settings.score;
+    options.tree = p->settings.tree;
+    size_t nodes = options.tree ? (size_t)options.tree->n_nodes : 1;
+    struct scorer *r = scorer_open(m, lora, options);
+    float *logits =
+        xreallocarray(NULL, (size_t)n * nodes * (size_t)m->n_classes + 1, sizeof *logits);
     for (int first = 0, end; first < n; first = end) {
         size_t tokens = 0;
         for (end = first; end < n && !score_window_full(end - first, tokens);)
@@ -72,12 +76,15 @@ static void train_epoch(struct plan *p, struct model *m, struct device *d, const
                                         .accumulate = p->settings.accumulate,
                                         .kept = p->settings.kept};
     struct adapter *a = adapter_create(m->config, &settings.adapter, 0);
+    const struct answer_tree *tree = p->settings.tree;
+    int classes = tree ? tree->n_classes : m->n_classes;
     struct training_set set = {.n = n,
-                               .n_classes = m->n_classes,
+                               .n_classes = classes,
                                .n_outputs = m->n_classes,
+                               .tree = tree,
                                .sequences = xreallocarray(NULL, (size_t)n, sizeof *set.sequences),
                                .targets =
-                                   xcalloc((size_t)n * (size_t)m->n_classes, sizeof *set.targets)};
+                                   xcalloc((size_t)n * (size_t)classes, sizeof *set.targets)};
     size_t token_bytes = (size_t)m->n_classes * sizeof *set.class_tokens;
     set.class_tokens = memcpy(xmalloc(token_bytes), class_tokens, token_bytes);
     memcpy(set.sequences, s, (size_t)n * sizeof *s);

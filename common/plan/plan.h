@@ -14,7 +14,8 @@ enum plan_stage { PLAN_SCORE, PLAN_TRAIN };
 struct plan_settings {
     enum plan_stage stage;
     enum dtype compute;
-    struct score_options score;      /* of PLAN_SCORE */
+    struct score_options score;     /* of PLAN_SCORE, but for the tree */
+    const struct answer_tree *tree; /* where sequences are read, or NULL: at their last positions */
     struct adapter_settings adapter; /* rank 0: none, of PLAN_SCORE alone */
     int batch, accumulate, epochs;   /* of PLAN_TRAIN: examples of a pass, passes of a step */
     int kept;                        /* of PLAN_TRAIN: see struct trainer_settings */
@@ -37,7 +38,8 @@ struct plan {
     double weights, adapter, working;
 };
 
-/* Counts one run over the sequences (of PLAN_TRAIN, one epoch). config: a config.json. */
+/* Counts one run over the sequences (of PLAN_TRAIN, one epoch). config: a config.json.
+ * class_tokens: the tree's, or one for each class. */
 struct plan *plan_make(const char *config, const struct machine *m, const struct plan_settings *s,
                        const struct sequence *sequences, int n, const int32_t *class_tokens,
                        int n_classes);

@@ -47,28 +47,32 @@ struct head head_choose(const enum head_kind *asked, const struct adapter *a)
 }
 
 void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
-                           const int32_t *class_tokens, int n_classes)
+                           const struct answer_tree *t)
 {
-    const json_t *trained = json_object_get(a->facts, "class_tokens");
-    if (!trained)
+    const json_t *single = json_object_get(a->facts, "class_tokens");
+    const json_t *several = json_object_get(a->facts, "answer_tokens");
+    if (!single && !several)
         return;
-    bool same = json_array_size(trained) == (size_t)n_classes;
-    for (int c = 0; same && c < n_classes; c++)
-        same = json_integer_value(json_array_get(trained, (size_t)c)) == class_tokens[c];
-    if (!same)
+    if (!json_equal(single ? single : several, t->json))
         die(EX_DATAERR,
             "%s: its class tokens are not those that the adapter was trained on: another task's "
             "stream, or another tokenizer's",
             stream_name(r));
 }
 
-int32_t *head_tokens(const struct head *h, const struct adapter *a, const int32_t *class_tokens,
-                     int n_classes, int *count)
+int32_t *head_tokens(const struct head *h, const struct adapter *a, const struct answer_tree *t,
+                     int *count)
 {
-    *count = (int)loss_outputs(h->loss.kind, (size_t)n_classes);
+    int n_classes = t->n_classes;
+    bool deviations = loss_outputs(h->loss.kind, (size_t)n_classes) > (size_t)n_classes;
+    if (deviations && !t->plain)
+        die(EX_DATAERR,
+            "the adapter's duq.json: it has 'deviation_tokens' of an ib-edl student, "
+            "which has one token for each class, and the stream's answers have several");
+    *count = t->n_tokens + (deviations ? n_classes : 0);
     int32_t *tokens = xreallocarray(NULL, (size_t)*count, sizeof *tokens);
-    memcpy(tokens, class_tokens, (size_t)n_classes * sizeof *tokens);
-    if (*count == n_classes)
+    memcpy(tokens, t->tokens, (size_t)t->n_tokens * sizeof *tokens);
+    if (!deviations)
         return tokens;
     const json_t *list = json_object_get(a->facts, "deviation_tokens");
     bool good = json_array_size(list) == (size_t)n_classes;

@@ -4,6 +4,7 @@
 
 #include "common/math/loss.h"
 #include "common/model/adapter.h"
+#include "common/model/answer_tree.h"
 #include "common/stream/record.h"
 
 enum head_kind {
@@ -23,17 +24,18 @@ const char *head_name(enum head_kind k); /* "none", "softmax", "dirichlet" */
  * (EX_DATAERR) at one that the adapter was not trained with, or that is unknown there. */
 struct head head_choose(const enum head_kind *asked, const struct adapter *a);
 
-/* Dies (EX_DATAERR) when the adapter was trained on other classes than the stream's. */
+/* Dies (EX_DATAERR) when the adapter was trained on other classes' tokens than the stream's. */
 void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
-                           const int32_t *class_tokens, int n_classes);
+                           const struct answer_tree *t);
 
-/* The tokens whose logits the head takes, [*count]: the classes', and of LOSS_IB_EDL after them
- * those of the deviations, which the adapter's duq.json names. The caller frees them. */
-int32_t *head_tokens(const struct head *h, const struct adapter *a, const int32_t *class_tokens,
-                     int n_classes, int *count);
+/* The tokens whose logits the head takes, [*count]: the tree's, and of LOSS_IB_EDL after them those
+ * of the deviations, which the adapter's duq.json names. The caller frees them. Dies (EX_DATAERR)
+ * where deviations come with a tree that is not plain. */
+int32_t *head_tokens(const struct head *h, const struct adapter *a, const struct answer_tree *t,
+                     int *count);
 
-/* Fills in all of p but id and label, for n classes. logits: those of head_tokens(). probs, alpha:
- * as many, where p's arrays are put. */
+/* Fills in all of p but id, label and mass, for n classes. logits: loss_outputs(), the classes' and
+ * those of deviations. probs, alpha: as many, where p's arrays are put. */
 void head_predict(const struct head *h, const float *logits, size_t n, double *probs, double *alpha,
                   struct prediction *p);
 

@@ -18,6 +18,7 @@ static const double LULL = 20, PATIENCE = 1000;
 struct read_ahead {
     struct stream_reader *in;
     const struct config *config;
+    int answer;
     pthread_t thread;
 
     pthread_mutex_t lock; /* of what follows, but for a window between taken and given back */
@@ -78,7 +79,7 @@ static void read_records(struct read_ahead *r)
     input_on_wait(&(struct wait_hook){.call = begin_to_wait, .data = r});
     struct tokens t;
     while (tokens_read(r->in, &t)) {
-        check_tokens(r->in, &t, r->config);
+        check_tokens(r->in, &t, r->config, r->answer);
         pthread_mutex_lock(&r->lock);
         while (r->filled - r->given_back == WINDOWS)
             pthread_cond_wait(&r->changed, &r->lock);
@@ -119,11 +120,12 @@ static void *thread_main(void *reader)
 
 /* ---- the program's thread ---- */
 
-struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c)
+struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c, int answer)
 {
     struct read_ahead *r = xcalloc(1, sizeof *r);
     r->in = in;
     r->config = c;
+    r->answer = answer;
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_t steady;
     pthread_condattr_init(&steady);

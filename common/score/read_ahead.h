@@ -31,9 +31,9 @@ struct window {
 
 struct read_ahead;
 
-/* Begins to read; until read_ahead_close() the reader is the thread's alone, its first header
- * apart, which stays as it is. */
-struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c);
+/* answer: tokens that follow a record's (check_tokens()). Begins to read; until read_ahead_close()
+ * the reader is the thread's alone, its first header apart, which stays as it is. */
+struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c, int answer);
 
 /* The next records in their order: until score_window_full() or the stream's end, or those that
  * have come when the input pauses. NULL at the end. They live until the next call. Dies as

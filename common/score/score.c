@@ -3,10 +3,14 @@
 #include "common/util/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct scorer {
     struct model *model;
+    size_t nodes; /* of the tree */
     struct forward *forward;
+    struct vocabulary *vocabulary; /* NULL: it is not asked for */
+    double *norms;                 /* of the last run */
     struct score_options options;
     struct prefix_cache cache;
     struct batch cached; /* the prefixes in it */
@@ -17,7 +21,9 @@ struct scorer *scorer_open(struct model *m, struct lora_set *lora, struct score_
 {
     struct scorer *r = xcalloc(1, sizeof *r);
     r->model = m;
+    r->nodes = options.tree ? (size_t)options.tree->n_nodes : 1;
     r->forward = forward_open(m, lora);
+    r->vocabulary = options.mass ? vocabulary_open(m, lora) : NULL;
     r->options = options;
     return r;
 }
@@ -27,7 +33,15 @@ void scorer_close(struct scorer *r)
     prefix_cache_free(&r->cache, r->model);
     batch_free(&r->cached);
     forward_close(r->forward);
+    if (r->vocabulary)
+        vocabulary_close(r->vocabulary);
+    free(r->norms);
     free(r);
+}
+
+const double *scorer_norms(const struct scorer *r)
+{
+    return r->norms;
 }
 
 struct score_counts scorer_counts(const struct scorer *r)
@@ -41,9 +55,10 @@ static void count_pass(struct scorer *r, const struct batch *b)
     r->counts.passes++;
     r->counts.computed += (unsigned long)b->n_tokens;
     for (int i = 0; i < b->n_spans; i++) {
-        double own = b->spans[i].keys, prefix = b->spans[i].prefix;
-        r->counts.attention_products +=
-            2.0 * c->layers * c->heads * c->head_dim * (own * prefix + own * (own + 1) / 2);
+        double queries = b->spans[i].queries;
+        double keys = (double)b->spans[i].prefix + b->spans[i].keys;
+        r->counts.attention_products += 2.0 * c->layers * c->heads * c->head_dim *
+                                        (queries * keys - queries * (queries - 1) / 2);
     }
 }
 
@@ -60,8 +75,8 @@ static int plan_round(const struct scorer *r, const struct sequence *s, const in
         if (b->n_tokens && b->n_tokens + groups[g].prefix > r->options.batch_tokens)
             break;
         if (groups[g].prefix)
-            batch_add(b, (struct sequence){s[order[groups[g].first]].tokens, groups[g].prefix}, 0,
-                      0);
+            batch_add(b, (struct sequence){s[order[groups[g].first]].tokens, groups[g].prefix},
+                      NULL, 0, 0);
     }
     return g;
 }
@@ -81,35 +96,54 @@ static void compute_prefixes(struct scorer *r, struct batch *prefixes)
 /* The passes over what the sequences of groups [from, to) have of their own. */
 struct score_pass {
     struct batch batch;
-    int32_t *members; /* which sequence each span is */
-    float *logits;
-    int cap;
+    int32_t *members; /* [n]: which sequence each is */
+    int n, cap;
+    float *logits; /* [n, nodes, n_classes] */
+    double *norms; /* [n, nodes] */
 };
 
 static void run_pass(struct scorer *r, struct score_pass *p, float *logits)
 {
-    if (p->batch.n_spans == 0)
+    if (p->n == 0)
         return;
-    size_t classes = (size_t)r->model->n_classes;
-    forward_logits(r->forward, &p->batch, r->cache.rows ? &r->cache : NULL, p->logits);
-    for (int i = 0; i < p->batch.n_spans; i++)
-        for (size_t c = 0; c < classes; c++)
-            logits[(size_t)p->members[i] * classes + c] = p->logits[(size_t)i * classes + c];
+    size_t numbers = r->nodes * (size_t)r->model->n_classes;
+    forward_logits(r->forward, &p->batch, r->cache.rows ? &r->cache : NULL, p->logits,
+                   r->vocabulary, p->norms);
+    for (int i = 0; i < p->n; i++) {
+        size_t from = (size_t)i, to = (size_t)p->members[i];
+        memcpy(logits + to * numbers, p->logits + from * numbers, numbers * sizeof *logits);
+        if (r->vocabulary)
+            memcpy(r->norms + to * r->nodes, p->norms + from * r->nodes,
+                   r->nodes * sizeof *r->norms);
+    }
     count_pass(r, &p->batch);
     batch_clear(&p->batch);
+    p->n = 0;
 }
 
 static void add_to_pass(struct scorer *r, struct score_pass *p, const struct sequence *s,
                         int32_t member, int prefix, int prefix_row)
 {
-    batch_add(&p->batch, s[member], prefix, prefix_row);
-    if (p->batch.n_spans > p->cap) {
-        p->cap = 2 * p->batch.n_spans;
+    batch_add(&p->batch, s[member], r->options.tree, prefix, prefix_row);
+    if (p->n == p->cap) {
+        p->cap = 2 * p->cap + 16;
+        size_t reads = (size_t)p->cap * r->nodes;
         p->members = xreallocarray(p->members, (size_t)p->cap, sizeof *p->members);
-        p->logits = xreallocarray(p->logits, (size_t)p->cap * (size_t)r->model->n_classes,
-                                  sizeof *p->logits);
+        p->logits =
+            xreallocarray(p->logits, reads * (size_t)r->model->n_classes, sizeof *p->logits);
+        p->norms = xreallocarray(p->norms, reads, sizeof *p->norms);
     }
-    p->members[p->batch.n_spans - 1] = member;
+    p->members[p->n++] = member;
+}
+
+/* Whether a sequence with so many tokens of its own goes into the next pass. */
+static bool is_full(const struct scorer *r, const struct score_pass *p, int own)
+{
+    const struct answer_tree *t = r->options.tree;
+    long most = r->options.batch_tokens, beside = t ? answer_tree_positions(t) : 0;
+    long copies = t ? (long)(t->n_branches - 1) * own + beside - t->branches[0].n : 0;
+    return p->batch.n_tokens + own + beside > most ||
+           p->batch.n_copies + copies > COPIES_PER_TOKEN * most;
 }
 
 void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,
@@ -127,6 +161,8 @@ void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits
         for (int i = 0; i < n; i++)
             order[i] = i;
     }
+    if (r->vocabulary)
+        r->norms = xreallocarray(r->norms, (size_t)n * r->nodes + 1, sizeof *r->norms);
     struct batch prefixes = {0};
     struct score_pass pass = {0};
     int done = 0;
@@ -139,7 +175,7 @@ void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits
             for (int i = 0; i < groups[g].count; i++) {
                 int32_t member = order[groups[g].first + i];
                 int own = s[member].n - groups[g].prefix;
-                if (pass.batch.n_tokens + own > r->options.batch_tokens) {
+                if (is_full(r, &pass, own)) {
                     run_pass(r, &pass, logits);
                     if (progress)
                         progress(user, done);
@@ -158,6 +194,7 @@ void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits
     batch_free(&pass.batch);
     free(pass.members);
     free(pass.logits);
+    free(pass.norms);
     free(groups);
     free(order);
 }

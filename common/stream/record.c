@@ -62,6 +62,17 @@ static double get_real(struct stream_reader *r, const char *id, const msgpack_ob
     }
 }
 
+/* A number that may be missing; its value where it is there. */
+static bool get_mass(struct stream_reader *r, const char *id, const msgpack_object *o, double *mass)
+{
+    *mass = get_real(r, id, o, "mass");
+    if (isnan(*mass))
+        return false;
+    if (!(*mass >= 0 && *mass <= 1))
+        stream_bad_record(r, id, "field 'mass' is %g, not between 0 and 1", *mass);
+    return true;
+}
+
 static struct span get_text(struct stream_reader *r, const char *id, const msgpack_object *o)
 {
     const msgpack_object *v = map_get(o, "text");
@@ -146,6 +157,7 @@ bool scores_read(struct stream_reader *r, struct scores *s)
     s->prompt = get_int(r, s->id, &o, "prompt");
     s->logits = need_array(r, s->id, &o, "logits", sizeof *s->logits, &s->n_classes);
     s->label = get_label(r, s->id, &o);
+    s->has_mass = get_mass(r, s->id, &o, &s->mass);
     return true;
 }
 
@@ -204,6 +216,7 @@ bool prediction_read(struct stream_reader *r, struct prediction *p)
     p->total = get_real(r, p->id, &o, "total");
     p->aleatoric = get_real(r, p->id, &o, "aleatoric");
     p->epistemic = get_real(r, p->id, &o, "epistemic");
+    p->has_mass = get_mass(r, p->id, &o, &p->mass);
     return true;
 }
 
@@ -321,11 +334,13 @@ void tokens_write(struct stream_writer *w, const struct tokens *t)
 void scores_write(struct stream_writer *w, const struct scores *s)
 {
     msgpack_packer *p = stream_packer(w);
-    msgpack_pack_map(p, 4);
+    msgpack_pack_map(p, 4 + s->has_mass);
     put_str(p, "id", s->id, strlen(s->id));
     put_int(p, "prompt", s->prompt);
     put_array(p, "logits", s->logits, sizeof *s->logits, s->n_classes);
     put_class(p, "label", s->label);
+    if (s->has_mass)
+        put_real(p, "mass", s->mass);
     stream_commit(w);
 }
 
@@ -345,7 +360,7 @@ void weight_write(struct stream_writer *w, const struct prompt_weight *x)
 void prediction_write(struct stream_writer *w, const struct prediction *x)
 {
     msgpack_packer *p = stream_packer(w);
-    msgpack_pack_map(p, 6 + (x->alpha != NULL) + (x->members != NULL));
+    msgpack_pack_map(p, 6 + (x->alpha != NULL) + (x->members != NULL) + x->has_mass);
     put_str(p, "id", x->id, strlen(x->id));
     put_class(p, "label", x->label);
     put_array(p, "probs", x->probs, sizeof *x->probs, x->n_classes);
@@ -356,6 +371,8 @@ void prediction_write(struct stream_writer *w, const struct prediction *x)
     put_real(p, "total", x->total);
     put_real(p, "aleatoric", x->aleatoric);
     put_real(p, "epistemic", x->epistemic);
+    if (x->has_mass)
+        put_real(p, "mass", x->mass);
     stream_commit(w);
 }
 

@@ -23,8 +23,8 @@ struct example {
     int label;
 };
 
-/* schema "prompt": one text under one instruction. Header: "task", "classes", "prompts" (how many).
- */
+/* schema "prompt": one text under one instruction. Header: "task", "classes", "prompts" (how many),
+ * where the task has them "answers" and "open" (what stands between a text and its answer). */
 struct prompt {
     const char *id;
     int prompt; /* 0-based instruction number */
@@ -32,7 +32,8 @@ struct prompt {
     int label;
 };
 
-/* schema "tokens". Header adds "tokenizer" (digest), "class_tokens" (first token of each class). */
+/* schema "tokens". Header adds "tokenizer" (digest), "class_tokens" (the token that each class is
+ * read at) or "answer_tokens" (its answers' tokens). */
 struct tokens {
     const char *id;
     int prompt;
@@ -48,6 +49,8 @@ struct scores {
     const float *logits; /* bin f32 [n_classes] */
     size_t n_classes;
     int label;
+    bool has_mass;
+    double mass; /* the answers' share of the whole vocabulary's probability */
 };
 
 /* schema "weights": one per prompt. Header: "fit" (objective, optimum, the trace ...).
@@ -71,6 +74,8 @@ struct prediction {
     const double *members; /* bin f64 [n_members * n_classes], row-major, or NULL */
     size_t n_members;
     double total, aleatoric, epistemic; /* nats; NaN where the head cannot tell (nil on the wire) */
+    bool has_mass;
+    double mass; /* as in scores */
 };
 
 /* schema "metrics": one figure of one set of predictions. */

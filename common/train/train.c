@@ -117,13 +117,13 @@ static void check_agreement(const struct run *r)
 static json_t *facts(const struct run *r)
 {
     const struct loss *loss = &r->settings->step.loss;
-    json_t *class_tokens = json_array(), *deviation_tokens = json_array();
-    for (int c = 0; c < r->set->n_outputs; c++)
-        json_array_append_new(c < r->set->n_classes ? class_tokens : deviation_tokens,
-                              json_integer(r->set->class_tokens[c]));
-    json_t *f = json_pack("{s:s, s:s, s:s, s:o, s:O}", "version", DUQ_VERSION, "model",
-                          r->model->digest, "head", loss_facts[loss->kind].head, "class_tokens",
-                          class_tokens, "training", r->description);
+    const struct answer_tree *tree = r->set->tree;
+    json_t *deviation_tokens = json_array();
+    for (int i = tree->n_tokens; i < r->set->n_outputs; i++)
+        json_array_append_new(deviation_tokens, json_integer(r->set->class_tokens[i]));
+    json_t *f = json_pack("{s:s, s:s, s:s, s:O, s:O}", "version", DUQ_VERSION, "model",
+                          r->model->digest, "head", loss_facts[loss->kind].head, tree->key,
+                          tree->json, "training", r->description);
     if (r->set->classes)
         json_object_set(f, "classes", r->set->classes);
     if (json_array_size(deviation_tokens))

@@ -26,7 +26,14 @@ struct trainer {
     /* [1 + 2 * a step's examples]: the gradients' squares, then of each pass the losses of this
      * rank's rows and their derivatives by ln a0, as the loss leaves them */
     double *results;
-    double *targets, *work; /* [batch, target_size], [2, batch, the model's n_classes] */
+    double *targets, *work; /* [batch, target_size], [2, batch, loss_outputs()] */
+
+    /* Where classes have several answers, or answers of several tokens: class logits are put
+     * together on the host. Else NULL. */
+    const struct answer_tree *tree;
+    float *class_logits;                /* on the device: [batch, classes] */
+    float *host_logits, *host_gradient; /* [batch, nodes, the model's n_classes] */
+    float *host_class_logits;           /* [batch, classes] */
 
     size_t target_size; /* of the loss */
     double *host_results, *host_targets;
@@ -58,14 +65,27 @@ static float *zeros(struct device *d, size_t n)
     return p;
 }
 
+static void reserve_answers(struct trainer *t)
+{
+    if (!t->tree)
+        return;
+    size_t batch = (size_t)t->settings->batch, classes = batch * (size_t)t->tree->n_classes;
+    size_t logits = batch * (size_t)t->tree->n_nodes * (size_t)t->model->n_classes;
+    t->class_logits = t->device->alloc(t->device, classes * sizeof *t->class_logits);
+    t->host_class_logits = xcalloc(classes, sizeof *t->host_class_logits);
+    t->host_logits = xcalloc(logits, sizeof *t->host_logits);
+    t->host_gradient = xcalloc(logits, sizeof *t->host_gradient);
+}
+
 static void reserve_results(struct trainer *t)
 {
     struct device *d = t->device;
     size_t most = most_examples(t), results = 1 + 2 * most;
     size_t batch = (size_t)t->settings->batch, targets = batch * t->target_size;
+    size_t outputs = (size_t)(t->tree ? t->tree->n_classes : t->model->n_classes);
     t->results = d->alloc(d, results * sizeof *t->results);
     t->targets = d->alloc(d, targets * sizeof *t->targets);
-    t->work = d->alloc(d, 2 * batch * (size_t)t->model->n_classes * sizeof *t->work);
+    t->work = d->alloc(d, 2 * batch * outputs * sizeof *t->work);
     t->host_results = xcalloc(results, sizeof *t->host_results);
     t->host_targets = xcalloc(targets, sizeof *t->host_targets);
     t->position = xcalloc(most, sizeof *t->position);
@@ -92,6 +112,8 @@ struct trainer *trainer_open(struct model *m, const struct adapter *a,
     t->v = zeros(t->device, t->arrays.n);
     t->log_alpha0 = (float)log(ALPHA0_START);
     t->target_size = loss_target_size(&s->loss, (size_t)set->n_classes);
+    t->tree = set->tree && !set->tree->plain ? set->tree : NULL;
+    reserve_answers(t);
     reserve_results(t);
     return t;
 }
@@ -101,9 +123,12 @@ void trainer_close(struct trainer *t)
     struct device *d = t->device;
     backward_close(t->backward);
     lora_free(t->lora);
-    void *buffers[] = {t->m, t->v, t->results, t->targets, t->work};
+    void *buffers[] = {t->m, t->v, t->results, t->targets, t->work, t->class_logits};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         d->release(d, buffers[i]);
+    free(t->host_logits);
+    free(t->host_gradient);
+    free(t->host_class_logits);
     free(t->host_results);
     free(t->host_targets);
     free(t->position);
@@ -114,6 +139,39 @@ void trainer_close(struct trainer *t)
 }
 
 /* ---- a step ---- */
+
+/* The class logits of a pass, on the device: [pass->n, classes]. */
+static float *gather_answers(struct trainer *t, const struct pass_logits *pass)
+{
+    if (!t->tree)
+        return pass->logits;
+    struct device *d = t->device;
+    int outputs = t->model->n_classes;
+    size_t n = (size_t)pass->n, numbers = (size_t)t->tree->n_nodes * (size_t)outputs;
+    size_t classes = (size_t)t->tree->n_classes;
+    d->download(d, t->host_logits, pass->logits, n * numbers * sizeof *t->host_logits);
+    for (size_t i = 0; i < n; i++)
+        answer_tree_logits(t->tree, t->host_logits + i * numbers, outputs,
+                           t->host_class_logits + i * classes);
+    d->upload(d, t->class_logits, t->host_class_logits, n * classes * sizeof *t->class_logits);
+    return t->class_logits;
+}
+
+/* From the gradient by class logits, which has taken their place, to that by the pass's logits. */
+static void spread_answers(struct trainer *t, const struct pass_logits *pass)
+{
+    if (!t->tree)
+        return;
+    struct device *d = t->device;
+    int outputs = t->model->n_classes;
+    size_t n = (size_t)pass->n, numbers = (size_t)t->tree->n_nodes * (size_t)outputs;
+    size_t classes = (size_t)t->tree->n_classes;
+    d->download(d, t->host_class_logits, t->class_logits, n * classes * sizeof *t->class_logits);
+    for (size_t i = 0; i < n; i++)
+        answer_tree_gradient(t->tree, t->host_logits + i * numbers, outputs,
+                             t->host_class_logits + i * classes, t->host_gradient + i * numbers);
+    d->upload(d, pass->logits, t->host_gradient, n * numbers * sizeof *t->host_gradient);
+}
 
 /* Queues this rank's part of one pass over the step's `count` examples from number `first` on: adds
  * their gradients, for the step's mean. */
@@ -128,6 +186,7 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
     struct pass_logits pass =
         backward_logits(t->backward, &(struct pass){.sequences = sequences,
                                                     .n = count,
+                                                    .tree = t->tree,
                                                     .part = t->ranks->rank,
                                                     .parts = t->ranks->size,
                                                     .dropout = t->settings->adapter.dropout,
@@ -148,16 +207,18 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
     struct loss loss = t->settings->loss;
     loss.kl_weight = s->kl_weight;
     d->upload(d, t->targets, t->host_targets, (size_t)pass.n * t->target_size * sizeof *t->targets);
+    float *logits = gather_answers(t, &pass);
     d->loss(d, &(struct loss_batch){.loss = loss,
                                     .rows = pass.n,
                                     .classes = s->set->n_classes,
                                     .total = s->n,
                                     .s = (double)t->log_alpha0,
-                                    .logits = pass.logits,
+                                    .logits = logits,
                                     .targets = t->targets,
-                                    .d_logits = pass.logits,
+                                    .d_logits = logits,
                                     .values = t->results + 1 + 2 * t->own,
                                     .work = t->work});
+    spread_answers(t, &pass);
     t->own += pass.n;
     backward_gradients(t->backward);
 }

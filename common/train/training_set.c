@@ -175,27 +175,51 @@ static void compute_digest(struct training_set *t)
                      (size_t)t->sequences[i].n * sizeof *t->sequences[i].tokens);
     }
     XXH64_update(h, t->targets, (size_t)t->n * (size_t)t->n_classes * sizeof *t->targets);
-    XXH64_update(h, t->class_tokens, (size_t)t->n_classes * sizeof *t->class_tokens);
+    if (t->tree->plain) {
+        XXH64_update(h, t->class_tokens, (size_t)t->n_classes * sizeof *t->class_tokens);
+    } else {
+        char *answers = json_text(t->tree->json, JSON_COMPACT);
+        XXH64_update(h, answers, strlen(answers));
+        free(answers);
+    }
     snprintf(t->digest, sizeof t->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(h));
     XXH64_freeState(h);
+}
+
+/* The tokens that a student is read at. */
+static void read_answers(struct training_set *t, const struct stream_reader *tokens,
+                         const struct config *c, enum loss_kind loss)
+{
+    struct answer_tree *tree = answer_tree_read(tokens);
+    t->tree = tree;
+    t->classes = json_deep_copy(json_object_get(stream_header(tokens), "classes"));
+    t->n_classes = tree->n_classes;
+    t->n_outputs = tree->n_tokens;
+    t->class_tokens = xreallocarray(NULL, (size_t)t->n_outputs, sizeof *t->class_tokens);
+    memcpy(t->class_tokens, tree->tokens, (size_t)t->n_outputs * sizeof *t->class_tokens);
+    if (loss != LOSS_IB_EDL)
+        return;
+    if (!tree->plain)
+        die(EX_DATAERR,
+            "%s: its classes have several answers, or answers of several tokens ('answer_tokens' "
+            "in the header), which --loss ib-edl does not take: give the task one answer for each "
+            "class, with first tokens that differ, or train with --loss edl",
+            stream_name(tokens));
+    t->class_tokens = add_deviation_tokens(tokens, t->class_tokens, &t->n_outputs, c);
 }
 
 struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,
                                        const struct config *c, enum loss_kind loss)
 {
     struct training_set *t = xcalloc(1, sizeof *t);
-    t->class_tokens = header_class_tokens(tokens, &t->n_classes);
-    t->classes = json_deep_copy(json_object_get(stream_header(tokens), "classes"));
-    t->n_outputs = t->n_classes;
-    if (loss == LOSS_IB_EDL)
-        t->class_tokens = add_deviation_tokens(tokens, t->class_tokens, &t->n_outputs, c);
+    read_answers(t, tokens, c, loss);
     size_t classes = (size_t)t->n_classes;
     struct teacher taught = {0};
     if (loss_facts[loss].target != TARGET_LABEL)
         taught = read_teacher(teacher, tokens, classes, loss);
     struct tokens x;
     while (tokens_read(tokens, &x)) {
-        check_tokens(tokens, &x, c);
+        check_tokens(tokens, &x, c, t->tree->depth);
         add_example(t, &x);
         double *target = t->targets + (size_t)(t->n - 1) * classes;
         if (loss_facts[loss].target != TARGET_LABEL) {
@@ -223,18 +247,18 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
 /* How much of each there is. */
 struct sizes {
     int n, n_classes, n_outputs;
-    size_t tokens, id_bytes, class_bytes; /* class_bytes: 0 where there are no names */
+    size_t tokens, id_bytes, names_bytes;
     char digest[sizeof((struct training_set *)0)->digest];
 };
 
-static struct sizes sizes_of(const struct training_set *t, const char *classes)
+static struct sizes sizes_of(const struct training_set *t, const char *names)
 {
     struct sizes s = {.n = t->n, .n_classes = t->n_classes, .n_outputs = t->n_outputs};
     for (int i = 0; i < t->n; i++) {
         s.tokens += (size_t)t->sequences[i].n;
         s.id_bytes += strlen(t->ids[i]) + 1;
     }
-    s.class_bytes = classes ? strlen(classes) + 1 : 0;
+    s.names_bytes = strlen(names) + 1;
     memcpy(s.digest, t->digest, sizeof s.digest);
     return s;
 }
@@ -278,18 +302,40 @@ static struct training_set *empty_set(const struct sizes *s)
     return t;
 }
 
+/* The classes' names, where there are any, and answers as text. */
+static char *names_of(const struct training_set *t)
+{
+    json_t *names = json_pack("{s:O}", t->tree->key, t->tree->json);
+    if (t->classes)
+        json_object_set(names, "classes", t->classes);
+    char *text = json_text(names, JSON_COMPACT);
+    json_decref(names);
+    return text;
+}
+
+static void take_names(struct training_set *t, const char *text)
+{
+    json_t *names = json_loads(text, 0, NULL);
+    const json_t *single = json_object_get(names, "class_tokens");
+    const json_t *several = json_object_get(names, "answer_tokens");
+    t->tree = answer_tree_from_json(single ? single : several,
+                                    single ? "class_tokens" : "answer_tokens", "rank 0");
+    t->classes = json_incref(json_object_get(names, "classes"));
+    json_decref(names);
+}
+
 struct training_set *training_set_share(struct training_set *t, struct ranks *r)
 {
     if (r->size == 1)
         return t;
     bool gives = t;
-    char *classes = gives && t->classes ? json_text(t->classes, JSON_COMPACT) : NULL;
-    struct sizes s = gives ? sizes_of(t, classes) : (struct sizes){0};
+    char *names = gives ? names_of(t) : NULL;
+    struct sizes s = gives ? sizes_of(t, names) : (struct sizes){0};
     r->broadcast(r, &s, sizeof s);
     if (!gives)
         t = empty_set(&s);
-    if (!classes && s.class_bytes)
-        classes = xmalloc(s.class_bytes);
+    if (!gives)
+        names = xmalloc(s.names_bytes);
     int32_t *lengths = xcalloc((size_t)s.n, sizeof *lengths);
     int32_t *tokens = xcalloc(s.tokens, sizeof *tokens);
     char *ids = xmalloc(s.id_bytes);
@@ -300,12 +346,12 @@ struct training_set *training_set_share(struct training_set *t, struct ranks *r)
     r->broadcast(r, ids, s.id_bytes);
     r->broadcast(r, t->targets, (size_t)s.n * (size_t)s.n_classes * sizeof *t->targets);
     r->broadcast(r, t->class_tokens, (size_t)s.n_outputs * sizeof *t->class_tokens);
-    r->broadcast(r, classes, s.class_bytes);
+    r->broadcast(r, names, s.names_bytes);
     if (!gives) {
         unfold(t, lengths, tokens, ids);
-        t->classes = classes ? json_loads(classes, 0, NULL) : NULL;
+        take_names(t, names);
     }
-    free(classes);
+    free(names);
     free(lengths);
     free(tokens);
     free(ids);
@@ -323,5 +369,6 @@ void training_set_free(struct training_set *t)
     free(t->targets);
     free(t->class_tokens);
     json_decref(t->classes);
+    answer_tree_free((struct answer_tree *)t->tree);
     free(t);
 }

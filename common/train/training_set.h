@@ -3,6 +3,7 @@
 #define DUQ_TRAIN_TRAINING_SET_H
 
 #include "common/math/loss.h"
+#include "common/model/answer_tree.h"
 #include "common/model/batch.h"
 #include "common/model/config.h"
 #include "common/stream/stream.h"
@@ -10,20 +11,21 @@
 
 struct training_set {
     int n, n_classes;
-    char **ids;                 /* [n] */
-    struct sequence *sequences; /* [n], in stream order */
-    double *targets;            /* [n, n_classes], what loss_value() takes, but for draws */
-    int n_outputs;              /* loss_outputs() */
-    int32_t *class_tokens;      /* [n_outputs]: the classes', then any of deviations */
-    json_t *classes;            /* names, as in the header; may be NULL */
-    char digest[24];            /* "xxh64:" and 16 digits, of sequences and targets */
+    char **ids;                     /* [n] */
+    struct sequence *sequences;     /* [n], in stream order */
+    double *targets;                /* [n, n_classes], what loss_value() takes, but for draws */
+    int n_outputs;                  /* tokens whose logits a student has */
+    const struct answer_tree *tree; /* of the classes' answers; NULL: a token for each */
+    int32_t *class_tokens;          /* [n_outputs]: the tree's, then any of deviations */
+    json_t *classes;                /* names, as in the header; may be NULL */
+    char digest[24];                /* "xxh64:" and 16 digits, of sequences and targets */
 };
 
 /* Reads a tokens stream and, but for a loss on labels, the prediction stream `teacher` (NULL then),
  * which must hold each of its ids; records of one id under several prompts are examples each. Dies
  * (EX_DATAERR), naming file and record: no or another teacher's word on an id, labels or classes
  * that disagree, no members where the loss needs them, probabilities that are none, no label under
- * a loss on labels. */
+ * a loss on labels, ib-edl with answers that take several tokens to tell. */
 struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,
                                        const struct config *c, enum loss_kind loss);
 /* Gives rank 0's set t to all ranks; theirs is NULL. */

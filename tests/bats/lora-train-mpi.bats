@@ -284,3 +284,12 @@ END
         cmp plain.lora/adapter_model.safetensors alone.$rank/adapter_model.safetensors
     done
 }
+
+@test "with answers of several tokens, two ranks train what one does" {
+    answers=$BATS_TEST_DIRNAME/../data/answers
+    model=$BATS_TEST_DIRNAME/../data/engine/mistral-window
+    options=(--model "$model" --teacher "$data/teacher.mp" --loss dirichlet --dropout 0.3 --batch 5 --epochs 2)
+    "${teach[@]}" "${options[@]}" --log 1.tsv -o 1.lora "$answers/train.mp"
+    together 2 "${teach[@]}" "${options[@]}" --log 2.tsv -o 2.lora "$answers/train.mp"
+    same_training 1.lora 1.tsv 2.lora 2.tsv
+}

@@ -278,8 +278,8 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 
 @test "arrays become columns of a table, one for each class" {
     rec to-csv "$data/prediction.mp" >table.csv
-    head -n 1 table.csv | grep -qx 'id,label,probs.negative,"probs.very, very positive",alpha.negative,"alpha.very, very positive",members,total,aleatoric,epistemic'
-    diff <(sed -n 3p table.csv) <(echo 'b,,0.5,0.5,,,,,,')
+    head -n 1 table.csv | grep -qx 'id,label,probs.negative,"probs.very, very positive",alpha.negative,"alpha.very, very positive",members,total,aleatoric,epistemic,mass'
+    diff <(sed -n 3p table.csv) <(echo 'b,,0.5,0.5,,,,,,,')
     rec to-csv "$data/metrics.mp" | head -n 1 | grep -qx 'set,metric,against,value,n,low,high,reason,p,deviation,seeds,definition'
 }
 

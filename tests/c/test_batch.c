@@ -96,8 +96,8 @@ static void a_batch_holds_own_tokens_at_their_positions(void **state)
     (void)state;
     int32_t a[] = {5, 6, 7}, b[] = {5, 6, 8, 9};
     struct batch batch = {0};
-    batch_add(&batch, (struct sequence){a, 3}, 0, 0);
-    batch_add(&batch, (struct sequence){b, 4}, 2, 11);
+    batch_add(&batch, (struct sequence){a, 3}, NULL, 0, 0);
+    batch_add(&batch, (struct sequence){b, 4}, NULL, 2, 11);
     assert_int_equal(batch.n_tokens, 5);
     assert_int_equal(batch.n_spans, 2);
     assert_int_equal(batch.max_position, 3);

@@ -84,7 +84,8 @@ static void close_case(void)
 
 static float *score(const struct sequence *s, int n, int batch_tokens, bool share)
 {
-    struct scorer *r = scorer_open(the.model, NULL, (struct score_options){batch_tokens, share});
+    struct scorer *r = scorer_open(
+        the.model, NULL, (struct score_options){.batch_tokens = batch_tokens, .share = share});
     float *logits = xcalloc((size_t)(n * the.classes), sizeof *logits);
     scorer_run(r, s, n, logits, NULL, NULL);
     scorer_close(r);
@@ -263,7 +264,8 @@ static void prefixes_are_computed_once(void **state)
 {
     (void)state;
     open_case("llama-tied", F32);
-    struct scorer *r = scorer_open(the.model, NULL, (struct score_options){2048, true});
+    struct scorer *r =
+        scorer_open(the.model, NULL, (struct score_options){.batch_tokens = 2048, .share = true});
     float *logits = xcalloc((size_t)(the.n * the.classes), sizeof *logits);
     scorer_run(r, the.sequences, the.n, logits, NULL, NULL);
     struct score_counts shared = scorer_counts(r);

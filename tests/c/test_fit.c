@@ -111,14 +111,18 @@ static void the_batch_is_the_largest_that_fits(void **state)
                 struct model *m = open_model(weights + available);
                 m->device->attention_memory = attention_memory;
                 int expected = less && tokens > LEAST_BATCH_TOKENS ? tokens / 2 : tokens;
-                assert_int_equal(fitting_batch_tokens(m, NULL, share), expected);
+                assert_int_equal(
+                    fitting_batch_tokens(m, NULL, (struct score_options){.share = share}),
+                    expected);
                 close_model(m);
             }
         }
     struct model *m = open_model(0);
-    assert_int_equal(fitting_batch_tokens(m, NULL, true), LEAST_BATCH_TOKENS);
+    assert_int_equal(fitting_batch_tokens(m, NULL, (struct score_options){.share = true}),
+                     LEAST_BATCH_TOKENS);
     m->device->own_memory = false;
-    assert_int_equal(fitting_batch_tokens(m, NULL, true), CPU_BATCH_TOKENS);
+    assert_int_equal(fitting_batch_tokens(m, NULL, (struct score_options){.share = true}),
+                     CPU_BATCH_TOKENS);
     close_model(m);
 }
 
@@ -151,7 +155,7 @@ static void scoring_holds_no_more_than_was_planned(void **state)
     float *logits = xcalloc(N * CLASSES, sizeof *logits);
     for (double available = 4e5; available < 4e7; available *= 3) {
         struct model *m = open_model(weights + available);
-        int tokens = fitting_batch_tokens(m, NULL, true);
+        int tokens = fitting_batch_tokens(m, NULL, (struct score_options){.share = true});
         assert_true(tokens > LEAST_BATCH_TOKENS);
         struct scorer *r =
             scorer_open(m, NULL, (struct score_options){.batch_tokens = tokens, .share = true});
