@@ -98,7 +98,6 @@ struct job {
     int n_outputs;
     struct stream_writer *out;
     double *probs, *alpha; /* [loss_outputs()], of one record */
-    float *logits;         /* [n_classes], of one record */
     struct scorer *scorer;
     unsigned long scored;    /* records of earlier windows */
     double mass, least_mass; /* of these: the sum, and the least */
@@ -217,7 +216,6 @@ static void open_output(struct job *j, const struct common_options *common, json
     size_t classes = (size_t)j->tree->n_classes, most = loss_outputs(j->head.loss.kind, classes);
     j->probs = xcalloc(most, sizeof *j->probs);
     j->alpha = xcalloc(most, sizeof *j->alpha);
-    j->logits = xcalloc(classes, sizeof *j->logits);
 }
 
 /* ---- scoring ---- */
@@ -230,29 +228,23 @@ static void show_progress(void *user, int done)
     progress_update(j->scored + (unsigned long)done);
 }
 
-static double mass_of(struct job *j, int record, const float *logits)
+static double mass_of(struct job *j, int record)
 {
     if (!j->options.mass)
         return 0;
-    const double *norms = scorer_norms(j->scorer) + (size_t)record * (size_t)j->tree->n_nodes;
-    double mass = answer_tree_mass(j->tree, logits, j->n_outputs, norms);
+    double mass = scorer_masses(j->scorer)[record];
     j->mass += mass;
     if (mass < j->least_mass)
         j->least_mass = mass;
     return mass;
 }
 
-/* logits: [nodes, n_outputs] */
 static void write_result(struct job *j, const struct window *w, int record, const float *logits)
 {
     const char *id = window_id(w, record);
     int label = w->records[record].label;
-    double mass = mass_of(j, record, logits);
-    if (!j->tree->plain) {
-        answer_tree_logits(j->tree, logits, j->n_outputs, j->logits);
-        logits = j->logits;
-    }
     size_t classes = (size_t)j->tree->n_classes;
+    double mass = mass_of(j, record);
     if (j->head.kind == HEAD_NONE) {
         scores_write(j->out, &(struct scores){.id = id,
                                               .prompt = w->records[record].prompt,
@@ -271,20 +263,20 @@ static void write_result(struct job *j, const struct window *w, int record, cons
 /* Scores and writes what the window holds, in the order it came. */
 static void score_window(struct job *j, const struct window *w)
 {
-    size_t numbers = (size_t)j->tree->n_nodes * (size_t)j->n_outputs;
+    size_t outputs = (size_t)(j->tree->plain ? j->n_outputs : j->tree->n_classes);
     struct sequence *s = xreallocarray(NULL, (size_t)w->n, sizeof *s);
-    float *logits = xreallocarray(NULL, (size_t)w->n * numbers, sizeof *logits);
+    float *logits = xreallocarray(NULL, (size_t)w->n * outputs, sizeof *logits);
     for (int i = 0; i < w->n; i++)
         s[i] = (struct sequence){w->tokens + w->records[i].first, w->records[i].n};
     scorer_run(j->scorer, s, w->n, logits, show_progress, j);
     for (int i = 0; i < w->n; i++) {
-        for (size_t c = 0; c < numbers; c++)
-            if (!isfinite(logits[(size_t)i * numbers + c]))
+        for (size_t c = 0; c < outputs; c++)
+            if (!isfinite(logits[(size_t)i * outputs + c]))
                 die(EX_DATAERR,
                     "record %lu (id %s): the model gives a logit that is not a finite number; are "
                     "its weights whole? With --compute bf16, try f32",
                     j->scored + (unsigned long)i + 1, window_id(w, i));
-        write_result(j, w, i, logits + (size_t)i * numbers);
+        write_result(j, w, i, logits + (size_t)i * outputs);
     }
     stream_flush(j->out);
     j->scored += (unsigned long)w->n;
@@ -348,7 +340,6 @@ static void close_job(struct job *j, bool profile)
     free(j->advice);
     answer_tree_free(j->tree);
     free(j->outputs);
-    free(j->logits);
     free(j->probs);
     free(j->alpha);
 }

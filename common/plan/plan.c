@@ -42,10 +42,10 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
     count_device_reset(d);
     struct score_options options = p->settings.score;
     options.tree = p->settings.tree;
-    size_t nodes = options.tree ? (size_t)options.tree->n_nodes : 1;
+    bool plain = !options.tree || options.tree->plain;
+    size_t classes = (size_t)(plain ? m->n_classes : options.tree->n_classes);
     struct scorer *r = scorer_open(m, lora, options);
-    float *logits =
-        xreallocarray(NULL, (size_t)n * nodes * (size_t)m->n_classes + 1, sizeof *logits);
+    float *logits = xreallocarray(NULL, (size_t)n * classes + 1, sizeof *logits);
     for (int first = 0, end; first < n; first = end) {
         size_t tokens = 0;
         for (end = first; end < n && !score_window_full(end - first, tokens);)

@@ -2,6 +2,7 @@
 
 #include "common/util/mem.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@ struct scorer {
     size_t nodes; /* of the tree */
     struct forward *forward;
     struct vocabulary *vocabulary; /* NULL: it is not asked for */
-    double *norms;                 /* of the last run */
+    double *masses;                /* of the last run */
     struct score_options options;
     struct prefix_cache cache;
     struct batch cached; /* the prefixes in it */
@@ -35,13 +36,13 @@ void scorer_close(struct scorer *r)
     forward_close(r->forward);
     if (r->vocabulary)
         vocabulary_close(r->vocabulary);
-    free(r->norms);
+    free(r->masses);
     free(r);
 }
 
-const double *scorer_norms(const struct scorer *r)
+const double *scorer_masses(const struct scorer *r)
 {
-    return r->norms;
+    return r->masses;
 }
 
 struct score_counts scorer_counts(const struct scorer *r)
@@ -102,19 +103,40 @@ struct score_pass {
     double *norms; /* [n, nodes] */
 };
 
+/* A sequence's class logits from what was read of it. */
+static void take_logits(const struct scorer *r, const float *read, float *logits)
+{
+    const struct answer_tree *t = r->options.tree;
+    size_t outputs = (size_t)r->model->n_classes;
+    bool finite = true;
+    if (!t || t->plain) {
+        memcpy(logits, read, outputs * sizeof *logits);
+        return;
+    }
+    for (size_t i = 0; i < r->nodes * outputs; i++)
+        finite = finite && isfinite(read[i]);
+    if (finite)
+        answer_tree_logits(t, read, (int)outputs, logits);
+    else
+        for (int c = 0; c < t->n_classes; c++)
+            logits[c] = NAN;
+}
+
 static void run_pass(struct scorer *r, struct score_pass *p, float *logits)
 {
     if (p->n == 0)
         return;
-    size_t numbers = r->nodes * (size_t)r->model->n_classes;
+    const struct answer_tree *t = r->options.tree;
+    int outputs = r->model->n_classes;
+    size_t classes = (size_t)(t && !t->plain ? t->n_classes : outputs);
     forward_logits(r->forward, &p->batch, r->cache.rows ? &r->cache : NULL, p->logits,
                    r->vocabulary, p->norms);
     for (int i = 0; i < p->n; i++) {
-        size_t from = (size_t)i, to = (size_t)p->members[i];
-        memcpy(logits + to * numbers, p->logits + from * numbers, numbers * sizeof *logits);
+        size_t from = (size_t)i * r->nodes, to = (size_t)p->members[i];
+        const float *read = p->logits + from * (size_t)outputs;
+        take_logits(r, read, logits + to * classes);
         if (r->vocabulary)
-            memcpy(r->norms + to * r->nodes, p->norms + from * r->nodes,
-                   r->nodes * sizeof *r->norms);
+            r->masses[to] = answer_tree_mass(t, read, outputs, p->norms + from);
     }
     count_pass(r, &p->batch);
     batch_clear(&p->batch);
@@ -162,7 +184,7 @@ void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits
             order[i] = i;
     }
     if (r->vocabulary)
-        r->norms = xreallocarray(r->norms, (size_t)n * r->nodes + 1, sizeof *r->norms);
+        r->masses = xreallocarray(r->masses, (size_t)n + 1, sizeof *r->masses);
     struct batch prefixes = {0};
     struct score_pass pass = {0};
     int done = 0;

@@ -15,7 +15,7 @@ struct score_options {
     int batch_tokens;               /* tokens of one pass; a longer sequence is a pass of its own */
     bool share;                     /* compute common prefixes once */
     const struct answer_tree *tree; /* where sequences are read; NULL: at their last positions */
-    bool mass;                      /* sum up the whole vocabulary there, too */
+    bool mass;                      /* of the tree's answers, too */
 };
 
 /* Copies of keys and values (struct batch) in one pass, for each of its tokens. */
@@ -33,13 +33,13 @@ struct scorer;
 
 /* lora: what passes add to the model's products, or NULL; it must outlive the scorer. */
 struct scorer *scorer_open(struct model *m, struct lora_set *lora, struct score_options options);
-/* logits [n, nodes, n_classes], in the order of s: of the model's classes at the tree's nodes.
- * progress (may be NULL) hears between passes how many of this call's sequences are done; user goes
- * to it. */
+/* logits [n, classes], in the order of s: those of the model's classes or, of a tree that is not
+ * plain, of the tree's; these are NaN where any that they are made of is not finite. progress (may
+ * be NULL) hears between passes how many of this call's sequences are done; user goes to it. */
 void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,
                 void (*progress)(void *user, int done), void *user);
-/* [n, nodes] of the last run, with options.mass: log sum exp over the vocabulary. */
-const double *scorer_norms(const struct scorer *r);
+/* [n] of the last run, with options.mass: answer_tree_mass(). */
+const double *scorer_masses(const struct scorer *r);
 struct score_counts scorer_counts(const struct scorer *r);
 void scorer_close(struct scorer *r);
 
