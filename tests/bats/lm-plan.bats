@@ -36,6 +36,17 @@ planned() { # OPTION...
     done
 }
 
+@test "answers of several tokens are planned as they are computed" {
+    answers=$BATS_TEST_DIRNAME/../data/answers/branches.mp
+    theirs=$(lm-score -v --model "$BATS_TEST_DIRNAME/../data/engine/mistral-window" -o /dev/null "$answers" 2>&1 |
+        sed -n 's/.*; \([0-9]*\) computed.* in \([0-9]*\) passes, \([0-9]*\) shared.*/\1 \2 \3/p')
+    ours=$(lm-plan --config "$BATS_TEST_DIRNAME/../data/engine/mistral-window/config.json" --gpu h100 --json "$answers" |
+        jq -r '"\(.computed_tokens) \(.passes) \(.prefixes)"')
+    echo "planned $ours, scored $theirs"
+    [ -n "$theirs" ]
+    [ "$ours" = "$theirs" ]
+}
+
 @test "a stream is planned as it comes off a pipe, in several files as one" {
     rec head -n 5 "$data/good.mp" >first.mp
     rec head --skip 5 "$data/good.mp" >rest.mp
