@@ -11,7 +11,7 @@ setup() {
 }
 
 @test "class logits and masses are those of transformers" {
-    for case in synonyms branches digits adapted; do
+    for case in synonyms branches digits capped scaled adapted; do
         model=$(jq -r ".[\"$case\"].model" "$data/answers/scores.json")
         adapter=$(jq -r ".[\"$case\"].adapter // empty" "$data/answers/scores.json")
         lm-score --device cuda --mass --compute f32 --model "$data/engine/$model" -q \

@@ -27,7 +27,7 @@ as_recorded() { # CASE
 }
 
 @test "class logits and masses are those of transformers, one pass for each beginning of an answer" {
-    for case in plain synonyms chain branches digits adapted; do
+    for case in plain synonyms chain branches digits capped scaled adapted; do
         score $case >scores.mp
         rec check scores.mp
         as_recorded $case <scores.mp || { echo "$case"; false; }
@@ -105,12 +105,12 @@ computed() { # CASE [OPTION ...]
         lm-score --model . "$data/answers/branches.mp"
 }
 
-train() { # LOSS [OPTION ...]
+train() { # LOSS [OPTION ...]    by $model, or mistral-window
     local loss=$1 teacher=
     shift
     [[ $loss != softmax && $loss != dirichlet ]] || teacher=$data/lora/streams/teacher.mp
     rm -rf student.lora
-    lora-train --model "$data/engine/mistral-window" --loss "$loss" ${teacher:+--teacher "$teacher"} --lr 3e-3 --dropout 0 \
+    lora-train --model "$data/engine/${model:-mistral-window}" --loss "$loss" ${teacher:+--teacher "$teacher"} --lr 3e-3 --dropout 0 \
         --rank 4 --alpha 8 --batch 5 --epochs 10 --compute f32 --clip 1 --schedule cosine --warmup 5 --log log.tsv \
         -o student.lora "$@" "$data/answers/train.mp"
 }
@@ -131,6 +131,8 @@ as_pytorch() { # COLUMN
         as_pytorch 4
         train edl --edl-annealing 4 --activations $mode
         as_pytorch 5
+        model=gemma2 train dirichlet --activations $mode
+        as_pytorch 6
     done
 }
 

@@ -27,10 +27,13 @@ CASES = {  # model, adapter or None, answers
     "branches": ("mistral-window", None, [[[5, 7, 3], [20]], [[5, 7, 9], [5, 8]], [[6, 7], [6, 9, 11]], [[6, 9, 12]]]),
     "digits": ("qwen2-bias", None, [[[4, 4]], [[4, 5]], [[5, 4]], [[5, 5, 4]], [[5, 5, 5]]]),
     "plain": ("llama-tied", None, [[[3]], [[50]], [[95]]]),
+    "capped": ("gemma2", None, [[[5, 7, 3], [20]], [[5, 7, 9], [5, 8]], [[6, 7]]]),
+    "scaled": ("granite", None, [[[5, 7]], [[5, 9]], [[11], [6, 8]], [[6, 9]]]),
     "adapted": ("mistral-window", "mistral", [[[5, 7], [20]], [[5, 8], [21, 3]], [[21, 4]]]),
 }
 TRAINED = [[[5, 7], [20]], [[5, 8], [21, 3, 9]], [[21, 3, 4]]]
-KINDS = ["softmax", "standard", "labels", "edl"]
+CURVES = {"softmax": ("mistral-window", "softmax"), "standard": ("mistral-window", "standard"),  # model, loss
+          "labels": ("mistral-window", "labels"), "edl": ("mistral-window", "edl"), "gemma2": ("gemma2", "standard")}
 
 
 def texts():
@@ -153,7 +156,8 @@ def curve(lora_train, model_folder, lora, folder, kind, steps=30, batch=5, rate=
 
 
 def curves(lora_train, models, lora, folder):
-    answers = {kind: curve(lora_train, os.path.join(models, "mistral-window"), lora, folder, kind) for kind in KINDS}
+    answers = {name: curve(lora_train, os.path.join(models, model), lora, folder, kind)
+               for name, (model, kind) in CURVES.items()}
     with open(os.path.join(folder, "curves.tsv"), "w") as f:
         print("step", *answers, sep="\t", file=f)
         for i, row in enumerate(zip(*answers.values())):
