@@ -64,15 +64,16 @@ static void add_sequence(struct training_batch *b, const struct sequence *s,
     if (t)
         add_rows(b, t->branches[0].tokens, t->branches[0].n, s->n, number + own);
     add_span(b, span, t ? t->branches[0].read : 1, read);
+    read += t ? t->branches[0].read : 1;
     for (int i = 1; t && i < t->n_branches; i++) {
         const struct answer_branch *branch = &t->branches[i];
         span = (struct attention_span){b->rows,         branch->n,  b->n_copies,
                                        own + branch->n, prefix_row, prefix};
         add_copies(b, row, own);
         add_copies(b, b->rows, branch->n);
-        int before = b->rows - row, read_before = b->reads;
-        add_rows(b, branch->tokens, branch->n, s->n, number + before);
-        add_span(b, span, branch->read, b->last_dropout_rows[read_before - 1] + 1);
+        add_rows(b, branch->tokens, branch->n, s->n, number + b->rows - row);
+        add_span(b, span, branch->read, read);
+        read += branch->read;
     }
 }
 
