@@ -29,6 +29,16 @@ char *arena_take(struct arena *a, size_t size)
     return p;
 }
 
+void *arena_take_aligned(struct arena *a, size_t size)
+{
+    enum { ALIGNMENT = _Alignof(max_align_t) };
+    _Static_assert(offsetof(struct arena_block, bytes) % ALIGNMENT == 0, "blocks begin aligned");
+    a->used += (ALIGNMENT - a->used % ALIGNMENT) % ALIGNMENT;
+    if (a->blocks && a->used > a->blocks->size)
+        a->used = a->blocks->size;
+    return arena_take(a, size);
+}
+
 static void free_blocks(struct arena_block *b)
 {
     while (b) {

@@ -13,6 +13,8 @@ struct arena {
 
 /* Bytes that stay where they are until the reset; unaligned. */
 char *arena_take(struct arena *a, size_t size);
+/* The same, aligned for anything. */
+void *arena_take_aligned(struct arena *a, size_t size);
 /* Everything taken is free again; the largest block is kept. */
 void arena_reset(struct arena *a);
 void arena_free(struct arena *a);

@@ -1,5 +1,6 @@
 #include "common/text/prompt.h"
 
+#include "common/text/unicode.h"
 #include "common/util/diag.h"
 #include "common/util/utf8.h"
 
@@ -9,20 +10,12 @@
 
 /* ---- words ---- */
 
-/* The characters at which Python's str.split() splits: those of str.isspace(). */
-static bool is_space(utf8proc_int32_t c)
-{
-    return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||
-           c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
 /* Length of the character at p, of n bytes, and whether it is a space; 0 where it is not UTF-8. */
 static size_t character(const char *p, size_t n, bool *space)
 {
     utf8proc_int32_t c;
     utf8proc_ssize_t len = utf8proc_iterate((const utf8proc_uint8_t *)p, (utf8proc_ssize_t)n, &c);
-    *space = len > 0 && is_space(c);
+    *space = len > 0 && unicode_is_split_space((uint32_t)c);
     return len > 0 ? (size_t)len : 0;
 }
 

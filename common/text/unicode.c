@@ -70,6 +70,11 @@ bool unicode_is_space(uint32_t c)
            c == 0x205F || c == 0x3000;
 }
 
+bool unicode_is_split_space(uint32_t c)
+{
+    return unicode_is_space(c) || (c >= 0x1C && c <= 0x1F);
+}
+
 static utf8proc_category_t category(uint32_t c)
 {
     return utf8proc_category((utf8proc_int32_t)unicode_stand_in(c));

@@ -41,6 +41,8 @@ void utf8_add(struct buf *b, uint32_t code);
  * "substitution of maximal subparts"; what Rust's from_utf8_lossy does). */
 void utf8_add_lossy(struct buf *b, const char *s, size_t len);
 
+/* Where Python's str.split() splits and str.strip() strips: the characters of str.isspace(). */
+bool unicode_is_split_space(uint32_t code);
 /* White_Space. */
 bool unicode_is_space(uint32_t code);
 /* General category N (Unicode 17, as Rust's library has it). */
