@@ -1,5 +1,6 @@
 /* prompt-expand: texts and a task file to prompts, one per text and instruction. */
 #include "common/stream/record.h"
+#include "common/text/chat.h"
 #include "common/text/prompt.h"
 #include "common/text/task.h"
 #include "common/util/diag.h"
@@ -11,13 +12,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct settings {
     struct common_options common;
-    const char *task, *shots, *instruction;
+    const char *task, *shots, *instruction, *model;
+    struct tm date;
     bool zero_shot, show;
     const char *show_id; /* NULL: the first text */
 };
+
+static void take_date(void *target, const char *option, const char *value)
+{
+    struct tm *date = target;
+    const char *end = strptime(value, "%Y-%m-%d", date);
+    struct tm same = *date;
+    if (!end || *end || timegm(&same) == -1 || same.tm_mday != date->tm_mday)
+        usage_error("%s %s: a date is wanted, such as 2024-07-26", option, value);
+}
 
 static const struct option_row rows[] = {
     {"task", 0, "FILE", "the task file (duq-task(5))", OPTION_TEXT(struct settings, task)},
@@ -29,6 +41,10 @@ static const struct option_row rows[] = {
      OPTION_TEXT(struct settings, instruction)},
     {"instruction", 0, "best:FILE", "only the one with the highest weight in FILE (bpe-fit's)",
      OPTION_WORDS},
+    {"model", 'm', "DIR", "the model's folder: its chat template, for tasks with layout chat",
+     OPTION_TEXT(struct settings, model)},
+    {"date", 0, "DATE", "the day a chat template takes for today (default 2024-07-26)",
+     OPTION_OWN(struct settings, date, take_date)},
     {"show", 0, "[=ID]", "print the prompts of the first text (of text ID), for people",
      OPTION_TEXT(struct settings, show_id), OPTION_GIVEN(struct settings, show)},
     OPTIONS_END};
@@ -52,9 +68,12 @@ static const struct program program = {
 struct layout {
     struct task *task;
     struct shots *shots; /* NULL: zero-shot */
-    struct buf *before;  /* by instruction */
     size_t first, past;  /* the instructions asked for */
-    struct buf prompt;   /* used again and again */
+    struct buf *before;  /* the plain layout: by instruction */
+    struct chat_template *template;
+    struct chat *chat;  /* the model's own layout, or NULL */
+    struct buf prompt;  /* used again and again */
+    struct ids literal; /* too */
 };
 
 static void check_options(const struct settings *s)
@@ -103,15 +122,24 @@ static struct layout lay_out(const struct settings *s, struct task *task)
         usage_error("%s asks for %zu shots per instruction: give %zu labelled examples with "
                     "--shots FILE, or ask for --zero-shot",
                     s->task, task->shots, task->shots * task->n_instructions);
+    if (task->chat && !s->model)
+        usage_error("%s has \"layout\": \"chat\": give the model's folder, whose chat template "
+                    "writes the prompts, with --model DIR",
+                    s->task);
     if (!task->shots && s->shots)
         usage_error("%s has \"shots\": 0, so --shots has nothing to give to", s->task);
     struct layout l = {.task = task};
     choose_instructions(&l, s->instruction);
     if (s->shots)
         l.shots = shots_read(s->shots, task);
-    l.before = xcalloc(task->n_instructions, sizeof *l.before);
-    for (size_t i = l.first; i < l.past; i++)
-        prompt_before(&l.before[i], task, i, l.shots);
+    if (task->chat) {
+        l.template = chat_template_read(s->model);
+        l.chat = chat_new(l.template, task, l.shots, l.first, l.past, &s->date);
+    } else {
+        l.before = xcalloc(task->n_instructions, sizeof *l.before);
+        for (size_t i = l.first; i < l.past; i++)
+            prompt_before(&l.before[i], task, i, l.shots);
+    }
     return l;
 }
 
@@ -126,34 +154,44 @@ static void check_example(const struct layout *l, const struct stream_reader *r,
         stream_bad_record(r, e->id, "the text is not UTF-8 at byte %zu", end);
 }
 
-/* The prompt of one instruction, in l->prompt. */
-static struct span one_prompt(struct layout *l, size_t instruction, const struct buf *text)
+/* The prompt of one instruction, in l->prompt, and its literal parts. */
+static struct span one_prompt(struct layout *l, size_t instruction, const struct stream_reader *r,
+                              const char *id, const struct buf *text)
 {
     struct buf *out = &l->prompt;
-    out->len = 0;
-    buf_add(out, l->before[instruction].data, l->before[instruction].len);
-    buf_add(out, text->data, text->len);
-    buf_add(out, l->task->after_text.data, l->task->after_text.len);
+    out->len = l->literal.len = 0;
+    if (l->chat) {
+        struct span whole = {text->data, text->len};
+        const char *error = chat_prompt(l->chat, instruction, whole, out, &l->literal);
+        if (error)
+            stream_bad_record(r, id, "%s: %s", l->template->file, error);
+    } else {
+        buf_add(out, l->before[instruction].data, l->before[instruction].len);
+        buf_add(out, text->data, text->len);
+        buf_add(out, l->task->after_text.data, l->task->after_text.len);
+    }
     return (struct span){out->data, out->len};
 }
 
-static void show(struct layout *l, const char *output, const char *id, const struct buf *text)
+static void show(struct layout *l, const char *output, const struct stream_reader *r,
+                 const char *id, const struct buf *text)
 {
     struct outfile *file = outfile_open(output);
     FILE *f = outfile_stream(file);
     for (size_t i = l->first; i < l->past; i++) {
         if (l->past - l->first > 1)
             fprintf(f, "%s==> text %s, instruction %zu <==\n", i > l->first ? "\n" : "", id, i);
-        struct span prompt = one_prompt(l, i, text);
+        struct span prompt = one_prompt(l, i, r, id, text);
         fwrite(prompt.data, 1, prompt.len, f);
         putc('\n', f);
     }
     outfile_finish(file);
 }
 
-static struct stream_writer *create(const struct settings *s, const struct task *task,
+static struct stream_writer *create(const struct settings *s, const struct layout *l,
                                     const struct stream_reader *r, int argc, char **argv)
 {
+    const struct task *task = l->task;
     json_t *header = stream_header_from(stream_header(r), "prompt", argc, argv);
     json_object_set_new(header, "task", json_string(task->name));
     json_object_set(header, "classes", json_object_get(task->json, "classes"));
@@ -161,20 +199,27 @@ static struct stream_writer *create(const struct settings *s, const struct task 
     if (task->answers) {
         json_object_set_new(header, "answers", task_answers_json(task));
         json_object_set_new(header, "open",
-                            json_stringn(task->after_text.data, task->after_text.len));
+                            l->chat ? json_string(chat_open(l->chat))
+                                    : json_stringn(task->after_text.data, task->after_text.len));
     }
+    if (l->chat)
+        json_object_set_new(header, "layout", json_string("chat"));
     return stream_create(s->common.output, s->common.compress, header);
 }
 
 /* All prompts of one text. */
-static void expand(struct layout *l, const struct example *e, const struct buf *text,
-                   struct stream_writer *w)
+static void expand(struct layout *l, const struct stream_reader *r, const struct example *e,
+                   const struct buf *text, struct stream_writer *w)
 {
-    for (size_t i = l->first; i < l->past; i++)
+    for (size_t i = l->first; i < l->past; i++) {
+        struct span prompt = one_prompt(l, i, r, e->id, text);
         prompt_write(w, &(struct prompt){.id = e->id,
                                          .prompt = (int)i,
-                                         .text = one_prompt(l, i, text),
-                                         .label = e->label});
+                                         .text = prompt,
+                                         .label = e->label,
+                                         .literal = l->literal.len ? l->literal.data : NULL,
+                                         .n_literal = l->literal.len});
+    }
 }
 
 struct tally {
@@ -200,9 +245,9 @@ static void expand_all(const struct settings *s, struct layout *l, struct stream
         text.len = 0;
         limit_words(&text, e.text, l->task->word_limit);
         if (w)
-            expand(l, &e, &text, w);
+            expand(l, r, &e, &text, w);
         else
-            show(l, s->common.output, e.id, &text);
+            show(l, s->common.output, r, e.id, &text);
         n->shown = !w;
     }
     buf_free(&text);
@@ -210,17 +255,21 @@ static void expand_all(const struct settings *s, struct layout *l, struct stream
 
 static void free_layout(struct layout *l)
 {
-    for (size_t i = 0; i < l->task->n_instructions; i++)
+    for (size_t i = 0; l->before && i < l->task->n_instructions; i++)
         buf_free(&l->before[i]);
     free(l->before);
+    chat_free(l->chat);
+    chat_template_free(l->template);
     buf_free(&l->prompt);
+    ids_free(&l->literal);
     shots_free(l->shots);
     task_free(l->task);
 }
 
 int main(int argc, char **argv)
 {
-    struct settings s = {0};
+    struct settings s = {
+        .date = {.tm_year = 124, .tm_mon = 6, .tm_mday = 26, .tm_wday = 5, .tm_yday = 207}};
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);
@@ -228,7 +277,7 @@ int main(int argc, char **argv)
     struct layout l = lay_out(&s, task_read(s.task));
     struct stream_reader *r = stream_open_all(argv + first, argc - first, "example");
     task_check_classes(l.task, r);
-    struct stream_writer *w = s.show ? NULL : create(&s, l.task, r, argc, argv);
+    struct stream_writer *w = s.show ? NULL : create(&s, &l, r, argc, argv);
     struct tally n = {0};
     progress_start("texts", 0);
     expand_all(&s, &l, r, w, &n);

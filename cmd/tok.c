@@ -56,6 +56,7 @@ struct job {
     const struct settings *settings;
     struct tokenizer *tokenizer;
     struct stream_writer *writer;
+    bool chat; /* prompts in a model's own layout: its tokens stand in the text */
     unsigned long records, tokens, longest;
 };
 
@@ -113,6 +114,36 @@ static void check_tokenizer(const struct job *j, const struct stream_reader *r)
             tokenizer_path(j->tokenizer));
 }
 
+static void check_layout(struct job *j, const struct stream_reader *r)
+{
+    j->chat = json_object_get(stream_header(r), "layout");
+    if (j->chat && !tokenizer_finds_control_tokens(j->tokenizer))
+        die(EX_DATAERR,
+            "%s: prompts in the model's own layout; %s finds no control tokens in a text: give the "
+            "model's tokenizer.json (save_pretrained() of transformers' AutoTokenizer writes one)",
+            stream_name(r), tokenizer_path(j->tokenizer));
+}
+
+/* A prompt's literal parts, which must be pairs of offsets into its text, in their order. */
+static struct literal_parts literal_parts(const struct stream_reader *r, const struct prompt *p)
+{
+    struct literal_parts parts = {p->literal, p->n_literal};
+    int32_t before = 0;
+    if (parts.n % 2)
+        stream_bad_record(r, p->id, "field 'literal' holds %zu numbers, not pairs", parts.n);
+    for (size_t i = 0; i < parts.n; i++) {
+        int32_t at = parts.offsets[i];
+        bool inside = at >= before && (size_t)at <= p->text.len;
+        if (!inside || ((size_t)at < p->text.len && (p->text.data[at] & 0xC0) == 0x80))
+            stream_bad_record(r, p->id,
+                              "field 'literal' holds %d, which is not the place of a character "
+                              "behind %d in the text",
+                              at, before);
+        before = at;
+    }
+    return parts;
+}
+
 static void encode(struct job *j, struct stream_reader *r)
 {
     struct prompt p;
@@ -124,7 +155,8 @@ static void encode(struct job *j, struct stream_reader *r)
             stream_bad_record(r, p.id, "the text is not UTF-8 at byte %zu; convert it (iconv)",
                               bad);
         ids.len = 0;
-        tokenizer_encode(j->tokenizer, p.text.data, p.text.len, true, &ids);
+        struct literal_parts literal = literal_parts(r, &p);
+        tokenizer_encode_parts(j->tokenizer, p.text.data, p.text.len, &literal, !j->chat, &ids);
         if (most && ids.len > most)
             stream_bad_record(r, p.id, "%zu tokens, more than --max-tokens %zu", ids.len, most);
         if (ids.len == 0)
@@ -148,9 +180,13 @@ static void decode(struct job *j, struct stream_reader *r)
                 stream_bad_record(r, t.id, "token id %d is not one of this tokenizer's",
                                   t.tokens[i]);
         text.len = 0;
-        tokenizer_trim(j->tokenizer, &t.tokens, &t.n_tokens);
+        if (!j->chat)
+            tokenizer_trim(j->tokenizer, &t.tokens, &t.n_tokens);
         tokenizer_decode(j->tokenizer, t.tokens, t.n_tokens, false, &text);
-        prompt_write(j->writer, &(struct prompt){t.id, t.prompt, {text.data, text.len}, t.label});
+        prompt_write(j->writer, &(struct prompt){.id = t.id,
+                                                 .prompt = t.prompt,
+                                                 .text = {text.data, text.len},
+                                                 .label = t.label});
         j->tokens += t.n_tokens;
         progress_update(++j->records);
     }
@@ -170,6 +206,7 @@ int main(int argc, char **argv)
         stream_open_all(argv + first, argc - first, s.decode ? "tokens" : "prompt");
     if (s.decode)
         check_tokenizer(&j, r);
+    check_layout(&j, r);
     j.writer = stream_create(s.common.output, s.common.compress, output_header(&j, r, argc, argv));
     if (s.decode)
         decode(&j, r);

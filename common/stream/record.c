@@ -133,6 +133,7 @@ bool prompt_read(struct stream_reader *r, struct prompt *p)
     p->prompt = get_int(r, p->id, &o, "prompt");
     p->text = get_text(r, p->id, &o);
     p->label = get_label(r, p->id, &o);
+    p->literal = get_array(r, p->id, &o, "literal", sizeof *p->literal, &p->n_literal);
     return true;
 }
 
@@ -312,11 +313,13 @@ void example_write(struct stream_writer *w, const struct example *e)
 void prompt_write(struct stream_writer *w, const struct prompt *x)
 {
     msgpack_packer *p = stream_packer(w);
-    msgpack_pack_map(p, 4);
+    msgpack_pack_map(p, 4 + (x->literal != NULL));
     put_str(p, "id", x->id, strlen(x->id));
     put_int(p, "prompt", x->prompt);
     put_str(p, "text", x->text.data, x->text.len);
     put_class(p, "label", x->label);
+    if (x->literal)
+        put_array(p, "literal", x->literal, sizeof *x->literal, x->n_literal);
     stream_commit(w);
 }
 

@@ -24,12 +24,16 @@ struct example {
 };
 
 /* schema "prompt": one text under one instruction. Header: "task", "classes", "prompts" (how many),
- * where the task has them "answers" and "open" (what stands between a text and its answer). */
+ * where the task has them "answers" and "open" (what stands between a text and its answer);
+ * "layout" where it is a model's own ("chat"). */
 struct prompt {
     const char *id;
     int prompt; /* 0-based instruction number */
     struct span text;
     int label;
+    const int32_t *literal; /* bin i32: where parts of text begin and end, in bytes, pair by pair,
+                               in which no token is looked for; NULL: there are none */
+    size_t n_literal;       /* numbers */
 };
 
 /* schema "tokens". Header adds "tokenizer" (digest), "class_tokens" (the token that each class is

@@ -88,6 +88,11 @@ void added_tokens_add(struct added_tokens *a, const char *s, size_t len, struct 
     a->tokens[a->n_tokens++] = token;
 }
 
+bool added_tokens_empty(const struct added_tokens *a)
+{
+    return a->n_tokens == 0;
+}
+
 /* The longest token that starts here; NULL when none does. */
 static const struct added_token *match(const struct added_tokens *a, const char *s, size_t len,
                                        size_t *matched)
@@ -138,16 +143,34 @@ static size_t strip_right(const struct piece *p, size_t end)
     return end;
 }
 
-void added_tokens_split(const struct added_tokens *a, const struct piece *piece, struct pieces *out)
+/* How far a token that starts at `at` may reach; `at` itself in a literal part, of which *end is
+ * then the end. *next: the first part that ends behind `at`; it goes on from call to call. */
+static size_t reach(const struct literal_parts *l, size_t at, size_t len, size_t *next, size_t *end)
 {
-    size_t done = 0, at = 0;
+    while (*next + 1 < l->n && (size_t)l->offsets[*next + 1] <= at)
+        *next += 2;
+    if (*next + 1 >= l->n)
+        return len;
+    size_t start = (size_t)l->offsets[*next];
+    *end = (size_t)l->offsets[*next + 1];
+    return start <= at ? at : start < len ? start : len;
+}
+
+void added_tokens_split(const struct added_tokens *a, const struct piece *piece,
+                        const struct literal_parts *literal, struct pieces *out)
+{
+    size_t done = 0, at = 0, part = 0, part_end = 0;
     while (at < piece->len) {
         if (!a->first[(unsigned char)piece->s[at]]) {
             at++;
             continue;
         }
-        size_t len;
-        const struct added_token *token = match(a, piece->s + at, piece->len - at, &len);
+        size_t len, most = reach(literal, at, piece->len, &part, &part_end);
+        if (most == at) {
+            at = part_end;
+            continue;
+        }
+        const struct added_token *token = match(a, piece->s + at, most - at, &len);
         if (!token) {
             at++;
             continue;

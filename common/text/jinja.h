@@ -25,6 +25,8 @@ struct jinja_template;
  * the caller's to free. The source is copied. */
 struct jinja_template *jinja_parse(const char *source, size_t len, char **error);
 void jinja_free(struct jinja_template *t);
+/* Whether a variable of this name stands anywhere in the template. */
+bool jinja_names(const struct jinja_template *t, const char *name);
 
 /* Renderings of a template, one after another. date: what strftime_now() takes for today. The
  * template stays in place. */

@@ -389,6 +389,11 @@ struct jinja_template *jinja_parse(const char *source, size_t len, char **error)
     return NULL;
 }
 
+bool jinja_names(const struct jinja_template *t, const char *name)
+{
+    return string_table_find(t->names, name, strlen(name)) >= 0;
+}
+
 void jinja_free(struct jinja_template *t)
 {
     if (!t)

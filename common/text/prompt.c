@@ -110,8 +110,7 @@ void shots_free(struct shots *s)
 
 /* ---- layout ---- */
 
-/* BLOCK "\n" and the content up to the text. */
-static void add_opening(struct buf *out, const struct task *t, size_t instruction)
+void prompt_opening(struct buf *out, const struct task *t, size_t instruction)
 {
     buf_addf(out, "%s\n", t->instructions[instruction]);
     for (size_t i = 0; i < t->n_classes; i++)
@@ -127,14 +126,14 @@ void prompt_before(struct buf *out, const struct task *t, size_t instruction,
         for (size_t i = 0; i < t->shots; i++) {
             size_t shot = instruction * t->shots + i;
             buf_addf(out, "EXAMPLE %zu:\n", i + 1);
-            add_opening(out, t, instruction);
+            prompt_opening(out, t, instruction);
             buf_add(out, shots->texts[shot].data, shots->texts[shot].len);
             buf_add(out, t->after_text.data, t->after_text.len);
             buf_addf(out, "%s\n\n", task_answer(t, (size_t)shots->labels[shot]));
         }
         buf_addf(out, "EXAMPLE %zu:\n", t->shots + 1);
     }
-    add_opening(out, t, instruction);
+    prompt_opening(out, t, instruction);
 }
 
 /* ---- choosing an instruction ---- */

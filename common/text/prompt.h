@@ -33,6 +33,9 @@ struct shots {
 struct shots *shots_read(const char *path, const struct task *t);
 void shots_free(struct shots *s);
 
+/* Appends BLOCK "\n" and the content up to the text. */
+void prompt_opening(struct buf *out, const struct task *t, size_t instruction);
+
 /* Appends all that stands before the text in an instruction's prompts; shots NULL is zero-shot. */
 void prompt_before(struct buf *out, const struct task *t, size_t instruction,
                    const struct shots *shots);

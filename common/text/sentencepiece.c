@@ -368,7 +368,7 @@ struct piece sentencepiece_normalize(const struct sentencepiece *s, struct arena
     struct normalizing n = {.s = s, .after_space = s->remove_extra_whitespaces};
     struct piece whole = {text, len, NO_TOKEN, true};
     struct pieces parts = {0};
-    added_tokens_split(s->user_defined, &whole, &parts);
+    added_tokens_split(s->user_defined, &whole, &(struct literal_parts){0}, &parts);
     if (s->add_dummy_prefix)
         buf_add(&n.out, s->escape_whitespaces ? SPACE_MARK : " ",
                 s->escape_whitespaces ? SPACE_MARK_LEN : 1);

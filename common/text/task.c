@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const known_keys[] = {"name",    "classes", "answers",   "instructions",
-                                         "content", "shots",   "word_limit"};
+static const char *const known_keys[] = {"name",    "classes", "answers",    "instructions",
+                                         "content", "shots",   "word_limit", "layout",
+                                         "system",  "reply"};
 static const char placeholder[] = "{text}";
 
 static void check_keys(const char *file, const json_t *task)
@@ -25,7 +26,7 @@ static void check_keys(const char *file, const json_t *task)
         if (i == n)
             die(EX_DATAERR,
                 "%s: key '%s' is not one of a task file's (name, classes, answers, instructions, "
-                "content, shots, word_limit)",
+                "content, shots, word_limit, layout, system, reply)",
                 file, key);
     }
 }
@@ -165,6 +166,32 @@ static void split_content(const char *file, const char *content, struct task *t)
     t->after_text = (struct span){rest, strlen(rest)};
 }
 
+/* A string that chats alone have; NULL where it is not there. */
+static const char *chat_text(const struct task *t, const char *key)
+{
+    const json_t *value = json_object_get(t->json, key);
+    if (!value)
+        return NULL;
+    if (!json_is_string(value))
+        die(EX_DATAERR, "%s: key '%s' is not a string", t->file, key);
+    if (!t->chat)
+        die(EX_DATAERR, "%s: key '%s' goes with \"layout\": \"chat\" alone", t->file, key);
+    return json_string_value(value);
+}
+
+static void read_layout(struct task *t)
+{
+    const json_t *value = json_object_get(t->json, "layout");
+    const char *layout = value ? json_string_value(value) : "plain";
+    t->chat = layout && !strcmp(layout, "chat");
+    if (!t->chat && (!layout || strcmp(layout, "plain")))
+        die(EX_DATAERR, "%s: key 'layout' is neither \"plain\" nor \"chat\"", t->file);
+    t->system = chat_text(t, "system");
+    t->reply = chat_text(t, "reply");
+    if (!t->reply)
+        t->reply = "";
+}
+
 struct task *task_read(const char *path)
 {
     struct task *t = xcalloc(1, sizeof *t);
@@ -184,6 +211,7 @@ struct task *task_read(const char *path)
     const json_t *limit = json_object_get(t->json, "word_limit");
     if (limit && !json_is_null(limit))
         t->word_limit = number_of(path, "word_limit", limit, 1);
+    read_layout(t);
     return t;
 }
 

@@ -6,6 +6,7 @@
 #include "common/stream/record.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* What a model writes to name a class: the first stands in worked examples, the others count for
@@ -28,6 +29,9 @@ struct task {
     struct span before_text, after_text; /* the content template on both sides of {text} */
     size_t shots;                        /* worked examples in a few-shot prompt; 0 is zero-shot */
     size_t word_limit;                   /* words of a text that are kept; 0 is all */
+    bool chat;                           /* in the model's own layout of a conversation, in which */
+    const char *system;                  /* this comes first (NULL: nothing), */
+    const char *reply;                   /* and this begins the assistant's turns; "": nothing */
 };
 
 /* Reads and checks a task file. Dies, naming the file and the key: EX_NOINPUT, or EX_DATAERR at

@@ -126,36 +126,75 @@ const char *tokenizer_token(const struct tokenizer *t, int32_t id)
 
 /* ---- encoding ---- */
 
+/* Where a byte of a text stands once the text is normalized. */
+static size_t normalized_offset(struct tokenizer *t, const struct piece *p, size_t at)
+{
+    struct piece before = {p->s, at, NO_TOKEN, p->at_start};
+    normalize(t->normalizer, &t->arena, &before);
+    return before.len;
+}
+
+/* The literal parts of a piece of the text, as they stand in the piece once it is normalized. */
+static struct ids normalized_parts(struct tokenizer *t, const struct piece *p, size_t start,
+                                   const struct literal_parts *literal)
+{
+    struct ids parts = {0};
+    for (size_t i = 0; i + 1 < literal->n; i += 2) {
+        size_t begin = (size_t)literal->offsets[i], end = (size_t)literal->offsets[i + 1];
+        if (end <= start || begin >= start + p->len)
+            continue;
+        begin = begin < start ? 0 : begin - start;
+        end = end - start < p->len ? end - start : p->len;
+        ids_add(&parts, (int32_t)normalized_offset(t, p, begin));
+        ids_add(&parts, (int32_t)normalized_offset(t, p, end));
+    }
+    return parts;
+}
+
+/* Normalizes a piece, which begins at `start` in the text, and cuts it at added tokens. */
+static void cut_normalized(struct tokenizer *t, struct piece *p, size_t start,
+                           const struct literal_parts *literal)
+{
+    struct ids parts = {0};
+    if (literal->n && !added_tokens_empty(t->normalized))
+        parts = normalized_parts(t, p, start, literal);
+    normalize(t->normalizer, &t->arena, p);
+    added_tokens_split(t->normalized, p, &(struct literal_parts){parts.data, parts.len},
+                       &t->pieces);
+    ids_free(&parts);
+}
+
 /* The text's pieces, in t->pieces: added tokens and words. */
-static void cut_text(struct tokenizer *t, const char *text, size_t len)
+static void cut_text(struct tokenizer *t, const char *text, size_t len,
+                     const struct literal_parts *literal)
 {
     struct piece whole = {text, len, NO_TOKEN, true};
     if (t->sentencepiece)
         whole = sentencepiece_normalize(t->sentencepiece, &t->arena, text, len);
     t->spare.len = t->pieces.len = 0;
-    added_tokens_split(t->raw, &whole, &t->spare);
+    added_tokens_split(t->raw, &whole, literal, &t->spare);
     for (size_t i = 0; i < t->spare.len; i++) {
         struct piece *p = &t->spare.data[i];
-        if (p->token != NO_TOKEN) {
+        if (p->token != NO_TOKEN)
             pieces_add(&t->pieces, *p);
-            continue;
-        }
-        normalize(t->normalizer, &t->arena, p);
-        added_tokens_split(t->normalized, p, &t->pieces);
+        else
+            cut_normalized(t, p, (size_t)(p->s - whole.s), literal);
     }
     pretokenize(t->pretokenizer, &t->arena, &t->pieces, &t->spare);
 }
 
-void tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool add_special,
-                      struct ids *out)
+void tokenizer_encode_parts(struct tokenizer *t, const char *text, size_t len,
+                            const struct literal_parts *literal, bool add_special, struct ids *out)
 {
     size_t bad = utf8_invalid_at(text, len);
     if (bad < len)
         die(EX_DATAERR, "the text is not UTF-8 at byte %zu", bad);
+    if (t->sentencepiece && literal->n)
+        die(EX_DATAERR, "%s: texts with literal parts want a tokenizer.json", t->path);
     arena_reset(&t->arena);
     if (add_special)
         ids_append(out, t->before.data, t->before.len);
-    cut_text(t, text, len);
+    cut_text(t, text, len, literal);
     for (size_t i = 0; i < t->pieces.len; i++) {
         const struct piece *p = &t->pieces.data[i];
         if (p->token == NO_TOKEN)
@@ -165,6 +204,17 @@ void tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool ad
     }
     if (add_special)
         ids_append(out, t->after.data, t->after.len);
+}
+
+void tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool add_special,
+                      struct ids *out)
+{
+    tokenizer_encode_parts(t, text, len, &(struct literal_parts){0}, add_special, out);
+}
+
+bool tokenizer_finds_control_tokens(const struct tokenizer *t)
+{
+    return !t->sentencepiece;
 }
 
 int32_t tokenizer_first_token(struct tokenizer *t, const char *word)

@@ -4,6 +4,7 @@
 #ifndef DUQ_TEXT_TOKENIZER_H
 #define DUQ_TEXT_TOKENIZER_H
 
+#include "common/text/added_tokens.h"
 #include "common/text/ids.h"
 #include "common/util/mem.h"
 
@@ -33,6 +34,14 @@ const char *tokenizer_token(const struct tokenizer *t, int32_t id);
  * first where a better message can be given. Keeps a cache: one thread at a time per tokenizer. */
 void tokenizer_encode(struct tokenizer *t, const char *text, size_t len, bool add_special,
                       struct ids *out);
+
+/* The same with literal parts. Dies (EX_DATAERR) where there are some and the tokenizer is a
+ * tokenizer.model. */
+void tokenizer_encode_parts(struct tokenizer *t, const char *text, size_t len,
+                            const struct literal_parts *literal, bool add_special, struct ids *out);
+/* Whether control tokens (BOS, "[INST]" ...) are found in a text that spells them: those of a
+ * tokenizer.model are not. */
+bool tokenizer_finds_control_tokens(const struct tokenizer *t);
 
 /* Appends the text of ids; ids without a token are passed over. skip_special leaves out special
  * tokens (control tokens of a tokenizer.model are never text). Bytes that are not UTF-8 together
