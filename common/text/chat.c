@@ -205,11 +205,22 @@ static bool has_white_ends(struct span text)
            unicode_is_split_space(utf8_get(text.data + last, &n));
 }
 
+/* Whether a rendering ends as those of other texts do, so that answers have one place. */
+static bool ends_alike(const struct chat *c, const struct frame *f, struct jinja_string text)
+{
+    struct jinja_string end = {f->after.data, NULL, f->after.len - strlen(c->task->reply)};
+    size_t behind = text.len;
+    while (behind > 0 && !(mark_at(text, behind - 1) & TEXT))
+        behind--;
+    if (!behind) /* an empty text */
+        behind = text.len > end.len ? text.len - end.len : 0;
+    return jinja_same(jinja_part(text, behind, text.len), end);
+}
+
 const char *chat_prompt(struct chat *c, size_t instruction, struct span text, struct buf *out,
                         struct ids *literal)
 {
     const struct frame *f = &c->frames[instruction];
-    size_t start = out->len;
     if (f->fixed && !(f->trimmed && has_white_ends(text))) {
         buf_add(out, f->before.data, f->before.len);
         buf_add(out, text.data, text.len);
@@ -225,11 +236,10 @@ const char *chat_prompt(struct chat *c, size_t instruction, struct span text, st
     const char *error = render(c, instruction, text, &r);
     if (error)
         return error;
+    if (c->task->answers && !ends_alike(c, f, r.text))
+        return "what the template writes behind this text is not what it writes behind others";
     buf_add(out, r.text.s, r.text.len);
     buf_addf(out, "%s", c->task->reply);
     add_literal(literal, r.text, 0);
-    if (out->len - start < f->after.len ||
-        memcmp(out->data + out->len - f->after.len, f->after.data, f->after.len))
-        return "what the template writes behind this text is not what it writes behind others";
     return NULL;
 }
