@@ -15,6 +15,11 @@ model() { # NAME
     [ ! -e "$data/$1/chat_template.jinja" ] || cp "$data/$1/chat_template.jinja" model
     cp "$data/../tok/$(cat "$data/$1/tokenizer").json" model/tokenizer.json
     mv model/task.json .
+    if [ -e model/flags.json ]; then
+        jq --slurpfile flags model/flags.json '.added_tokens |= map(. + ($flags[0][.content] // {}))' \
+            model/tokenizer.json >with-flags.json
+        mv with-flags.json model/tokenizer.json
+    fi
 }
 
 # A model whose chat template is this, and a task of one instruction.
@@ -41,6 +46,7 @@ text() { # TEXT
 refused() { # TEMPLATE MESSAGE
     template "$1"
     run -65 --separate-stderr expand text.mp
+    # shellcheck disable=SC2154 # run sets it
     [[ $stderr == *"$2"* ]] || { echo "$stderr"; false; }
 }
 
@@ -77,6 +83,10 @@ check_recorded() { # NAME
 @test "thinking is switched off" {
     check_recorded thinking
     rec to-json prompts.mp | jq -e -s 'all(.text | endswith("<think>\n\n</think>\n\n"))'
+}
+
+@test "tokens that take blanks along take those of texts" {
+    check_recorded stripping
 }
 
 @test "a template that looks into texts renders each" {
@@ -196,6 +206,22 @@ check_recorded() { # NAME
     prompt-expand --task chat.json --model model --zero-shot "$data/texts.mp" >chat.mp
     run -65 rec cat plain.mp chat.mp
     [ "$status" = 65 ]
+}
+
+@test "literal parts that are no pairs of places in the text are refused" {
+    template '{{ messages[0].content }}'
+    expand <(text 'é') >prompts.mp
+    # The two numbers at the record's end, of 4 bytes each, little-endian.
+    rec to-json prompts.mp | jq -e '.literal == [22, 24]'
+    bad() { # BYTES MESSAGE
+        LC_ALL=C sed "s/\x16\x00\x00\x00\x18\x00\x00\x00/$1/" prompts.mp >bad.mp
+        run -65 tok --model model bad.mp
+        [[ $output == *"bad.mp: record 1 (id 1): field 'literal' holds $2"* ]] || { echo "$output"; false; }
+    }
+    bad '\x17\x00\x00\x00\x18\x00\x00\x00' "23, which is not the place of a character behind 0 in the text"
+    bad '\x16\x00\x00\x00\x15\x00\x00\x00' "21, which is not the place of a character behind 22"
+    bad '\x16\x00\x00\x00\x18\x01\x00\x00' "280, which is not"
+    bad '\xff\xff\xff\xff\x18\x00\x00\x00' "-1, which is not"
 }
 
 @test "decoding gives the whole conversation, and encoding that the same ids" {

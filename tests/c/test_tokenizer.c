@@ -1,6 +1,7 @@
 /* Tokenizers: each id and each decoded line as `tokenizers` and `sentencepiece` have them, recorded
  * by tests/oracle/tok_record.py in tests/data/tok; their parts for themselves. */
 #include "common/stream/record.h"
+#include "common/text/added_tokens.h"
 #include "common/text/bpe.h"
 #include "common/text/regex_dialect.h"
 #include "common/text/tokenizer.h"
@@ -360,6 +361,40 @@ static void broken_bytes_become_replacement_characters(void **state)
     buf_free(&b);
 }
 
+/* The parts of "a<s>>b<s>" by their tokens, with a literal part. */
+static void check_split(const struct added_tokens *a, int32_t from, int32_t to, const char *wanted)
+{
+    const char *text = "a<s>>b<s>";
+    struct piece whole = {text, strlen(text), NO_TOKEN, true};
+    struct pieces parts = {0};
+    struct buf found = {0};
+    int32_t offsets[] = {from, to};
+    added_tokens_split(a, &whole, &(struct literal_parts){offsets, from < to ? 2 : 0}, &parts);
+    for (size_t i = 0; i < parts.len; i++)
+        buf_addf(&found, "%.*s%s ", (int)parts.data[i].len, parts.data[i].s,
+                 parts.data[i].token == NO_TOKEN ? "" : "!");
+    assert_string_equal(buf_str(&found), wanted);
+    buf_free(&found);
+    pieces_free(&parts);
+}
+
+static void no_added_token_reaches_into_a_literal_part(void **state)
+{
+    (void)state;
+    struct added_tokens *a = added_tokens_new();
+    added_tokens_add(a, "<s>", 3, (struct added_token){.id = 1});
+    added_tokens_add(a, "<s>>", 4, (struct added_token){.id = 2});
+    check_split(a, 0, 0, "a <s>>! b <s>! ");
+    check_split(a, 0, 1, "a <s>>! b <s>! ");
+    check_split(a, 4, 5, "a <s>! >b <s>! ");
+    check_split(a, 3, 4, "a<s>>b <s>! ");
+    check_split(a, 1, 4, "a<s>>b <s>! ");
+    check_split(a, 0, 9, "a<s>>b<s> ");
+    check_split(a, 6, 9, "a <s>>! b<s> ");
+    check_split(a, 8, 9, "a <s>>! b<s> ");
+    added_tokens_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +407,7 @@ int main(void)
         cmocka_unit_test(patterns_that_pcre2_cannot_say_are_refused),
         cmocka_unit_test(the_byte_alphabet_goes_both_ways),
         cmocka_unit_test(normal_forms_order_and_compose),
+        cmocka_unit_test(no_added_token_reaches_into_a_literal_part),
         cmocka_unit_test(broken_bytes_become_replacement_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

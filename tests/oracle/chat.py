@@ -79,7 +79,10 @@ CASES = {
                      {"bos_token": "<s>", "eos_token": "</s>"}),
     "thinking": ("smollm2", "thinking", IM, "jinja", {"shots": 0}, {"bos_token": None, "eos_token": None}),
     "looking": ("smollm2", "looking", {}, "config", {}, {"bos_token": None, "eos_token": None}),
+    "stripping": ("smollm2", "chatml", IM, "config", {"shots": 0}, {"bos_token": None, "eos_token": None}),
 }
+# Flags of added tokens, as Phi 3 has them.
+FLAGS = {"stripping": {"<|im_start|>": {"rstrip": True}, "<|im_end|>": {"lstrip": True, "rstrip": True}}}
 
 
 def respelt(text, tokens):
@@ -107,9 +110,11 @@ def conversation(task, instruction, text, shots):
 class Model:
     """A tokenizer and a template, as they are and with other spellings of their tokens."""
 
-    def __init__(self, tokenizer, template, special):
+    def __init__(self, tokenizer, template, special, flags):
         with open(f"tests/data/tok/{tokenizer}.json", encoding="utf-8") as f:
             self.json = json.load(f)
+        for token in self.json["added_tokens"]:
+            token.update(flags.get(token["content"], {}))
         self.tokens = [t["content"] for t in self.json["added_tokens"]]
         self.template = template
         self.special = {k: v["content"] if isinstance(v, dict) else v for k, v in special.items()}
@@ -157,7 +162,9 @@ def record(directory, name):
         write(os.path.join(directory, name, file), content)
     write(os.path.join(directory, name, "task.json"), task)
     write(os.path.join(directory, name, "tokenizer"), tokenizer + "\n")
-    model = Model(tokenizer, template, special)
+    if name in FLAGS:
+        write(os.path.join(directory, name, "flags.json"), FLAGS[name])
+    model = Model(tokenizer, template, special, FLAGS.get(name, {}))
     with tempfile.TemporaryDirectory() as folder:
         for file, content in {**files, "tokenizer.json": model.json}.items():
             write(os.path.join(folder, file), content)
