@@ -67,7 +67,7 @@ stage_validation() {
 }
 
 teacher_scores() { # TEXTS
-    local prompts='prompt-expand --task task.json --shots texts/shots.mp'
+    local prompts='prompt-expand --task task.json --model model --shots texts/shots.mp'
     spread "$1" "$prompts | tok --model model | lm-score --model model --device $DEVICE --compute $COMPUTE" \
         task.json texts/shots.mp
 }
@@ -131,7 +131,7 @@ student() { # STUDENT
     students+=("$1")
 }
 
-student_prompt='prompt-expand --task task.json --instruction best:weights.mp --zero-shot'
+student_prompt='prompt-expand --task task.json --model model --instruction best:weights.mp --zero-shot'
 
 student_tokens() { # TEXTS
     $student_prompt <"$1" | tok --model model

@@ -26,6 +26,7 @@ struct chat {
     struct frame *frames; /* by instruction */
     struct buf opening;   /* used again and again */
     char *open;
+    bool said; /* that it is slower */
 };
 
 /* ---- conversations ---- */
@@ -135,9 +136,9 @@ static void lay_out(struct chat *c, size_t instruction)
     buf_addf(&f->after, "%s", c->task->reply);
     f->fixed = n == PROBE && !(r.looked & TEXT);
     f->trimmed = r.trimmed & TEXT;
-    if (!f->fixed)
-        inform("%s: it looks into texts: prompts of instruction %zu are rendered one by one",
-               c->template->file, instruction);
+    if (!f->fixed && !c->said)
+        inform("%s: it looks into texts: prompts are rendered one by one", c->template->file);
+    c->said |= !f->fixed;
 }
 
 static void check_open(struct chat *c)

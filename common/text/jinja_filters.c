@@ -58,6 +58,11 @@ FILTER(capitalize)
     return jinja_str(jinja_in_case(run, text_of(run, self), JINJA_CAPITALIZED));
 }
 
+static bool parts_words(uint32_t c)
+{
+    return unicode_is_split_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
+}
+
 /* Words begin behind white space and - ( { [ <. */
 FILTER(title)
 {
@@ -65,14 +70,10 @@ FILTER(title)
     struct jinja_string s = text_of(run, self);
     struct jinja_builder b = {.run = run};
     for (size_t start = 0, end, n; start < s.len; start = end) {
-        uint32_t first = utf8_get(s.s + start, &n), c = first;
-        bool between = c < 0x80 && (strchr("-({[<", (int)c) || unicode_is_split_space(c));
-        for (end = start; end < s.len; end += n) {
-            c = utf8_get(s.s + end, &n);
-            bool here = (c && c < 0x80 && strchr("-({[<", (int)c)) || unicode_is_split_space(c);
-            if (here != between)
-                break;
-        }
+        bool between = parts_words(utf8_get(s.s + start, &n));
+        end = start + n;
+        while (end < s.len && parts_words(utf8_get(s.s + end, &n)) == between)
+            end += n;
         jinja_add(&b, jinja_in_case(run, jinja_part(s, start, end), JINJA_CAPITALIZED));
     }
     return jinja_str(jinja_built(&b));

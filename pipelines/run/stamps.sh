@@ -26,14 +26,15 @@ put_settings() {
     rec --version | sed 's/.* //' | put .settings/version
 }
 
-# The link ./model, the model's digest and those of its tokenizer.
+# The link ./model, the model's digest and those of its tokenizer and chat template.
 put_model() {
     [ "$(readlink "$out/model" || true)" = "${value[MODEL]}" ] || ln -sfT "${value[MODEL]}" "$out/model" ||
         die 73 "$out/model: is not a link that an earlier run made: choose another folder (OUT=)"
     {
         echo "$digest"
         cd "${value[MODEL]}" || exit
-        find -L . -maxdepth 1 -name 'tokenizer*' -type f -exec sha256sum {} + | sort -k 2
+        find -L . -maxdepth 2 \( -name 'tokenizer*' -o -path '*chat_template*' -o -name special_tokens_map.json \) \
+            -type f -exec sha256sum {} + | sort -k 2
     } | put .settings/model
 }
 

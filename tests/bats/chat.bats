@@ -92,7 +92,7 @@ check_recorded() { # NAME
 @test "a template that looks into texts renders each" {
     check_recorded looking
     run -0 expand -v -o looked.mp "$data/texts.mp"
-    [[ $output == *"model/tokenizer_config.json: chat_template: it looks into texts: prompts of instruction 0 are rendered one by one"* ]]
+    [[ $output == *"model/tokenizer_config.json: chat_template: it looks into texts: prompts are rendered one by one"* ]]
 }
 
 @test "the header says the layout, and what stands between a text and its answer" {

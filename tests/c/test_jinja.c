@@ -126,6 +126,7 @@ static void marks_stay_with_their_bytes(void **state)
                 "110", 1, 0);
     check_marks("{{ ('a-' + text).split('-')[1] }}|", "x-y", "x|", "10", 1, 0);
     check_marks("{{ ('n' + text).replace('n', 'mm') }}|", "xn", "mmxmm|", "001000", 1, 0);
+    check_marks("{{ '\\x00b'|title|length }}{{ text }}", "x", "2x", "01", 0, 0);
     check_marks("{{ ('a' + text)|tojson }}", "\"", "\"a\\\"\"", "00110", 1, 0);
     check_marks("{{ ['a' + text] }}", "\n", "['a\\n']", "0001100", 1, 0);
     check_marks("{% for c in text %}{{ c }},{% endfor %}", "xy", "x,y,", "1010", 1, 0);
