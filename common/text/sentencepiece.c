@@ -5,7 +5,6 @@
 #include "common/text/tokenizer_parts.h"
 #include "common/text/unicode.h"
 #include "common/util/diag.h"
-#include "common/util/json.h"
 #include "common/util/utf8.h"
 
 #include <math.h>
@@ -247,24 +246,6 @@ static void add_merges(struct reader *r)
     free(order);
 }
 
-/* A model folder's tokenizer_config.json may say that no BOS is added; without it, one is. */
-static bool wants_bos(const char *model_path)
-{
-    const char *slash = strrchr(model_path, '/');
-    char *path = xasprintf("%.*stokenizer_config.json", slash ? (int)(slash + 1 - model_path) : 0,
-                           model_path);
-    FILE *f = fopen(path, "rb");
-    bool wanted = true;
-    if (f) {
-        fclose(f);
-        json_t *config = json_read_file(path);
-        wanted = !json_is_false(json_object_get(config, "add_bos_token"));
-        json_decref(config);
-    }
-    free(path);
-    return wanted;
-}
-
 void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len)
 {
     struct sentencepiece *s = xcalloc(1, sizeof *s);
@@ -299,9 +280,14 @@ void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len)
     add_merges(&r);
     bpe_ready(t->bpe);
     t->size = bpe_size(t->bpe);
-    if (s->bos != NO_TOKEN && wants_bos(t->path))
+    if (s->bos != NO_TOKEN && sentencepiece_wants_bos(t->path))
         ids_add(&t->before, s->bos);
     free(r.pieces);
+}
+
+bool sentencepiece_is_word(const struct sentencepiece *s, int32_t id)
+{
+    return s->types[id] == PIECE_NORMAL || s->types[id] == PIECE_BYTE;
 }
 
 void sentencepiece_free(struct sentencepiece *s)

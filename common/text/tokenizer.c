@@ -14,14 +14,19 @@
 
 /* ---- opening ---- */
 
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st))
+        die_errno("%s", path);
+    return S_ISDIR(st.st_mode);
+}
+
 /* The tokenizer file of a folder, or the path itself. The caller frees it. */
 static char *find_file(const char *path)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer.model.v3"};
-    struct stat st;
-    if (stat(path, &st))
-        die_errno("%s", path);
-    if (!S_ISDIR(st.st_mode))
+    if (!is_folder(path))
         return xstrdup(path);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *file = xasprintf("%s/%s", path, names[i]);
@@ -68,10 +73,14 @@ struct tokenizer *tokenizer_open(const char *path_or_folder)
     read_file(t->path, &bytes);
     snprintf(t->digest, sizeof t->digest, "xxh64:%016" PRIx64,
              (uint64_t)XXH64(bytes.data, bytes.len, 0));
-    if (looks_like_json(&bytes))
-        tokenizer_json_read(t, bytes.data, bytes.len);
-    else
+    const char *folder = is_folder(path_or_folder) ? path_or_folder : NULL;
+    if (looks_like_json(&bytes)) {
+        tokenizer_json_read(t, bytes.data, bytes.len, folder);
+    } else {
         sentencepiece_read(t, bytes.data, bytes.len);
+        if (folder)
+            sentencepiece_check_folder(t, folder);
+    }
     buf_free(&bytes);
     return t;
 }

@@ -1,10 +1,13 @@
 /* Reading Hugging Face's tokenizer.json. Truncation and padding in it are settings of a call, which
  * the call's caller makes; they are not looked at. */
 #include "common/text/json_parts.h"
+#include "common/text/tokenizer_folder.h"
 #include "common/text/tokenizer_parts.h"
 #include "common/text/unicode.h"
 #include "common/util/diag.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,8 +96,6 @@ static const char *optional_string(const json_t *model, const char *key)
 static void read_model(struct tokenizer *t, const json_t *model)
 {
     const char *type = optional_string(model, "type"), *path = t->path;
-    if (!model)
-        die(EX_DATAERR, "%s: no model: not a tokenizer.json", path);
     /* Files from before "type" was written: merges are what only BPE has. */
     if (!type)
         type = json_object_get(model, "merges") ? "BPE" : "";
@@ -238,13 +239,19 @@ static void read_post_processor(struct tokenizer *t, const json_t *value)
     }
 }
 
-void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len)
+void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len, const char *folder)
 {
     json_error_t error;
     json_t *file = json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!file)
         die(EX_DATAERR, "%s: line %d, column %d: %s", t->path, error.line, error.column,
             error.text);
+    if (!json_object_get(file, "model"))
+        die(EX_DATAERR, "%s: no model: not a tokenizer.json", t->path);
+    uint64_t changes = folder ? tokenizer_folder_apply(folder, file, t->path) : 0;
+    if (changes)
+        snprintf(t->digest + strlen(t->digest), sizeof t->digest - strlen(t->digest),
+                 "+%016" PRIx64, changes);
     t->normalizer = normalizer_from_json(json_object_get(file, "normalizer"), t->path);
     t->pretokenizer = pretokenizer_from_json(json_object_get(file, "pre_tokenizer"), t->path);
     t->decoder = decoder_from_json(json_object_get(file, "decoder"), t->path);

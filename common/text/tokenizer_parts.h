@@ -17,7 +17,7 @@
 struct sentencepiece;
 
 struct tokenizer {
-    char *path, digest[32];
+    char *path, digest[64];
     struct bpe *bpe;
     struct string_table *added; /* all added tokens, by id */
     bool *is_special;           /* [size] */
@@ -38,16 +38,27 @@ struct tokenizer {
  * file does not ask for all memory. */
 enum { LARGEST_TOKEN_ID = 1 << 24 };
 
-/* Fill in a tokenizer from a file's bytes; t->path is set. */
-void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len);
+/* Fill in a tokenizer from a file's bytes; t->path and the file's digest are set. folder: what
+ * stands beside the file counts too; NULL: the file alone. */
+void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len, const char *folder);
 void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len);
 
 /* ---- SentencePiece's own steps; sentencepiece.c ---- */
 
 void sentencepiece_free(struct sentencepiece *s);
+/* A piece of text, as control, unknown and user-defined pieces are not. */
+bool sentencepiece_is_word(const struct sentencepiece *s, int32_t id);
 /* The text as SentencePiece normalizes it: spaces as U+2581, one before the text. */
 struct piece sentencepiece_normalize(const struct sentencepiece *s, struct arena *arena,
                                      const char *text, size_t len);
 void sentencepiece_decode(const struct tokenizer *t, const int32_t *ids, size_t n, struct buf *out);
+
+/* ---- what stands beside a tokenizer.model; sentencepiece_folder.c ---- */
+
+/* A BOS is put before a text unless tokenizer_config.json says otherwise. Dies (EX_DATAERR) where
+ * it asks for an EOS. */
+bool sentencepiece_wants_bos(const char *model_path);
+/* Dies (EX_DATAERR) where the folder's files add tokens to the model, one of them named. */
+void sentencepiece_check_folder(const struct tokenizer *t, const char *folder);
 
 #endif

