@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <pcre2.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@
     "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 #define BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
 #define NOT_BOUNDARY "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
+
+#define NO_ATOM SIZE_MAX
 
 static void put(struct buf *out, const char *s)
 {
@@ -195,8 +198,18 @@ static const char *group(const char **at, bool first, struct buf *out)
     return NULL;
 }
 
-/* An interval at *at, or a brace that stands for itself. */
-static const char *interval(const char **at, struct buf *out)
+/* Puts a group's opening before what out holds from at on. */
+static void enclose(struct buf *out, size_t at)
+{
+    static const char open[] = "(?:";
+    put(out, open);
+    memmove(out->data + at + strlen(open), out->data + at, out->len - at - strlen(open));
+    memcpy(out->data + at, open, strlen(open));
+}
+
+/* An interval at *at, or a brace that stands for itself. A plus behind it is not possessive, as in
+ * PCRE2, but repeats the whole. atom: where out has what is repeated; NO_ATOM: not known. */
+static const char *interval(const char **at, size_t atom, struct buf *out)
 {
     const char *p = *at + 1;
     size_t low = strspn(p, "0123456789");
@@ -208,9 +221,12 @@ static const char *interval(const char **at, struct buf *out)
         *at += 1;
         return NULL;
     }
-    if (close[1] == '+' || (close[1] == '?' && !comma))
+    bool repeated = close[1] == '+';
+    if ((repeated && atom == NO_ATOM) || (close[1] == '?' && !comma))
         return cannot("the interval", *at, (int)(close + 2 - *at));
-    buf_addf(out, "{%s%.*s", low ? "" : "0", (int)(close + 1 - p), p);
+    if (repeated)
+        enclose(out, atom);
+    buf_addf(out, "{%s%.*s%s", low ? "" : "0", (int)(close + 1 - p), p, repeated ? ")" : "");
     *at = close + 1;
     return NULL;
 }
@@ -218,21 +234,28 @@ static const char *interval(const char **at, struct buf *out)
 const char *regex_from_oniguruma(const char *pattern, struct buf *out)
 {
     const char *p = pattern, *problem = NULL;
+    size_t atom = NO_ATOM;
     while (!problem && *p) {
+        size_t start = out->len;
         switch (*p) {
         case '\\':
             problem = escape(&p, false, out);
+            atom = start;
             break;
         case '[':
             problem = brackets(&p, out);
+            atom = start;
             break;
         case '(':
             problem = group(&p, p == pattern, out);
+            atom = NO_ATOM;
             break;
         case '{':
-            problem = interval(&p, out);
+            problem = interval(&p, atom, out);
+            atom = NO_ATOM;
             break;
         default:
+            atom = strchr("|)*+?^$", *p) || (unsigned char)*p >= 0x80 ? NO_ATOM : start;
             buf_addc(out, *p++);
         }
     }

@@ -296,6 +296,7 @@ static void patterns_are_said_in_pcre2s_words(void **state)
         {"a{,3}b{2,}c{d}", "a{0,3}b{2,}c\\{d}"},
         {"\\p{L}\\P{Lu}\\p{^N}", "\\p{L}\\P{Lu}\\P{N}"},
         {"[]a]|[^\\]]", "[\\]a]|[^\\]]"},
+        {"\\d{1,3}+|[ab]{2}+c", "(?:\\d{1,3})+|(?:[ab]{2})+c"},
         {"a++b?+(?>c)(?<=d)(?!e)", "a++b?+(?>c)(?<=d)(?!e)"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -309,9 +310,9 @@ static void patterns_are_said_in_pcre2s_words(void **state)
 static void patterns_that_pcre2_cannot_say_are_refused(void **state)
 {
     (void)state;
-    static const char *const patterns[] = {"[a[bc]]", "[[:alpha:]]", "[a&&b]", "a{2}+", "a{2}?",
-                                           "a(?i)b",  "(?~a)",       "\\K",    "[\\W]", "[a",
-                                           "\\",      "\\k<a>",      "\\pL",   "\\xff", "(*FAIL)"};
+    static const char *const patterns[] = {
+        "[a[bc]]", "[[:alpha:]]", "[a&&b]", "(a){2}+", "a{2}?", "a(?i)b", "(?~a)",  "\\K",
+        "[\\W]",   "[a",          "\\",     "\\k<a>",  "\\pL",  "\\xff",  "(*FAIL)"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         struct buf b = {0};
         assert_non_null(regex_from_oniguruma(patterns[i], &b));

@@ -19,7 +19,7 @@ import tok
 import tok_lines
 import tok_train
 
-NAMES = ["gpt2", "smollm2", "llama3", "qwen2", "mistral", "metaspace", "metaspace-split", "suffix", "prefix",
+NAMES = ["gpt2", "smollm2", "llama3", "qwen2", "tekken", "mistral", "gemma", "metaspace", "metaspace-split", "suffix", "prefix",
          "split-removed", "split-merged_with_previous", "split-merged_with_next-invert", "split-contiguous", "sp-identity", "sp-user"]
 LONG = {"smollm2": (" ", "\n", "a", "the ", "e\u0301", "这", "😀", "<|im_start|>", "1", "\u180e \n"),
         "qwen2": ("e\u0323\u0301", "\u0301\u0327"),

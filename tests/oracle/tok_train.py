@@ -21,6 +21,7 @@ QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 GPT4O = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
          r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
          r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+TEKKEN = GPT4O.replace(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace(r"\p{N}{1,3}", r"\p{N}")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 SIZE = 640
 
@@ -85,6 +86,14 @@ def gpt4o(lines):
     return byte_level(lines, split_bytes(GPT4O))
 
 
+def tekken(lines):
+    """As Ministral's and Mistral Nemo's tokenizers are converted."""
+    tokenizer = byte_level(lines, split_bytes(TEKKEN), ignore_merges=True)
+    tokenizer.add_special_tokens(["[INST]", "[/INST]"])
+    bos(tokenizer, SPECIAL[0])
+    return tokenizer
+
+
 def sentencepiece_like(lines, fallback=True):
     """A model as converters make it of a SentencePiece BPE: spaces as U+2581, bytes to fall back on."""
     trained = train(lines, pre_tokenizers.Metaspace(), special=["<unk>", "<s>", "</s>"])
@@ -105,6 +114,24 @@ def sentencepiece_like(lines, fallback=True):
 def mistral(lines):
     tokenizer = sentencepiece_like(lines)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return tokenizer
+
+
+def phi3(lines):
+    """Mistral's parts; the tokens around turns take the white space after them."""
+    tokenizer = mistral(lines)
+    tokenizer.add_tokens([AddedToken(t, rstrip=True, normalized=False, special=True) for t in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")])
+    return tokenizer
+
+
+def gemma(lines):
+    """Gemma's parts: spaces replaced, none put before; runs of newlines and spaces are added tokens."""
+    tokenizer = sentencepiece_like(lines)
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t in ("\n", "\n\n", "\n\n\n", "▁▁", "▁▁▁▁", "<h1>", "[mask]")])
+    tokenizer.add_special_tokens(["<start_of_turn>"])
     return tokenizer
 
 
@@ -146,7 +173,8 @@ def behavior(name, invert, pattern):
     return make
 
 
-HUGGING_FACE = {"gpt2": gpt2, "smollm2": smollm2, "llama3": llama3, "qwen2": qwen2, "gpt4o": gpt4o, "mistral": mistral, "metaspace": metaspace,
+HUGGING_FACE = {"gpt2": gpt2, "smollm2": smollm2, "llama3": llama3, "qwen2": qwen2, "gpt4o": gpt4o, "tekken": tekken, "mistral": mistral,
+                "phi3": phi3, "gemma": gemma, "metaspace": metaspace,
                 "metaspace-split": metaspace_split, "suffix": suffix, "prefix": prefix}
 for _name in ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"):
     HUGGING_FACE[f"split-{_name}"] = behavior(_name, False, Regex(r"\s|\w{2}|\b"))
