@@ -12,6 +12,7 @@
 #include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/model_folder.h"
 #include "common/util/progress.h"
 
 #include <errno.h>
@@ -365,9 +366,12 @@ int main(int argc, char **argv)
     if (s.merge && !s.adapter)
         usage_error("--merge goes with --adapter DIR");
 
-    struct job j = {.model = model_open(s.model), .options = s.score, .least_mass = 1};
+    char *folder = model_folder_find(s.model);
+    s.model = folder;
+    struct job j = {.model = model_open(folder), .options = s.score, .least_mass = 1};
     if (s.digest) {
         print_digest(j.model);
+        free(folder);
         return EX_OK;
     }
     open_device(&j, &s, started);
@@ -377,6 +381,7 @@ int main(int argc, char **argv)
     open_output(&j, &s.common, make_header(&j, argc, argv));
     score(&j);
     close_job(&j, s.profile);
+    free(folder);
     closing_count(j.scored, j.scored, 0);
     return EX_OK;
 }

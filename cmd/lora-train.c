@@ -9,6 +9,7 @@
 #include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/model_folder.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -317,7 +318,8 @@ int main(int argc, char **argv)
         s.files.checkpoint = beside;
 
     struct job j = {.ranks = ranks_open(s.mpi)};
-    j.model = model_open(s.model);
+    char *folder = model_folder_find(s.model);
+    j.model = model_open(folder);
     if (j.ranks->rank == 0)
         j.set = read_set(argv + first, argc - first, s.teacher, j.model->config,
                          s.train.step.loss.kind);
@@ -331,6 +333,7 @@ int main(int argc, char **argv)
     unsigned long n = (unsigned long)j.set->n;
     close_job(&j);
     free(beside);
+    free(folder);
     closing_count(n, n, 0);
     return EX_OK;
 }

@@ -4,6 +4,7 @@
 #include "common/text/class_tokens.h"
 #include "common/text/tokenizer.h"
 #include "common/util/diag.h"
+#include "common/util/model_folder.h"
 #include "common/util/options.h"
 #include "common/util/progress.h"
 #include "common/util/utf8.h"
@@ -200,7 +201,8 @@ int main(int argc, char **argv)
     int first = options_parse(&program, rows, argc, argv, &s.common);
     if (!s.source)
         usage_error("which tokenizer? give --model DIR (or --tokenizer FILE)");
-    struct job j = {.settings = &s, .tokenizer = tokenizer_open(s.source)};
+    char *source = model_folder_find(s.source);
+    struct job j = {.settings = &s, .tokenizer = tokenizer_open(source)};
     progress_start("records", 0);
     struct stream_reader *r =
         stream_open_all(argv + first, argc - first, s.decode ? "tokens" : "prompt");
@@ -218,5 +220,6 @@ int main(int argc, char **argv)
     inform("%lu tokens, %lu in the longest record", j.tokens, j.longest);
     closing_count(j.records, j.records, 0);
     tokenizer_free(j.tokenizer);
+    free(source);
     return EX_OK;
 }

@@ -3,11 +3,13 @@
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
+#include "common/util/model_folder.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 bool given(const json_t *o, const char *key)
 {
@@ -319,6 +321,8 @@ static struct config *read_config(const char *path, const char *folder)
 struct config *config_read(const char *folder)
 {
     char *path = xasprintf("%s/config.json", folder);
+    if (access(path, F_OK))
+        model_folder_without_config(folder);
     struct config *c = read_config(path, folder);
     free(path);
     return c;

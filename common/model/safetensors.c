@@ -1,8 +1,10 @@
 #include "common/model/safetensors.h"
 
 #include "common/util/diag.h"
+#include "common/util/foreign_file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
+#include "common/util/model_folder.h"
 #include "common/util/outfile.h"
 
 #include <errno.h>
@@ -46,6 +48,7 @@ static struct mapped_file map_file(const char *path)
     if (f.base == MAP_FAILED)
         die_errno("%s: cannot be mapped", path);
     close(fd);
+    foreign_file_refuse(path, f.base, f.size);
     return f;
 }
 
@@ -222,15 +225,8 @@ struct safetensors *safetensors_open_folder(const char *folder)
         free(path);
     } else if (exists(folder, "model.safetensors.index.json")) {
         add_shards(s, folder);
-    } else if (exists(folder, "pytorch_model.bin") ||
-               exists(folder, "pytorch_model.bin.index.json")) {
-        die(EX_DATAERR,
-            "%s: its weights are PyTorch pickles (.bin), which can run code when read; convert "
-            "them: "
-            "python3 -c \"from transformers import AutoModelForCausalLM as M; "
-            "M.from_pretrained('%s').save_pretrained('NEW-FOLDER')\"",
-            folder, folder);
     } else {
+        model_folder_without_weights(folder);
         die(EX_NOINPUT, "%s: no model.safetensors and no model.safetensors.index.json in it",
             folder);
     }
@@ -289,16 +285,46 @@ const json_t *safetensors_metadata(const struct safetensors *s)
     return json_object_get(s->files[0].header, "__metadata__");
 }
 
+/* Dies where a tensor's name says that the model is a quantised one: its config.json had a
+ * quantization_config, which was lost. */
+static void refuse_quantised(const struct safetensors *s)
+{
+    static const struct {
+        const char *suffix, *format;
+    } signs[] = {{".qweight", "GPTQ or AWQ"},
+                 {".weight_packed", "compressed-tensors"},
+                 {".weight.absmax", "bitsandbytes, 4 bits"},
+                 {".SCB", "bitsandbytes, 8 bits"},
+                 {".weight_scale", "FP8 or INT8"},
+                 {".weight_scale_inv", "FP8"},
+                 {".scales", "MLX"}};
+    for (size_t i = 0; i < s->n_tensors; i++) {
+        const struct tensor *t = &s->tensors[i];
+        const char *dot = strstr(t->name, ".weight.absmax");
+        if (!dot)
+            dot = strrchr(t->name, '.');
+        for (size_t k = 0; dot && k < sizeof signs / sizeof *signs; k++)
+            if (!strcmp(dot, signs[k].suffix))
+                die(EX_DATAERR,
+                    "%s: tensor %s: the model is quantised (%s), which is not supported: use its "
+                    "bf16 folder",
+                    t->file, t->name, signs[k].format);
+    }
+}
+
 const struct tensor *safetensors_need(struct safetensors *s, const char *name, int64_t rows,
                                       int64_t columns)
 {
     if (s->zeros && !safetensors_find(s, name))
         add_zeros(s, name, rows, columns);
     const struct tensor *t = safetensors_find(s, name);
+    bool fits = t && t->n_dims == (columns ? 2 : 1) && t->shape[0] == rows &&
+                (!columns || t->shape[1] == columns);
+    if (!fits || !t->readable)
+        refuse_quantised(s);
     if (!t)
         die(EX_DATAERR, "%s: tensor %s is missing", s->files[0].path, name);
-    if (t->n_dims != (columns ? 2 : 1) || t->shape[0] != rows ||
-        (columns && t->shape[1] != columns)) {
+    if (!fits) {
         struct buf shape = {0};
         for (int i = 0; i < t->n_dims; i++)
             buf_addf(&shape, "%s%lld", i ? "," : "", (long long)t->shape[i]);

@@ -2,6 +2,8 @@
 
 #include "common/text/tokenizer_parts.h"
 #include "common/util/diag.h"
+#include "common/util/foreign_file.h"
+#include "common/util/model_folder.h"
 #include "common/util/utf8.h"
 
 #include <inttypes.h>
@@ -34,6 +36,7 @@ static char *find_file(const char *path)
             return file;
         free(file);
     }
+    model_folder_without_tokenizer(path);
     die(EX_NOINPUT, "%s: holds no tokenizer.json and no tokenizer.model", path);
 }
 
@@ -71,6 +74,7 @@ struct tokenizer *tokenizer_open(const char *path_or_folder)
     t->normalized = added_tokens_new();
     struct buf bytes = {0};
     read_file(t->path, &bytes);
+    foreign_file_refuse(t->path, bytes.data, bytes.len);
     snprintf(t->digest, sizeof t->digest, "xxh64:%016" PRIx64,
              (uint64_t)XXH64(bytes.data, bytes.len, 0));
     const char *folder = is_folder(path_or_folder) ? path_or_folder : NULL;

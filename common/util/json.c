@@ -1,6 +1,7 @@
 #include "common/util/json.h"
 
 #include "common/util/diag.h"
+#include "common/util/foreign_file.h"
 #include "common/util/mem.h"
 #include "common/util/utf8.h"
 
@@ -42,6 +43,13 @@ static json_t *load(FILE *f, json_error_t *error)
     return value ? with_integers(value) : NULL;
 }
 
+static void refuse_foreign(FILE *f, const char *path)
+{
+    char start[256];
+    rewind(f);
+    foreign_file_refuse(path, start, fread(start, 1, sizeof start, f));
+}
+
 json_t *json_read_file(const char *path)
 {
     FILE *f = fopen(path, "rb");
@@ -49,6 +57,8 @@ json_t *json_read_file(const char *path)
         die_errno("%s", path);
     json_error_t error;
     json_t *value = load(f, &error);
+    if (!value)
+        refuse_foreign(f, path);
     fclose(f);
     if (!value)
         die(EX_DATAERR, "%s: line %d, column %d: %s", path, error.line, error.column, error.text);

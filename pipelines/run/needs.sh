@@ -34,7 +34,6 @@ uses_model() {
 # The digest of the model, into $digest.
 need_model() {
     [ -n "${value[MODEL]}" ] || die 64 'which model? give MODEL=DIR (or --model DIR), a Hugging Face folder'
-    [ -d "${value[MODEL]}" ] || die 66 "${value[MODEL]}: no such folder (MODEL=)"
     digest=$(lm-score --model "${value[MODEL]}" --digest) || exit $?
 }
 

@@ -526,7 +526,7 @@ with_films() {
 
 @test "no model, or one that is none, ends a run before it begins" {
     fails 64 "which model?" "$top/pipelines/sst2.sh" OUT=run
-    fails 66 "no such folder (MODEL=)" few run MODEL=nowhere
+    fails 66 "nowhere/config.json: No such file" few run MODEL=nowhere
     mkdir broken
     fails 66 "broken" few run MODEL=broken
     [ ! -e run ]
