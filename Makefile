@@ -121,11 +121,13 @@ demo: deps
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
 	@BUILD='$(BUILD)' ./examples/demo.sh
 
-# Any setting of pipelines/settings may be given: make sst2 MODEL=... DATA=... N_TRAIN=200
-SETTINGS = $(shell sed -n 's/^\([A-Z_][A-Z_]*\)[^=]*=.*/\1/p' pipelines/settings)
+# Any setting of pipelines/settings may be given: make sst2 MODEL=... DATA=... N_TRAIN=200. What is on the
+# command line and not of the build goes to the pipeline, which refuses what it does not know.
+OF_BUILD = AR BUILD CC CFLAGS CXX DESTDIR LDFLAGS MODULES MPICC NVCC OPTIMIZE PREFIX PYTHON SANITIZE SHELL VERSION
+SETTINGS = $(sort $(foreach key,$(filter-out $(OF_BUILD),$(.VARIABLES)),$(if $(filter command,$(origin $(key))),$(key))))
 $(DATA_SETS): deps
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
-	@BUILD='$(BUILD)' $(or $(wildcard pipelines/$@.sh),pipelines/run.sh $@) $(foreach key,$(SETTINGS),$(if $(filter command,$(origin $(key))),'$(subst ','\'',$(key)=$($(key)))'))
+	@BUILD='$(BUILD)' $(or $(wildcard pipelines/$@.sh),pipelines/run.sh $@) $(foreach key,$(SETTINGS),'$(subst ','\'',$(key)=$($(key)))')
 
 check: all tests-built
 	BUILD='$(BUILD)' ./tests/run

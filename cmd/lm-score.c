@@ -9,6 +9,7 @@
 #include "common/score/read_ahead.h"
 #include "common/score/score.h"
 #include "common/stream/record.h"
+#include "common/text/tokenizer_match.h"
 #include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
@@ -131,6 +132,7 @@ static void open_device(struct job *j, const struct settings *s, double started)
 static void open_input(struct job *j, const struct settings *s, char *const *files, int count)
 {
     j->in = stream_open_all(files, count, "tokens");
+    tokenizer_match(j->in, s->model);
     j->tree = answer_tree_read(j->in);
     if (s->adapter)
         j->adapter =

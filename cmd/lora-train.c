@@ -4,6 +4,7 @@
 #include "common/plan/fit.h"
 #include "common/plan/profile_device.h"
 #include "common/stream/stream.h"
+#include "common/text/tokenizer_match.h"
 #include "common/train/ranks.h"
 #include "common/train/train.h"
 #include "common/util/clock.h"
@@ -226,10 +227,11 @@ static char *default_checkpoint(const char *folder)
 }
 
 static struct training_set *read_set(char **files, int count, const char *teacher,
-                                     const struct config *config, enum loss_kind loss)
+                                     const struct model *model, enum loss_kind loss)
 {
     struct stream_reader *in = stream_open_all(files, count, "tokens");
-    struct training_set *set = training_set_read(in, teacher, config, loss);
+    tokenizer_match(in, model->config->folder);
+    struct training_set *set = training_set_read(in, teacher, model->config, loss);
     if (set->n == 0)
         closing_count(0, 0, 0);
     stream_close(in);
@@ -321,8 +323,7 @@ int main(int argc, char **argv)
     char *folder = model_folder_find(s.model);
     j.model = model_open(folder);
     if (j.ranks->rank == 0)
-        j.set = read_set(argv + first, argc - first, s.teacher, j.model->config,
-                         s.train.step.loss.kind);
+        j.set = read_set(argv + first, argc - first, s.teacher, j.model, s.train.step.loss.kind);
     j.set = training_set_share(j.set, j.ranks);
     open_device(&j, &s, started);
     load(&j);

@@ -24,8 +24,7 @@ static bool is_folder(const char *path)
     return S_ISDIR(st.st_mode);
 }
 
-/* The tokenizer file of a folder, or the path itself. The caller frees it. */
-static char *find_file(const char *path)
+char *tokenizer_find(const char *path)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tokenizer.model.v3"};
     if (!is_folder(path))
@@ -36,8 +35,18 @@ static char *find_file(const char *path)
             return file;
         free(file);
     }
-    model_folder_without_tokenizer(path);
-    die(EX_NOINPUT, "%s: holds no tokenizer.json and no tokenizer.model", path);
+    return NULL;
+}
+
+/* The same, of which there must be one. */
+static char *find_file(const char *path)
+{
+    char *file = tokenizer_find(path);
+    if (!file) {
+        model_folder_without_tokenizer(path);
+        die(EX_NOINPUT, "%s: holds no tokenizer.json and no tokenizer.model", path);
+    }
+    return file;
 }
 
 static void read_file(const char *path, struct buf *out)

@@ -38,6 +38,10 @@ struct tokenizer {
  * file does not ask for all memory. */
 enum { LARGEST_TOKEN_ID = 1 << 24 };
 
+/* The tokenizer file of a folder, NULL when it holds none; a file's own path. The caller frees it.
+ */
+char *tokenizer_find(const char *path);
+
 /* Fill in a tokenizer from a file's bytes; t->path and the file's digest are set. folder: what
  * stands beside the file counts too; NULL: the file alone. */
 void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len, const char *folder);

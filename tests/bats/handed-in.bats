@@ -127,3 +127,20 @@ weight_scale_inv FP8
 scales MLX
 END
 }
+
+@test "tokens of another tokenizer than the model's are refused" {
+    jq -n '{name: "t", classes: ["good", "bad"], shots: 0, instructions: ["say"], content: "{text} "}' >task.json
+    echo '{"text": "fine", "label": 0}' | rec from-jsonl --text text --label label |
+        prompt-expand --task task.json --zero-shot >prompts.mp
+    tok --model "$model" prompts.mp >own.mp
+    lm-score --model "$model" own.mp >/dev/null
+    # The file decides: what its folder makes of it is the folder's own affair.
+    cp "$model"/* folder
+    echo '{"pad_token": "<pad>"}' >folder/tokenizer_config.json
+    tok --model folder prompts.mp | lm-score --model "$model" >/dev/null
+    tok --tokenizer "$BATS_TEST_DIRNAME/../data/tok/mistral.json" prompts.mp >other.mp
+    refuses 65 "other.mp: tokens of another tokenizer (xxh64:" lm-score --model "$model" other.mp
+    refuses 65 "make them with tok --model $model" lora-train --model "$model" --loss labels -o out other.mp
+    rm folder/tokenizer.json
+    lm-score --model folder other.mp >/dev/null
+}

@@ -454,7 +454,11 @@ own() {
 @test "make hands settings on, and nothing else" {
     make -n -C "$top" yahoo MODEL=/m 'TEXT={2} {3}' OOD=sst2,amazon DESTDIR=/d OUT="it's" >said
     [ "$(grep -o 'pipelines/yahoo.sh.*' said | tr -s ' ' | sed 's/ $//')" = \
-        "pipelines/yahoo.sh 'MODEL=/m' 'OUT=it'\\''s' 'TEXT={2} {3}' 'OOD=sst2,amazon'" ] || { cat said; false; }
+        "pipelines/yahoo.sh 'MODEL=/m' 'OOD=sst2,amazon' 'OUT=it'\\''s' 'TEXT={2} {3}'" ] || { cat said; false; }
+    # What is no setting gets there too, and is refused.
+    make -n -C "$top" sst2 EPOCH=1 >said
+    grep -q "pipelines/sst2.sh 'EPOCH=1'" said
+    fails 64 "command line: there is no setting EPOCH" "$top/pipelines/sst2.sh" EPOCH=1
     for set in amazon sst2 yahoo youtube; do
         "$top/pipelines/$set.sh" --settings >shown
         grep -qx "OUT = $PWD/runs/$set" shown

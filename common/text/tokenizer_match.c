@@ -1,0 +1,47 @@
+#include "common/text/tokenizer_match.h"
+
+#include "common/text/tokenizer_parts.h"
+#include "common/util/diag.h"
+#include "common/util/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* "xxh64:" and 16 hex digits. */
+enum { FILE_DIGEST_LEN = 22 };
+
+static void digest_file(const char *path, char digest[FILE_DIGEST_LEN + 1])
+{
+    enum { BLOCK = 1 << 16 };
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        die_errno("%s", path);
+    char *block = xmalloc(BLOCK);
+    XXH64_state_t *state = XXH64_createState();
+    XXH64_reset(state, 0);
+    for (size_t n; (n = fread(block, 1, BLOCK, f));)
+        XXH64_update(state, block, n);
+    if (ferror(f))
+        die_errno("%s", path);
+    snprintf(digest, FILE_DIGEST_LEN + 1, "xxh64:%016" PRIx64, (uint64_t)XXH64_digest(state));
+    XXH64_freeState(state);
+    free(block);
+    fclose(f);
+}
+
+void tokenizer_match(const struct stream_reader *tokens, const char *model_folder)
+{
+    const char *named = json_string_value(json_object_get(stream_header(tokens), "tokenizer"));
+    char *path = named ? tokenizer_find(model_folder) : NULL, own[FILE_DIGEST_LEN + 1];
+    if (!path)
+        return;
+    digest_file(path, own);
+    if (strncmp(named, own, FILE_DIGEST_LEN) != 0)
+        die(EX_DATAERR,
+            "%s: tokens of another tokenizer (%s) than %s (%s): make them with tok --model %s",
+            stream_name(tokens), named, path, own, model_folder);
+    free(path);
+}
