@@ -37,6 +37,11 @@ static void take_delimiter(void *target, const char *option, const char *value)
         "no-header", 0, NULL, "the first row holds data: columns go by number",                    \
             OPTION_CLEAR(struct settings, names)                                                   \
     }
+#define IGNORE_UNUSED_ROW                                                                          \
+    {                                                                                              \
+        "ignore-unused", 0, NULL, "and columns that nothing asks for are ignored",                 \
+            SET(import.ignore_unused)                                                              \
+    }
 #define SKIP_BAD_ROW                                                                               \
     {                                                                                              \
         "skip-bad", 0, NULL, "pass over bad rows and count them, instead of stopping",             \
@@ -50,11 +55,13 @@ static void take_delimiter(void *target, const char *option, const char *value)
 static const struct option_row csv_rows[] = {
     IMPORT_ROWS,
     NO_HEADER_ROW,
+    IGNORE_UNUSED_ROW,
     {"delimiter", 0, "CHAR", "what ends a field in from-csv (,)",
      OPTION_OWN(struct settings, delimiter, take_delimiter)},
     SKIP_BAD_ROW,
     OPTIONS_END};
-static const struct option_row tsv_rows[] = {IMPORT_ROWS, NO_HEADER_ROW, SKIP_BAD_ROW, OPTIONS_END};
+static const struct option_row tsv_rows[] = {IMPORT_ROWS, NO_HEADER_ROW, IGNORE_UNUSED_ROW,
+                                             SKIP_BAD_ROW, OPTIONS_END};
 static const struct option_row jsonl_rows[] = {IMPORT_ROWS, SKIP_BAD_ROW, OPTIONS_END};
 static const struct option_row json_rows[] = {
     {"header", 0, NULL, "the header as the first line", SET(header)}, OPTIONS_END};
@@ -80,6 +87,7 @@ static const struct command commands[] = {
     {"from-csv", "rows to 'example' records:", csv_rows, 29, run_from_csv},
     {"from-tsv", NULL, tsv_rows, 0, run_from_tsv},
     {"from-jsonl", NULL, jsonl_rows, 0, run_from_jsonl},
+    {"from-lines", "one text a line to 'example' records", no_rows, 0, run_from_lines},
     {"to-json", "records as JSON, one a line;", json_rows, 0, run_to_json},
     {"to-csv", "records as a table", no_rows, 0, run_to_csv},
     {"cat", "the streams in FILEs, verified, as one", no_rows, 0, run_cat},
@@ -114,7 +122,10 @@ int main(int argc, char **argv)
     const struct command *command = command_find(&program, argc, argv);
     struct settings s = {
         .import = {.row_remedy = "--skip-bad passes over such rows",
-                   .label_remedy = "--labels or --label-map tells what it stands for"},
+                   .label_remedy = "--labels or --label-map tells what it stands for",
+                   .column_remedy =
+                       "a text with commas stands in quotes, 'rec from-lines' reads one "
+                       "text a line, --ignore-unused ignores such columns"},
         .delimiter = ',',
         .names = true,
         .number = -1,

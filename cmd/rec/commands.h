@@ -26,6 +26,7 @@ struct settings {
 void run_from_csv(const struct settings *s);
 void run_from_tsv(const struct settings *s);
 void run_from_jsonl(const struct settings *s);
+void run_from_lines(const struct settings *s);
 
 /* to_text.c */
 void run_to_json(const struct settings *s);

@@ -43,11 +43,12 @@ static struct import *open_import(struct rows *rows, const struct import_options
     usage_error("%s%s", options[fault.part], fault.text);
 }
 
-static void run_from(const struct settings *s, enum row_format format)
+static void run_from(const struct settings *s, const struct import_options *o,
+                     enum row_format format)
 {
-    check_import(&s->import);
+    check_import(o);
     struct rows *rows = rows_open(format, s->files, s->n_files, s->delimiter, s->names);
-    struct import *im = open_import(rows, &s->import);
+    struct import *im = open_import(rows, o);
     json_t *header = stream_header_from(NULL, "example", s->argc, s->argv);
     json_t *classes = import_classes(im);
     if (classes)
@@ -74,15 +75,22 @@ static void run_from(const struct settings *s, enum row_format format)
 
 void run_from_csv(const struct settings *s)
 {
-    run_from(s, ROWS_CSV);
+    run_from(s, &s->import, ROWS_CSV);
 }
 
 void run_from_tsv(const struct settings *s)
 {
-    run_from(s, ROWS_TSV);
+    run_from(s, &s->import, ROWS_TSV);
 }
 
 void run_from_jsonl(const struct settings *s)
 {
-    run_from(s, ROWS_JSONL);
+    run_from(s, &s->import, ROWS_JSONL);
+}
+
+void run_from_lines(const struct settings *s)
+{
+    struct import_options whole_line = s->import;
+    whole_line.text = "1";
+    run_from(s, &whole_line, ROWS_LINES);
 }

@@ -263,6 +263,23 @@ static long class_of(const struct import *im, struct span raw)
 
 /* ---- examples ---- */
 
+static bool uses(const struct template *t, size_t column)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (!t->pieces[i].literal && t->pieces[i].column == column)
+            return true;
+    return false;
+}
+
+static void check_columns(const struct import *im)
+{
+    size_t n = im->options->ignore_unused ? 0 : rows_unnamed_columns(im->rows);
+    for (size_t c = 0; c < n; c++)
+        if (!uses(&im->text, c) && !uses(&im->id, c) && !(im->has_label && im->label == c))
+            die(EX_DATAERR, "%s: column %zu of %zu is not used: %s", rows_file(im->rows), c + 1, n,
+                im->options->column_remedy);
+}
+
 struct import *import_new(struct rows *rows, const struct import_options *o,
                           struct import_fault *fault)
 {
@@ -278,8 +295,10 @@ struct import *import_new(struct rows *rows, const struct import_options *o,
     }
     if ((im->has_label = o->label && !im->fault.text))
         im->label = rows_column(rows, o->label);
-    if (!im->fault.text)
+    if (!im->fault.text) {
+        check_columns(im);
         return im;
+    }
     *fault = im->fault;
     import_free(im);
     return NULL;

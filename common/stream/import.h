@@ -13,10 +13,11 @@ struct import_options {
     const char *classes;   /* "negative,positive": the classes' names, for the header */
     const char *labels;    /* "1,2": what stands for classes 0, 1 ... in the label column */
     const char *label_map; /* "spam=1,ham=0" */
+    bool ignore_unused;    /* a table without a header may have columns that nothing asks for */
     bool skip_bad;         /* pass over rows that cannot be used, instead of dying at the first */
-    /* What the user can do, in the program's words, for messages: at a row that cannot be used, and
-     * at a label that is no class. */
-    const char *row_remedy, *label_remedy;
+    /* What the user can do, in the program's words, for messages: at a row that cannot be used, at
+     * a label that is no class, and at a column that nothing asks for. */
+    const char *row_remedy, *label_remedy, *column_remedy;
 };
 
 enum import_part { IMPORT_ID, IMPORT_TEXT, IMPORT_CLASSES, IMPORT_LABELS, IMPORT_LABEL_MAP };
@@ -30,7 +31,8 @@ struct import;
 
 /* NULL where something is wrong with the options, the first of it in *fault, whose text the caller
  * frees. Of labels and label_map one at most is given, and only with label; labels has as many
- * names as classes, where both are given. Dies with EX_DATAERR at a column that is not there. Rows
+ * names as classes, where both are given. Dies with EX_DATAERR at a column that is not there, and
+ * at one of a table without a header that is not used: the rest of a text, after its comma. Rows
  * and options stay the caller's, and outlive it. */
 struct import *import_new(struct rows *rows, const struct import_options *options,
                           struct import_fault *fault);

@@ -2,7 +2,6 @@
 
 #include "common/util/diag.h"
 #include "common/util/input.h"
-#include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <csv.h>
@@ -59,12 +58,12 @@ struct rows {
     struct parsed_row *parsed;
     size_t n_parsed, cap_parsed, next_parsed;
 
-    /* TSV and JSON lines */
+    /* TSV, JSON lines and lines */
     struct buf text; /* read and not yet let go of */
     size_t line_at;  /* where the next line begins in it */
     uint64_t lines;  /* read of this file */
     json_t *object;
-    struct buf numbers; /* JSON numbers as text */
+    struct buf quoted; /* a JSON line whose numbers are strings */
 };
 
 /* ---- files ---- */
@@ -169,9 +168,11 @@ static void parse_chunk(struct rows *r)
     const char *p = r->chunk + r->chunk_at;
     size_t len = r->chunk_len - r->chunk_at;
     if (r->skip_line) {
-        const char *end = memchr(p, '\n', len);
-        r->skip_line = !end;
-        r->chunk_at = end ? (size_t)(end + 1 - r->chunk) : r->chunk_len;
+        size_t line = 0;
+        while (line < len && p[line] != '\n' && p[line] != '\r')
+            line++;
+        r->skip_line = line == len;
+        r->chunk_at += line + (line < len);
         return;
     }
     size_t done = csv_parse(&r->parser, p, len, on_field, on_row, r);
@@ -322,11 +323,66 @@ static enum row_found next_tsv(struct rows *r)
     return ROW_GOOD;
 }
 
-/* A JSON value as a field's text; numbers are written out behind each other in one buffer, whose
- * place is settled when all are there: until then data is NULL and len the offset. */
-static bool json_field(struct rows *r, const json_t *value, struct span *field, bool *number)
+static size_t digits(const char *p, const char *end)
 {
-    *number = false;
+    size_t n = 0;
+    while (p + n < end && p[n] >= '0' && p[n] <= '9')
+        n++;
+    return n;
+}
+
+/* The length of the JSON number at p; 0: there is none. */
+static size_t number_length(const char *p, const char *end)
+{
+    const char *at = p + (p < end && *p == '-');
+    size_t whole = digits(at, end);
+    if (!whole || (*at == '0' && whole > 1))
+        return 0;
+    at += whole;
+    size_t fraction = at < end && *at == '.' ? digits(at + 1, end) : 0;
+    at += fraction ? fraction + 1 : 0;
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        const char *power = at + 1 + (at + 1 < end && (at[1] == '+' || at[1] == '-'));
+        size_t n = digits(power, end);
+        at = n ? power + n : at;
+    }
+    return (size_t)(at - p);
+}
+
+static bool is_key(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\r'))
+        p++;
+    return p < end && *p == ':';
+}
+
+/* The line with its numbers as strings, so that each stays as it is written: no text is a rounded
+ * one, and none too big. */
+static void quote_numbers(struct buf *out, const struct span *line)
+{
+    const char *p = line->data, *end = p + line->len;
+    bool in_string = false;
+    out->len = 0;
+    while (p < end) {
+        size_t n = in_string ? 0 : number_length(p, end);
+        if (n && !is_key(p + n, end)) {
+            buf_addc(out, '"');
+            buf_add(out, p, n);
+            buf_addc(out, '"');
+            p += n;
+            continue;
+        }
+        if (in_string && *p == '\\' && p + 1 < end)
+            buf_addc(out, *p++);
+        else if (*p == '"')
+            in_string = !in_string;
+        buf_addc(out, *p++);
+    }
+}
+
+/* A JSON value as a field's text; false where it has none. */
+static bool json_field(const json_t *value, struct span *field)
+{
     switch (value ? json_typeof(value) : JSON_NULL) {
     case JSON_NULL:
         *field = (struct span){NULL, 0};
@@ -340,17 +396,6 @@ static bool json_field(struct rows *r, const json_t *value, struct span *field, 
     case JSON_FALSE:
         *field = (struct span){"false", 5};
         return true;
-    case JSON_INTEGER:
-    case JSON_REAL: {
-        char *text = json_text(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-        if (!text)
-            die(EX_OSERR, "out of memory");
-        *number = true;
-        *field = (struct span){NULL, r->numbers.len};
-        buf_add(&r->numbers, text, strlen(text) + 1);
-        free(text);
-        return true;
-    }
     default:
         return false;
     }
@@ -364,23 +409,28 @@ static enum row_found next_json(struct rows *r)
     r->number = r->origins[r->n_origins - 1].before + r->lines - 1;
     json_decref(r->object);
     json_error_t error;
-    r->object = json_loadb(line.data, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    quote_numbers(&r->quoted, &line);
+    r->object =
+        json_loadb(r->quoted.data, r->quoted.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!json_is_object(r->object)) {
         buf_addf(&r->problem, "%s", r->object ? "not a JSON object" : error.text);
         return ROW_BAD;
     }
-    r->numbers.len = 0;
-    bool number[r->width + 1];
     for (size_t i = 0; i < r->width; i++)
-        if (!json_field(r, json_object_get(r->object, r->names[i]), &r->fields[i], &number[i])) {
+        if (!json_field(json_object_get(r->object, r->names[i]), &r->fields[i])) {
             buf_addf(&r->problem, "the value of '%s' is a list or an object", r->names[i]);
             return ROW_BAD;
         }
-    for (size_t i = 0; i < r->width; i++)
-        if (number[i]) {
-            const char *text = r->numbers.data + r->fields[i].len;
-            r->fields[i] = (struct span){text, strlen(text)};
-        }
+    return ROW_GOOD;
+}
+
+static enum row_found next_text_line(struct rows *r)
+{
+    struct span line;
+    if (!next_line(r, &line))
+        return ROW_END;
+    r->number = r->origins[r->n_origins - 1].before + r->lines - 1;
+    r->fields[0] = line;
     return ROW_GOOD;
 }
 
@@ -393,9 +443,16 @@ static enum row_found next_in_file(struct rows *r)
         return next_csv(r);
     case ROWS_TSV:
         return next_tsv(r);
-    default:
+    case ROWS_JSONL:
         return next_json(r);
+    default:
+        return next_text_line(r);
     }
+}
+
+static bool is_table(const struct rows *r)
+{
+    return r->format == ROWS_CSV || r->format == ROWS_TSV;
 }
 
 static void take_names(struct rows *r)
@@ -422,7 +479,7 @@ static bool start_file(struct rows *r)
 {
     if (!open_next(r))
         return false;
-    if (r->format == ROWS_JSONL || !r->header)
+    if (!is_table(r) || !r->header)
         return true;
     switch (next_in_file(r)) {
     case ROW_END:
@@ -454,8 +511,10 @@ struct rows *rows_open(enum row_format format, char *const *paths, int count, ch
         r->chunk = xmalloc(CHUNK + BOM);
         start_parser(r);
     }
+    if (format == ROWS_LINES)
+        set_fields(r, 1);
     start_file(r);
-    if (format != ROWS_JSONL && !header) {
+    if (is_table(r) && !header) {
         const struct span *fields;
         r->held_row = rows_next(r, &fields);
         if (r->held_row == ROW_END)
@@ -506,6 +565,16 @@ size_t rows_column(struct rows *r, const char *spec)
     return n - 1;
 }
 
+const char *rows_file(const struct rows *r)
+{
+    return name_of(r);
+}
+
+size_t rows_unnamed_columns(const struct rows *r)
+{
+    return is_table(r) && !r->names ? r->width : 0;
+}
+
 enum row_found rows_next(struct rows *r, const struct span **fields)
 {
     enum row_found found;
@@ -554,7 +623,7 @@ void rows_close(struct rows *r)
     json_decref(r->object);
     buf_free(&r->problem);
     buf_free(&r->bytes);
-    buf_free(&r->numbers);
+    buf_free(&r->quoted);
     free(r->paths);
     free(r->origins);
     free(r->names);

@@ -3,7 +3,7 @@
 
 from_table() { # FILE...
     local -a options=(--text "$TEXT" --label "$LABEL")
-    [ "$HEADER" = yes ] || options+=(--no-header)
+    [ "$HEADER" = yes ] || options+=(--no-header --ignore-unused)
     [ -z "$ID" ] || options+=(--id "$ID")
     [ -z "$LABELS" ] || options+=(--labels "$LABELS")
     case $1 in

@@ -63,10 +63,50 @@ END
 Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
         '{"id":"1","text":"Question: ask why\nAnswer: {because}","label":3}' \
         '{"id":"2","text":"Question: is it\nAnswer: {so}","label":1}')
-    rec from-csv --no-header --text 4 in.csv | rec to-json | jq -r .text | diff - <(printf 'because\nso\n')
+    rec from-csv --no-header --ignore-unused --text 4 in.csv | rec to-json | jq -r .text | diff - <(printf 'because\nso\n')
     rec from-csv --text 2 --id 1 train.csv | rec to-json | jq -r .id | diff - <(printf '7\n9\n12\n')
     printf '2,1\na,b\n' >numbers.csv
     [ "$(rec from-csv --text 2 numbers.csv | rec to-json | jq -r .text)" = a ]
+}
+
+@test "a column that nothing asks for, without a header, is an error: it may be the rest of a text" {
+    printf 'a film, at last\nan hour, at least\n' >in.csv
+    fails 65 "in.csv: column 2 of 2 is not used: a text with commas stands in quotes" rec from-csv --no-header --text 1 in.csv
+    fails 65 "'rec from-lines' reads one text a line" rec from-csv --no-header --text 1 in.csv
+    rec from-csv --no-header --ignore-unused --text 1 in.csv | rec to-json | jq -r .text | diff - <(printf 'a film\nan hour\n')
+    rec from-csv --no-header --id 2 --text 1 in.csv >/dev/null
+    printf 'a\tb\n' >in.tsv
+    fails 65 "in.tsv: column 1 of 2 is not used" rec from-tsv --no-header --text 2 in.tsv
+    printf 'name,text\na,b\n' >named.csv
+    rec from-csv --text text named.csv >/dev/null
+}
+
+@test "from-lines makes a text of each line, whatever is in it" {
+    printf '\xef\xbb\xbfa film, at "last"\r\n\n  {x}\t\nend' >texts
+    rec from-lines texts | rec to-json | diff - <(printf '%s\n' \
+        '{"id":"1","text":"a film, at \"last\"","label":null}' \
+        '{"id":"3","text":"  {x}\t","label":null}' '{"id":"4","text":"end","label":null}')
+    fails 65 "holds no records" rec from-lines /dev/null
+    printf 'caf\xe9\n' >latin
+    fails 65 "latin: row 1: the text is not UTF-8" rec from-lines latin
+}
+
+@test "JSON numbers are texts as they are written" {
+    printf '%s\n' '{"id": 0.1, "text": 2.675, "label": 1}' '{"id": 18446744073709551615, "text": "1.10", "label": 0, "n": 1e400}' \
+        '{"id": -1, "text": 1.10, "x": [1, {"y": 2e+3}]}' >in.jsonl
+    rec from-jsonl --id id --text text --label label in.jsonl | rec to-json | diff - <(printf '%s\n' \
+        '{"id":"0.1","text":"2.675","label":1}' '{"id":"18446744073709551615","text":"1.10","label":0}' \
+        '{"id":"-1","text":"1.10","label":null}')
+    local wrong
+    for wrong in '{"text": 01}' '{"text": 1.}' '{"text": .5}' '{1: 2, "text": "a"}' '{"text": -}' '{"text": 1 2}'; do
+        printf '%s\n' "$wrong" >in.jsonl
+        fails 65 "in.jsonl: row 1: " rec from-jsonl --text text in.jsonl
+    done
+}
+
+@test "after a bad row, lines that end in CR go on" {
+    printf 'text\rone\ra "b" c\rtwo\r\nthree\r' >in.csv
+    rec from-csv --text text --skip-bad in.csv 2>/dev/null | rec to-json | jq -r .text | diff - <(printf 'one\ntwo\nthree\n')
 }
 
 @test "labels are mapped to classes by name, by list and by map" {
