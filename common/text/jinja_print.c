@@ -104,6 +104,7 @@ static void add_repr_string(struct jinja_builder *b, struct jinja_string s)
     for (size_t i = 0, n; i < s.len; i += n) {
         n = utf8_len((unsigned char)s.s[i]);
         add_repr_character(b, s, i, n, quote);
+        jinja_work(b->run, 1);
     }
     jinja_add_bytes(b, &quote, 1, 0);
 }
@@ -214,6 +215,7 @@ static void add_json_string(struct jinja_builder *b, struct jinja_string s, bool
     for (size_t i = 0, n; i < s.len; i += n) {
         n = utf8_len((unsigned char)s.s[i]);
         add_json_character(b, s, i, n, ascii);
+        jinja_work(b->run, 1);
     }
     put(b, "\"");
 }

@@ -12,7 +12,7 @@
 enum {
     JINJA_DEEPEST = 1000,        /* expressions, statements and calls inside one another */
     JINJA_MOST_STEPS = 20000000, /* some seconds */
-    JINJA_MOST_BYTES = 1 << 28,
+    JINJA_MOST_BYTES = 1 << 26,
     JINJA_LONGEST_RANGE = 100000, /* as Jinja's sandbox has it */
 };
 
