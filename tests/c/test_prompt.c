@@ -76,8 +76,10 @@ static void each_data_set_has_nine_instructions_and_five_shots(void **state)
         assert_int_equal(t->n_classes, tasks[i].classes);
         assert_int_equal(t->n_instructions, 9);
         assert_int_equal(t->shots, 5);
-        /* The open phrase: a class name can follow at once. */
-        assert_true(t->after_text.data[t->after_text.len - 1] == ' ');
+        /* The open phrase: an answer, which brings its blank, can follow at once. */
+        assert_true(t->after_text.data[t->after_text.len - 1] != ' ');
+        for (size_t c = 0; c < t->n_classes; c++)
+            assert_true(task_answer(t, c)[0] == ' ');
         task_free(t);
     }
 }
