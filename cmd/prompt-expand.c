@@ -223,7 +223,7 @@ static void expand(struct layout *l, const struct stream_reader *r, const struct
 }
 
 struct tally {
-    unsigned long read, leaks; /* leaks: texts that are shots too */
+    unsigned long read, leaks, empty; /* leaks: texts that are shots too */
     char *first_leak;
     bool shown;
 };
@@ -240,6 +240,7 @@ static void expand_all(const struct settings *s, struct layout *l, struct stream
         progress_update(++n->read);
         if (s->show_id && strcmp(s->show_id, e.id))
             continue;
+        n->empty += text_is_blank(e.text.data, e.text.len);
         if (l->shots && id_index_find(l->shots->ids, e.id, &shot) && n->leaks++ == 0)
             n->first_leak = xstrdup(e.id);
         text.len = 0;
@@ -282,6 +283,9 @@ int main(int argc, char **argv)
     progress_start("texts", 0);
     expand_all(&s, &l, r, w, &n);
     progress_end();
+    if (n.empty)
+        warn("%lu of %lu texts are empty: their prompts ask about nothing; leave them out", n.empty,
+             n.read);
     if (n.leaks)
         warn("%s: %lu of the texts are shots too (the first: id %s): prompts hold their answers; "
              "keep shots and texts apart",

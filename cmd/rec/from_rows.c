@@ -65,6 +65,10 @@ static void run_from(const struct settings *s, const struct import_options *o,
     if (skipped)
         warn("%" PRIu64 " of %" PRIu64 " rows are bad and were passed over (-v names them)",
              skipped, skipped + written);
+    if (import_empty(im))
+        warn("%" PRIu64 " of %" PRIu64 " texts are empty: a prompt of such a text asks about "
+             "nothing",
+             import_empty(im), written);
     if (skipped && !written)
         die(EX_DATAERR, "no row could be used");
     closing_count(skipped + written, written, skipped);

@@ -291,6 +291,34 @@ static void check_base(const json_t *facts, const char *path, const char *digest
             path, made_for, digest);
 }
 
+char *adapter_weights_digest(const struct safetensors *tensors)
+{
+    XXH64_state_t *h = XXH64_createState();
+    XXH64_reset(h, 0);
+    for (size_t i = 0; i < safetensors_count(tensors); i++) {
+        const struct tensor *t = safetensors_at(tensors, i);
+        XXH64_update(h, t->name, strlen(t->name) + 1);
+        XXH64_update(h, t->data, t->bytes);
+    }
+    char *digest = xasprintf("xxh64:%016llx", (unsigned long long)XXH64_digest(h));
+    XXH64_freeState(h);
+    return digest;
+}
+
+/* The folder's own weights, or those of another adapter beside this one's duq.json? */
+static void check_weights(const json_t *facts, const char *path, const struct safetensors *tensors)
+{
+    const char *made_with = json_string_value(json_object_get(facts, "weights"));
+    char *digest = made_with ? adapter_weights_digest(tensors) : NULL;
+    if (made_with && strcmp(made_with, digest) != 0)
+        die(EX_DATAERR,
+            "%s: belongs to other weights (%s) than adapter_model.safetensors beside it (%s): "
+            "files of two adapters are mixed. If the weights were only saved anew, remove "
+            "'weights' from it",
+            path, made_with, digest);
+    free(digest);
+}
+
 static void compute_digest(struct adapter *a, const struct safetensors *tensors)
 {
     XXH64_state_t *h = XXH64_createState();
@@ -323,6 +351,7 @@ struct adapter *adapter_read(const char *folder, const struct config *c, const c
     }
     read_patterns(a, config, config_path);
     struct safetensors *tensors = safetensors_open_file(weights_path);
+    check_weights(a->facts, facts_path, tensors);
     for (size_t i = 0; i < safetensors_count(tensors); i++)
         take_tensor(a, safetensors_at(tensors, i), base);
     for (size_t i = 0; i < adapter_parts(a); i++) {

@@ -147,6 +147,21 @@ static void write_tensors(const struct adapter *a, const char *folder)
     free(tensors);
 }
 
+/* The facts with the digest of the weights that were written. */
+static void write_facts(const struct adapter *a, const char *folder)
+{
+    char *path = xasprintf("%s/adapter_model.safetensors", folder);
+    struct safetensors *tensors = safetensors_open_file(path);
+    char *digest = adapter_weights_digest(tensors);
+    json_t *facts = json_copy(a->facts);
+    json_object_set_new(facts, "weights", json_string(digest));
+    write_json(folder, "duq.json", facts);
+    json_decref(facts);
+    free(digest);
+    safetensors_close(tensors);
+    free(path);
+}
+
 void adapter_write(const struct adapter *a, const char *folder, const char *base_folder)
 {
     if (mkdir(folder, 0777) && errno != EEXIST)
@@ -157,7 +172,7 @@ void adapter_write(const struct adapter *a, const char *folder, const char *base
     free(config_path);
     write_tensors(a, folder);
     if (a->facts)
-        write_json(folder, "duq.json", a->facts);
+        write_facts(a, folder);
     json_t *config = peft_config(a, base_folder);
     write_json(folder, "adapter_config.json", config);
     json_decref(config);

@@ -42,7 +42,7 @@ struct import {
     size_t cap_ids;
     struct buf id_text, text_text;
     struct buf problem;
-    uint64_t skipped;
+    uint64_t skipped, empty;
 };
 
 static void set_fault(struct import *im, enum import_part part, const char *format, ...)
@@ -410,10 +410,16 @@ bool import_next(struct import *im, struct example *e)
         } else {
             e->id = im->id_text.data;
             e->text = (struct span){im->text_text.data, im->text_text.len};
+            im->empty += text_is_blank(e->text.data, e->text.len);
             return true;
         }
     }
     return false;
+}
+
+uint64_t import_empty(const struct import *im)
+{
+    return im->empty;
 }
 
 uint64_t import_skipped(const struct import *im)

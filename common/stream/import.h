@@ -45,6 +45,8 @@ json_t *import_classes(const struct import *im);
 bool import_next(struct import *im, struct example *e);
 
 uint64_t import_skipped(const struct import *im);
+/* Examples so far whose text is blank. */
+uint64_t import_empty(const struct import *im);
 void import_free(struct import *im);
 
 #endif

@@ -119,10 +119,32 @@ void prompt_opening(struct buf *out, const struct task *t, size_t instruction)
     buf_add(out, t->before_text.data, t->before_text.len);
 }
 
+static bool is_letter_or_digit(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* In a shot the answer stands right behind the content: two words that run into one are a blank
+ * forgotten. */
+static void check_seam(const struct task *t)
+{
+    const struct span *end = &t->after_text;
+    if (end->len && !is_letter_or_digit(end->data[end->len - 1]))
+        return;
+    for (size_t c = 0; c < t->n_classes; c++)
+        if (is_letter_or_digit(*task_answer(t, c)))
+            die(EX_DATAERR,
+                "%s: key 'content' ends in %s without a blank, and in a shot the answer '%s' "
+                "stands "
+                "right behind it: end it in a blank, or begin the answers with one",
+                t->file, end->len ? "a word" : "{text}", task_answer(t, c));
+}
+
 void prompt_before(struct buf *out, const struct task *t, size_t instruction,
                    const struct shots *shots)
 {
     if (shots) {
+        check_seam(t);
         for (size_t i = 0; i < t->shots; i++) {
             size_t shot = instruction * t->shots + i;
             buf_addf(out, "EXAMPLE %zu:\n", i + 1);

@@ -53,3 +53,11 @@ size_t utf8_invalid_at(const char *bytes, size_t len)
     }
     return len;
 }
+
+bool text_is_blank(const char *bytes, size_t len)
+{
+    size_t i = 0;
+    while (i < len && (bytes[i] == ' ' || (bytes[i] >= '\t' && bytes[i] <= '\r')))
+        i++;
+    return i == len;
+}

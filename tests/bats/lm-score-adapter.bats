@@ -128,6 +128,18 @@ spoil() { # FILE SCRIPT
     [[ $output == *"softmax.lora/duq.json: the adapter was trained on the base model xxh64:"* ]]
 }
 
+@test "weights of one adapter beside another's duq.json are refused" {
+    student softmax
+    student dirichlet
+    cp softmax.lora/adapter_model.safetensors dirichlet.lora
+    run score --adapter dirichlet.lora
+    [ "$status" -eq 65 ]
+    [[ $output == *"dirichlet.lora/duq.json: belongs to other weights (xxh64:"*"files of two adapters are mixed"* ]]
+    jq 'del(.weights)' dirichlet.lora/duq.json >duq.json
+    mv duq.json dirichlet.lora
+    score --adapter dirichlet.lora >/dev/null
+}
+
 @test "PEFT features that are not computed are refused by name" {
     spoil adapter_config.json 's/"use_dora": false/"use_dora": true/'
     refused "'use_dora' is set, which is not supported"

@@ -286,3 +286,25 @@ END
     [ "$status" = 0 ]
     [[ $output == "prompt-expand (duq) "* ]]
 }
+
+@test "content and answers that run into one word where shots follow are refused" {
+    printf '%s\n' '{"text": "fine", "label": 0}' | rec from-jsonl --text text --label label >one.mp
+    jq -n '{name: "t", classes: ["good", "bad"], shots: 1, instructions: ["say"], content: "text: {text}\nit is"}' >seam.json
+    run -65 prompt-expand --task seam.json --shots one.mp one.mp
+    [[ $output == *"seam.json: key 'content' ends in a word without a blank, and in a shot the answer 'good' stands right behind it"* ]]
+    prompt-expand --task seam.json --zero-shot one.mp >/dev/null
+    jq '.answers = [" good", " bad"]' seam.json >apart.json
+    prompt-expand --task apart.json --shots one.mp one.mp >/dev/null
+    jq '.content = "{text}"' seam.json >bare.json
+    run -65 prompt-expand --task bare.json --shots one.mp one.mp
+    [[ $output == *"'content' ends in {text} without a blank"* ]]
+    jq '.content = "{text} ->"' seam.json >sign.json
+    prompt-expand --task sign.json --shots one.mp one.mp >/dev/null
+}
+
+@test "empty texts are counted in a warning" {
+    printf '%s\n' '{"text": "", "label": 0}' '{"text": "a", "label": 0}' | rec from-jsonl --text text --label label >two.mp 2>/dev/null
+    jq -n '{name: "t", classes: ["good", "bad"], shots: 0, instructions: ["say"], content: "text: {text}\nit is "}' >plain.json
+    prompt-expand --task plain.json --zero-shot two.mp 2>said >/dev/null
+    [[ $(cat said) == *"1 of 2 texts are empty: their prompts ask about nothing; leave them out"* ]]
+}

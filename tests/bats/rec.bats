@@ -104,6 +104,13 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     done
 }
 
+@test "empty texts are counted in a warning" {
+    printf 'text,label\na,1\n" 	",0\n,1\n' >in.csv
+    rec from-csv --text text --label label in.csv 2>said >out.mp
+    [ "$(cat said)" = "rec: 2 of 3 texts are empty: a prompt of such a text asks about nothing" ]
+    [ "$(rec count -q out.mp)" = 3 ]
+}
+
 @test "after a bad row, lines that end in CR go on" {
     printf 'text\rone\ra "b" c\rtwo\r\nthree\r' >in.csv
     rec from-csv --text text --skip-bad in.csv 2>/dev/null | rec to-json | jq -r .text | diff - <(printf 'one\ntwo\nthree\n')
