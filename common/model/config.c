@@ -1,5 +1,6 @@
 #include "common/model/config_parts.h"
 
+#include "common/model/gguf_config.h"
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -289,13 +290,27 @@ static void take_architecture(const struct architecture *a, struct config *c)
     c->attention_scale = 1.0f / sqrtf((float)c->head_dim);
 }
 
+static void read_root(struct source *s)
+{
+    char *gguf = gguf_of_model(s->path);
+    if (!gguf) {
+        s->root = json_read_file(s->path);
+        return;
+    }
+    struct gguf *g = gguf_open(gguf);
+    s->root = gguf_config(g, &s->rope_factors, &s->n_rope_factors);
+    gguf_close(g);
+    free(gguf);
+}
+
 /* folder: what messages call the model. */
 static struct config *read_config(const char *path, const char *folder)
 {
     struct source s = {.path = path};
-    s.root = json_read_file(s.path);
+    read_root(&s);
     struct config *c = xcalloc(1, sizeof *c);
     c->folder = xstrdup(folder);
+    c->path = xstrdup(path);
     const struct architecture *a = read_architecture(&s);
     if (given(s.root, "quantization_config"))
         die(EX_DATAERR, "%s: the model is quantised, which is not supported: use its bf16 folder",
@@ -315,14 +330,18 @@ static struct config *read_config(const char *path, const char *folder)
     if (a->read_own)
         a->read_own(&s, c);
     json_decref(s.root);
+    free(s.rope_factors);
     return c;
 }
 
 struct config *config_read(const char *folder)
 {
-    char *path = xasprintf("%s/config.json", folder);
-    if (access(path, F_OK))
-        model_folder_without_config(folder);
+    char *path = gguf_of_model(folder);
+    if (!path) {
+        path = xasprintf("%s/config.json", folder);
+        if (access(path, F_OK))
+            model_folder_without_config(folder);
+    }
     struct config *c = read_config(path, folder);
     free(path);
     return c;
@@ -336,6 +355,7 @@ struct config *config_read_file(const char *path)
 void config_free(struct config *c)
 {
     free(c->folder);
+    free(c->path);
     free(c->architecture);
     free(c->window);
     free(c->rotary);

@@ -26,7 +26,8 @@ enum norm_places { NORMS_BEFORE, NORMS_AROUND, NORMS_AFTER };
 enum qk_norms { NO_QK_NORMS, QK_NORMS_OF_HEADS, QK_NORMS_OF_ROWS };
 
 struct config {
-    char *folder;
+    char *folder;       /* the model's; or the file that stands for it */
+    char *path;         /* what was read: its config.json, or a GGUF file */
     char *architecture; /* "MistralForCausalLM" ... */
     int vocab, width, layers, intermediate;
     int heads, kv_heads, head_dim;
@@ -47,8 +48,10 @@ struct config {
     float attention_cap, logit_cap; /* x becomes cap tanh(x / cap); 0: it stays */
 };
 
-/* Reads FOLDER/config.json. Dies (EX_DATAERR), naming the file and the field, at anything it does
- * not know to compute exactly: other architectures, activations, RoPE scalings, quantisation. */
+/* Reads FOLDER/config.json, or the GGUF file that the folder, or what is named instead of one,
+ * stands for (gguf_of_model()). Dies (EX_DATAERR), naming the file and the field, at anything it
+ * does not know to compute exactly: other architectures, activations, RoPE scalings, quantisation.
+ */
 struct config *config_read(const char *folder);
 /* The same of a file by whatever name; `folder` is then its path. */
 struct config *config_read_file(const char *path);

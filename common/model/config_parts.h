@@ -8,6 +8,8 @@
 struct source {
     const char *path;
     json_t *root;
+    float *rope_factors; /* [n_rope_factors], by which rotary frequencies are divided; NULL: none */
+    size_t n_rope_factors;
 };
 
 /* Whether o has the key, and not null. */

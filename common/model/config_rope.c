@@ -158,6 +158,20 @@ static const char *type_of(const struct architecture *a, const json_t *rope)
     return type;
 }
 
+static void divide_by_factors(const struct source *s, int half, double *frequency)
+{
+    if (!s->rope_factors)
+        return;
+    if (s->n_rope_factors != (size_t)half)
+        die(EX_DATAERR, "%s: %zu factors of rotary frequencies for %d frequencies", s->path,
+            s->n_rope_factors, half);
+    for (int i = 0; i < half; i++) {
+        if (!(s->rope_factors[i] > 0))
+            die(EX_DATAERR, "%s: a factor of the rotary frequencies is not positive", s->path);
+        frequency[i] /= (double)s->rope_factors[i];
+    }
+}
+
 /* How many of a head's dimensions turn. */
 static int turning_dims(const struct source *s, const struct architecture *a, const json_t *rope,
                         int head_dim)
@@ -199,6 +213,7 @@ static void read_rotary(const struct source *s, const struct architecture *a, co
             "%s: RoPE scaling '%s' is not supported (default, linear, llama3, yarn are%s)", s->path,
             type ? type : "?", a->rope == PARTIAL_ROPE ? ", and longrope" : "");
     }
+    divide_by_factors(s, half, frequency);
     r->magnitude = (float)magnitude;
     r->frequency = xcalloc((size_t)half, sizeof *r->frequency);
     for (int i = 0; i < half; i++) {

@@ -264,6 +264,22 @@ static void add_zeros(struct safetensors *s, const char *name, int64_t rows, int
     index_names(s);
 }
 
+struct safetensors *safetensors_adopt(const char *path, void *base, size_t size, json_t *names,
+                                      struct tensor *tensors, size_t n)
+{
+    struct safetensors *s = xcalloc(1, sizeof *s);
+    s->files = xcalloc(1, sizeof *s->files);
+    s->n_files = 1;
+    s->files[0] =
+        (struct mapped_file){.path = xstrdup(path), .base = base, .size = size, .header = names};
+    s->tensors = tensors;
+    s->n_tensors = n;
+    for (size_t i = 0; i < n; i++)
+        s->tensors[i].file = s->files[0].path;
+    index_names(s);
+    return s;
+}
+
 size_t safetensors_count(const struct safetensors *s)
 {
     return s->n_tensors;
@@ -312,6 +328,12 @@ static void refuse_quantised(const struct safetensors *s)
     }
 }
 
+/* What the file calls it. */
+static const char *own_name(const struct tensor *t)
+{
+    return t->stored_name ? t->stored_name : t->name;
+}
+
 const struct tensor *safetensors_need(struct safetensors *s, const char *name, int64_t rows,
                                       int64_t columns)
 {
@@ -325,14 +347,15 @@ const struct tensor *safetensors_need(struct safetensors *s, const char *name, i
     if (!t)
         die(EX_DATAERR, "%s: tensor %s is missing", s->files[0].path, name);
     if (!fits) {
+        const char *asks = t->stored_name ? "its own configuration" : "config.json";
         struct buf shape = {0};
         for (int i = 0; i < t->n_dims; i++)
             buf_addf(&shape, "%s%lld", i ? "," : "", (long long)t->shape[i]);
         if (columns)
-            die(EX_DATAERR, "%s: tensor %s has the shape [%s], config.json asks for [%lld,%lld]",
-                t->file, name, buf_str(&shape), (long long)rows, (long long)columns);
-        die(EX_DATAERR, "%s: tensor %s has the shape [%s], config.json asks for [%lld]", t->file,
-            name, buf_str(&shape), (long long)rows);
+            die(EX_DATAERR, "%s: tensor %s has the shape [%s], %s asks for [%lld,%lld]", t->file,
+                own_name(t), buf_str(&shape), asks, (long long)rows, (long long)columns);
+        die(EX_DATAERR, "%s: tensor %s has the shape [%s], %s asks for [%lld]", t->file,
+            own_name(t), buf_str(&shape), asks, (long long)rows);
     }
     if (!t->readable)
         die(EX_DATAERR,
@@ -343,17 +366,61 @@ const struct tensor *safetensors_need(struct safetensors *s, const char *name, i
     return t;
 }
 
+const void *tensor_stored(const struct tensor *t, size_t *size)
+{
+    *size = t->packed ? t->packed->size : t->bytes;
+    return t->packed ? t->packed->bytes : t->data;
+}
+
+const void *tensor_data(const struct tensor *t)
+{
+    struct packed *p = t->packed;
+    if (!p)
+        return t->data;
+    if (!p->data || p->first != t->first || p->rows != t->shape[0]) {
+        free(p->data);
+        p->data = xaligned(t->bytes);
+        p->first = t->first;
+        p->rows = t->shape[0];
+        p->unpack(t, p->data);
+    }
+    return p->data;
+}
+
+struct tensor tensor_rows(const struct tensor *t, int64_t first, int64_t rows)
+{
+    struct tensor part = *t;
+    size_t row = t->bytes / (size_t)t->shape[0];
+    if (t->packed)
+        part.first += first;
+    else
+        part.data = (const char *)t->data + row * (size_t)first;
+    part.bytes = row * (size_t)rows;
+    part.shape[0] = rows;
+    return part;
+}
+
 void safetensors_forget(const struct tensor *t)
 {
+    if (t->packed) {
+        free(t->packed->data);
+        t->packed->data = NULL;
+    }
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)t->data + page - 1) & ~(page - 1);
-    uintptr_t end = ((uintptr_t)t->data + t->bytes) & ~(page - 1);
+    size_t size;
+    uintptr_t mapped = (uintptr_t)tensor_stored(t, &size);
+    uintptr_t begin = (mapped + page - 1) & ~(page - 1), end = (mapped + size) & ~(page - 1);
     if (end > begin)
         madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 void safetensors_close(struct safetensors *s)
 {
+    for (size_t i = 0; i < s->n_tensors; i++)
+        if (s->tensors[i].packed) {
+            free(s->tensors[i].packed->data);
+            free(s->tensors[i].packed);
+        }
     for (size_t i = 0; i < s->n_files; i++) {
         munmap(s->files[i].base, s->files[i].size);
         json_decref(s->files[i].header);

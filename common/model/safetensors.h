@@ -13,17 +13,33 @@
 
 enum { TENSOR_MAX_DIMS = 8 };
 
+struct packed;
+
 struct tensor {
     const char *name;
-    const char *file;       /* for messages */
-    const char *dtype_name; /* as the header spells it */
-    bool readable;          /* whether its type is one of enum dtype */
-    enum dtype dtype;       /* if readable */
+    const char *stored_name; /* what the file calls it, where that is another name; or NULL */
+    const char *file;        /* for messages */
+    const char *dtype_name;  /* as the file spells it */
+    bool readable;           /* whether it can be read as one of enum dtype */
+    enum dtype dtype;        /* if readable */
     int n_dims;
     int64_t shape[TENSOR_MAX_DIMS];
-    const void *data; /* mapped; need not be aligned */
-    size_t bytes;
-    bool asked_for; /* by safetensors_need() */
+    const void *data;      /* mapped; need not be aligned; NULL: packed, tensor_data() unpacks it */
+    size_t bytes;          /* of data, unpacked */
+    struct packed *packed; /* NULL: it lies in the file as it is */
+    int64_t first;         /* of packed rows, which is the first here */
+    bool asked_for;        /* by safetensors_need() */
+};
+
+/* A tensor that its file holds in another type or order; the first member of what its reader knows
+ * of that. */
+struct packed {
+    const void *bytes;   /* mapped */
+    size_t size;         /* of these */
+    void *data;          /* unpacked, or NULL */
+    int64_t first, rows; /* of data */
+    /* Writes t's rows, elements of type t->dtype. */
+    void (*unpack)(const struct tensor *t, void *data);
 };
 
 struct safetensors;
@@ -36,6 +52,12 @@ struct safetensors *safetensors_open_file(const char *path);
  * model.safetensors.index.json lists: transformers' order, so an index that was left over does not
  * matter. Dies as above, and when a tensor in the index is in none of the shards. */
 struct safetensors *safetensors_open_folder(const char *folder);
+
+/* Tensors of a file of another format, which was mapped at base and is unmapped with them. names:
+ * what holds the tensors' names. The tensors, their `packed` (each allocated by itself) and names
+ * become the result's. Dies (EX_DATAERR) at two of one name. */
+struct safetensors *safetensors_adopt(const char *path, void *base, size_t size, json_t *names,
+                                      struct tensor *tensors, size_t n);
 
 /* No files: a folder that has every tensor which safetensors_need() asks for, of this type and all
  * zero. They take no memory. */
@@ -52,6 +74,12 @@ const json_t *safetensors_metadata(const struct safetensors *s);
  * columns 0: a vector of `rows` elements. */
 const struct tensor *safetensors_need(struct safetensors *s, const char *name, int64_t rows,
                                       int64_t columns);
+/* Some of its rows. Those of a packed one are unpacked for themselves, one part at a time. */
+struct tensor tensor_rows(const struct tensor *t, int64_t first, int64_t rows);
+/* The bytes that the file holds, as it holds them. */
+const void *tensor_stored(const struct tensor *t, size_t *size);
+/* The tensor's elements, of type t->dtype; unpacked, they are there until safetensors_forget(). */
+const void *tensor_data(const struct tensor *t);
 /* Lets the system take back the memory of a tensor that was copied; it is read anew if used. */
 void safetensors_forget(const struct tensor *t);
 void safetensors_close(struct safetensors *s);

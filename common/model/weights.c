@@ -1,6 +1,8 @@
 #include "common/model/weights.h"
 
+#include "common/model/gguf_tensors.h"
 #include "common/util/diag.h"
+#include "common/util/gguf.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/threads.h"
@@ -36,11 +38,8 @@ static struct tensor projection_tensor(const struct model *m, int layer, enum pr
     struct fused_projection f = fused_projection(m->config, p);
     char *module = m->config->fused ? fused_module(p, layer) : projection_module(p, layer);
     char *full = xasprintf("%s.%s", module, name);
-    struct tensor t = *safetensors_need(m->tensors, full, f.out, columns);
-    int64_t rows = projection_shape(m->config, p).out;
-    t.data = (const char *)t.data + t.bytes / (size_t)f.out * (size_t)f.first;
-    t.bytes = t.bytes / (size_t)f.out * (size_t)rows;
-    t.shape[0] = rows;
+    struct tensor t = tensor_rows(safetensors_need(m->tensors, full, f.out, columns), f.first,
+                                  projection_shape(m->config, p).out);
     free(module);
     free(full);
     return t;
@@ -135,7 +134,7 @@ static void untie_what_differs(struct model *m)
         return;
     const struct tensor *a = safetensors_need(m->tensors, embedding_name, c->vocab, c->width);
     const struct tensor *b = safetensors_need(m->tensors, output_name, c->vocab, c->width);
-    bool same = a->dtype == b->dtype && !memcmp(a->data, b->data, a->bytes);
+    bool same = a->dtype == b->dtype && !memcmp(tensor_data(a), tensor_data(b), a->bytes);
     safetensors_forget(a);
     safetensors_forget(b);
     if (same)
@@ -191,12 +190,13 @@ static void digest_model(struct model *m)
         buf_addf(&line, "]\n");
         XXH64_update(state, line.data, line.len);
         buf_free(&line);
-        if (t->bytes <= WHOLE)
-            XXH64_update(state, t->data, t->bytes);
+        size_t size;
+        const char *stored = tensor_stored(t, &size);
+        if (size <= WHOLE)
+            XXH64_update(state, stored, size);
         else
             for (size_t p = 0; p < PIECES; p++)
-                XXH64_update(state, (const char *)t->data + (t->bytes - PIECE) / (PIECES - 1) * p,
-                             PIECE);
+                XXH64_update(state, stored + (size - PIECE) / (PIECES - 1) * p, PIECE);
         safetensors_forget(t); /* the system may have mapped far more than was looked at */
     }
     snprintf(m->digest, sizeof m->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(state));
@@ -215,11 +215,19 @@ static void check_tensors(struct model *m)
     output_tensor(m);
 }
 
+static struct safetensors *open_tensors(const char *folder)
+{
+    char *gguf = gguf_of_model(folder);
+    struct safetensors *tensors = gguf ? gguf_tensors(gguf) : safetensors_open_folder(folder);
+    free(gguf);
+    return tensors;
+}
+
 struct model *model_open(const char *folder)
 {
     struct model *m = xcalloc(1, sizeof *m);
     m->config = config_read(folder);
-    m->tensors = safetensors_open_folder(folder);
+    m->tensors = open_tensors(folder);
     untie_what_differs(m);
     check_tensors(m);
     check_unread(m);
@@ -268,6 +276,7 @@ void model_merge(struct model *m, const struct adapter *a)
 struct merge {
     const struct lora *part;
     const struct tensor *tensor;
+    const void *data; /* of the tensor */
     char *copy;
 };
 
@@ -275,7 +284,7 @@ static void merge_row(void *context, size_t row)
 {
     const struct merge *m = context;
     enum dtype type = m->tensor->dtype;
-    lora_merge_row(m->part, (int)row, type, m->tensor->data,
+    lora_merge_row(m->part, (int)row, type, m->data,
                    m->copy + row * (size_t)m->part->in * dtype_size(type));
 }
 
@@ -286,7 +295,7 @@ static void *merged_matrix(const struct model *m, int layer, enum projection p,
     const struct lora *part = m->merged ? adapter_part(m->merged, layer, p) : NULL;
     if (!part || !part->a)
         return NULL;
-    struct merge merge = {part, t, xaligned(t->bytes)};
+    struct merge merge = {part, t, tensor_data(t), xaligned(t->bytes)};
     threads_run((size_t)part->out, merge_row, &merge);
     return merge.copy;
 }
@@ -296,8 +305,8 @@ static void load_matrix(struct model *m, int layer, enum projection p, const str
                         struct weight **to)
 {
     void *merged = merged_matrix(m, layer, p, t);
-    *to = m->device->weight_create(m->device, merged ? merged : t->data, t->dtype, (int)t->shape[0],
-                                   (int)t->shape[1]);
+    *to = m->device->weight_create(m->device, merged ? merged : tensor_data(t), t->dtype,
+                                   (int)t->shape[0], (int)t->shape[1]);
     safetensors_forget(t);
     free(merged);
 }
@@ -305,11 +314,13 @@ static void load_matrix(struct model *m, int layer, enum projection p, const str
 static void load_vector(struct model *m, const struct tensor *t, float shift, float **to)
 {
     size_t n = (size_t)t->shape[0];
+    const void *data = tensor_data(t);
     float *values = xreallocarray(NULL, n, sizeof *values);
     for (size_t i = 0; i < n; i++)
-        values[i] = dtype_load(t->dtype, t->data, i) + shift;
+        values[i] = dtype_load(t->dtype, data, i) + shift;
     *to = m->device->alloc(m->device, n * sizeof *values);
     m->device->upload(m->device, *to, values, n * sizeof *values);
+    safetensors_forget(t);
     free(values);
 }
 
@@ -317,8 +328,9 @@ void model_load(struct model *m, struct device *device)
 {
     m->device = device;
     const struct tensor *embedding = embedding_tensor(m);
-    m->embedding = device->import(device, embedding->data, embedding->bytes);
-    safetensors_forget(embedding);
+    m->embedding = device->import(device, tensor_data(embedding), embedding->bytes);
+    if (device->own_memory)
+        safetensors_forget(embedding);
     m->embedding_type = embedding->dtype;
     m->layers = xcalloc((size_t)m->config->layers, sizeof *m->layers);
     static const struct visitor load = {load_matrix, load_vector};
@@ -330,6 +342,7 @@ void model_load(struct model *m, struct device *device)
 void model_set_classes(struct model *m, const int32_t *tokens, int n)
 {
     const struct tensor *output = output_tensor(m);
+    const char *data = tensor_data(output);
     size_t width = (size_t)m->config->width;
     float *rows = xreallocarray(NULL, (size_t)n * width, sizeof *rows);
     char *row = xmalloc(width * dtype_size(output->dtype));
@@ -341,16 +354,17 @@ void model_set_classes(struct model *m, const int32_t *tokens, int n)
                 (int)tokens[c], m->config->folder, m->config->vocab);
         const struct lora *part = m->merged ? adapter_part(m->merged, 0, LM_HEAD) : NULL;
         if (part && part->a)
-            lora_merge_row(part, tokens[c], output->dtype, output->data, row);
+            lora_merge_row(part, tokens[c], output->dtype, data, row);
         else
-            memcpy(row,
-                   (const char *)output->data +
-                       (size_t)tokens[c] * width * dtype_size(output->dtype),
+            memcpy(row, data + (size_t)tokens[c] * width * dtype_size(output->dtype),
                    width * dtype_size(output->dtype));
         for (size_t i = 0; i < width; i++)
             rows[(size_t)c * width + i] = dtype_load(output->dtype, row, i);
     }
     free(row);
+    /* A tied one is the embedding, which a device without memory of its own reads where it lies. */
+    if (!m->config->tied || m->device->own_memory)
+        safetensors_forget(output);
     m->n_classes = n;
     m->device->release(m->device, m->class_rows);
     m->class_rows = m->device->alloc(m->device, (size_t)n * width * sizeof *rows);

@@ -22,7 +22,7 @@ struct shadow {
 /* The tokens stand for any: of the adapter's lm_head as many rows are held. */
 static struct shadow make_shadow(const struct model *m)
 {
-    struct shadow shadow = {.config = xasprintf("%s/config.json", m->config->folder),
+    struct shadow shadow = {.config = xstrdup(m->config->path),
                             .class_tokens = xcalloc((size_t)m->n_classes, sizeof(int32_t))};
     for (int i = 0; i < m->n_classes; i++)
         shadow.class_tokens[i] = i % m->config->vocab;

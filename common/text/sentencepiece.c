@@ -2,6 +2,7 @@
  * The format: sentencepiece_model.proto of github.com/google/sentencepiece. */
 #include "common/text/charsmap.h"
 #include "common/text/protobuf.h"
+#include "common/text/scored_pieces.h"
 #include "common/text/tokenizer_parts.h"
 #include "common/text/unicode.h"
 #include "common/util/diag.h"
@@ -12,24 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type {
-    PIECE_NORMAL = 1,
-    PIECE_UNKNOWN = 2,
-    PIECE_CONTROL = 3,
-    PIECE_USER_DEFINED = 4,
-    PIECE_UNUSED = 5,
-    PIECE_BYTE = 6
-};
-
-struct sp_piece {
-    const char *s; /* into the file's bytes while it is read */
-    size_t len;
-    float score;
-    enum type type;
-};
-
 struct sentencepiece {
-    unsigned char *types; /* by id; enum type */
+    unsigned char *types; /* by id; enum piece_type */
     int32_t unknown, bos;
     char *unknown_surface; /* what an unknown token becomes in decoded text */
     bool add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces;
@@ -40,7 +25,7 @@ struct sentencepiece {
 /* What reading needs and encoding does not. */
 struct reader {
     struct tokenizer *t;
-    struct sp_piece *pieces;
+    struct scored_piece *pieces;
     size_t n, cap;
     bool byte_fallback;
     const char *bos_piece;
@@ -58,7 +43,7 @@ static void need(const struct protobuf *p, const char *path)
         die(EX_DATAERR, "%s: damaged or cut off: not a whole SentencePiece model", path);
 }
 
-static bool is_byte_name(const struct sp_piece *p)
+static bool is_byte_name(const struct scored_piece *p)
 {
     unsigned byte;
     int end = 0;
@@ -71,7 +56,7 @@ static bool is_byte_name(const struct sp_piece *p)
 static void read_piece(struct reader *r, const struct protobuf_field *whole)
 {
     struct protobuf p = {whole->bytes, whole->len, false};
-    struct sp_piece piece = {"", 0, 0, PIECE_NORMAL};
+    struct scored_piece piece = {"", 0, 0, PIECE_NORMAL};
     struct protobuf_field f;
     while (protobuf_next(&p, &f)) {
         if (f.number == 1 && f.type == WIRE_BYTES) {
@@ -83,7 +68,7 @@ static void read_piece(struct reader *r, const struct protobuf_field *whole)
             if (f.value < PIECE_NORMAL || f.value > PIECE_BYTE)
                 die(EX_DATAERR, "%s: piece %zu has the type %llu, which is none", r->t->path, r->n,
                     (unsigned long long)f.value);
-            piece.type = (enum type)f.value;
+            piece.type = (enum piece_type)f.value;
         }
     }
     need(&p, r->t->path);
@@ -172,7 +157,7 @@ static void add_pieces(struct reader *r)
     s->unknown = s->bos = NO_TOKEN;
     size_t bytes = 0;
     for (size_t i = 0; i < r->n; i++) {
-        const struct sp_piece *p = &r->pieces[i];
+        const struct scored_piece *p = &r->pieces[i];
         s->types[i] = (unsigned char)p->type;
         if (!bpe_add_token(t->bpe, p->s, p->len, (int32_t)i))
             die(EX_DATAERR, "%s: piece %zu ('%.*s') is there twice", t->path, i, (int)p->len, p->s);
@@ -193,57 +178,6 @@ static void add_pieces(struct reader *r)
         die(EX_DATAERR, "%s: no piece is the unknown one", t->path);
     if (r->byte_fallback && bytes != 256)
         die(EX_DATAERR, "%s: byte_fallback with %zu byte pieces, not 256", t->path, bytes);
-}
-
-static int by_score(const void *a, const void *b)
-{
-    const struct sp_piece *x = *(struct sp_piece *const *)a, *y = *(struct sp_piece *const *)b;
-    return (x->score < y->score) - (x->score > y->score);
-}
-
-/* Merging starts from characters, so each must be a piece itself. */
-static void need_characters(const struct reader *r, const struct sp_piece *p)
-{
-    for (size_t i = 0, n; i < p->len; i += n) {
-        n = utf8_len((unsigned char)p->s[i]);
-        if (bpe_find(r->t->bpe, p->s + i, n) == NO_TOKEN)
-            die(EX_DATAERR, "%s: the piece '%.*s' holds '%.*s', which is no piece itself",
-                r->t->path, (int)p->len, p->s, (int)n, p->s + i);
-    }
-}
-
-/* Every way to put a piece together from two others. */
-static void add_merges_into(struct reader *r, const struct sp_piece *p, uint32_t rank)
-{
-    struct bpe *bpe = r->t->bpe;
-    int32_t merged = (int32_t)(p - r->pieces);
-    need_characters(r, p);
-    for (size_t i = utf8_len((unsigned char)p->s[0]); i < p->len;
-         i += utf8_len((unsigned char)p->s[i])) {
-        int32_t left = bpe_find(bpe, p->s, i), right = bpe_find(bpe, p->s + i, p->len - i);
-        if (left != NO_TOKEN && right != NO_TOKEN && r->pieces[left].type == PIECE_NORMAL &&
-            r->pieces[right].type == PIECE_NORMAL)
-            bpe_add_merge(bpe, left, right, merged, rank);
-    }
-}
-
-/* SentencePiece merges by the score of what comes out, equal scores from the left: pieces of one
- * score share a rank. */
-static void add_merges(struct reader *r)
-{
-    const struct sp_piece **order = xreallocarray(NULL, r->n + 1, sizeof *order);
-    size_t n = 0;
-    for (size_t i = 0; i < r->n; i++)
-        if (r->pieces[i].type == PIECE_NORMAL)
-            order[n++] = &r->pieces[i];
-    qsort(order, n, sizeof *order, by_score);
-    uint32_t rank = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (i && order[i]->score != order[i - 1]->score)
-            rank++;
-        add_merges_into(r, order[i], rank);
-    }
-    free(order);
 }
 
 void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len)
@@ -277,7 +211,7 @@ void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len)
     bpe_set_options(t->bpe, &(struct bpe_options){.unknown = s->unknown,
                                                   .fuse_unknown = true,
                                                   .byte_fallback = r.byte_fallback});
-    add_merges(&r);
+    scored_pieces_merge(t->bpe, r.pieces, r.n, t->path);
     bpe_ready(t->bpe);
     t->size = bpe_size(t->bpe);
     if (s->bos != NO_TOKEN && sentencepiece_wants_bos(t->path))

@@ -3,6 +3,7 @@
 #include "common/text/tokenizer_parts.h"
 #include "common/util/diag.h"
 #include "common/util/foreign_file.h"
+#include "common/util/gguf.h"
 #include "common/util/model_folder.h"
 #include "common/util/utf8.h"
 
@@ -35,7 +36,7 @@ char *tokenizer_find(const char *path)
             return file;
         free(file);
     }
-    return NULL;
+    return gguf_of_model(path);
 }
 
 /* The same, of which there must be one. */
@@ -81,6 +82,12 @@ struct tokenizer *tokenizer_open(const char *path_or_folder)
     t->added = string_table_new();
     t->raw = added_tokens_new();
     t->normalized = added_tokens_new();
+    char *gguf = gguf_of_model(t->path);
+    if (gguf) {
+        tokenizer_gguf_read(t);
+        free(gguf);
+        return t;
+    }
     struct buf bytes = {0};
     read_file(t->path, &bytes);
     foreign_file_refuse(t->path, bytes.data, bytes.len);

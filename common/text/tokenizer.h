@@ -1,6 +1,6 @@
 /* Text to token ids and back, as the model's own tokenizer does it: Hugging Face tokenizer.json
  * (BPE) and SentencePiece tokenizer.model (BPE), id for id the same as the libraries `tokenizers`
- * and `sentencepiece`. A file that asks for something else is refused by name when it is opened. */
+ * and `sentencepiece`, and what a GGUF file has of either. A file that asks for something else is refused by name when it is opened. */
 #ifndef DUQ_TEXT_TOKENIZER_H
 #define DUQ_TEXT_TOKENIZER_H
 
@@ -14,13 +14,14 @@
 
 struct tokenizer;
 
-/* A model folder (its tokenizer.json, else its tokenizer.model or tokenizer.model.v3) or one such
- * file. Dies with EX_NOINPUT when there is none, EX_DATAERR when it is damaged or asks for a part
+/* A model folder (its tokenizer.json, else its tokenizer.model or tokenizer.model.v3, else its GGUF
+ * file) or one such file. Dies with EX_NOINPUT when there is none, EX_DATAERR when it is damaged or asks for a part
  * that is not supported, the part named. */
 struct tokenizer *tokenizer_open(const char *path_or_folder);
 void tokenizer_free(struct tokenizer *t);
 
-/* "xxh64:" and 16 hex digits, of the tokenizer file's bytes. */
+/* "xxh64:" and 16 hex digits, of the tokenizer file's bytes; of a GGUF file's, its tokenizer.ggml
+ * settings. */
 const char *tokenizer_digest(const struct tokenizer *t);
 /* The file that was read, for messages. */
 const char *tokenizer_path(const struct tokenizer *t);

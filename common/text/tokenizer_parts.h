@@ -1,5 +1,5 @@
-/* What a tokenizer is made of; its file's reader fills it in (tokenizer_json.c, sentencepiece.c).
- */
+/* What a tokenizer is made of; its file's reader fills it in (tokenizer_json.c, tokenizer_gguf.c,
+ * sentencepiece.c). */
 #ifndef DUQ_TEXT_TOKENIZER_PARTS_H
 #define DUQ_TEXT_TOKENIZER_PARTS_H
 
@@ -25,10 +25,10 @@ struct tokenizer {
     struct added_tokens *raw;        /* looked for in the text as it is, */
     struct added_tokens *normalized; /* and in what normalizing leaves of it */
     struct ids before, after;        /* put around a text: BOS and the like */
-    struct normalizer *normalizer;   /* these three: tokenizer.json */
+    struct normalizer *normalizer;   /* these three: tokenizer.json, GGUF */
     struct pretokenizer *pretokenizer;
     struct decoder *decoder;
-    struct sentencepiece *sentencepiece; /* tokenizer.model; NULL: a tokenizer.json */
+    struct sentencepiece *sentencepiece; /* tokenizer.model; NULL: another file */
     /* one text's work */
     struct arena arena;
     struct pieces pieces, spare;
@@ -46,6 +46,8 @@ char *tokenizer_find(const char *path);
  * stands beside the file counts too; NULL: the file alone. */
 void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len, const char *folder);
 void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len);
+/* The same from the GGUF file t->path, which may be far larger; sets the digest as well. */
+void tokenizer_gguf_read(struct tokenizer *t);
 
 /* ---- SentencePiece's own steps; sentencepiece.c ---- */
 
