@@ -43,11 +43,16 @@ static bool is(const struct reading *r, const char *name, json_t *wanted)
 /* In the file, and of no account for class logits; "rope." ones are read by read_rope(). */
 static bool is_read_elsewhere(const char *name)
 {
-    static const char *const names[] = {"attention.value_length",   "attention.causal",
-                                        "expert_count",             "expert_used_count",
-                                        "rope.dimension_count",     "rope.scaling.type",
-                                        "rope.scaling.factor",      "rope.scaling.finetuned",
-                                        "rope.scaling.attn_factor", "rope.scaling.yarn_beta_fast",
+    static const char *const names[] = {"attention.value_length",
+                                        "attention.causal",
+                                        "expert_count",
+                                        "expert_used_count",
+                                        "rope.dimension_count",
+                                        "rope.scaling.type",
+                                        "rope.scaling.factor",
+                                        "rope.scaling.finetuned",
+                                        "rope.scaling.attn_factor",
+                                        "rope.scaling.yarn_beta_fast",
                                         "rope.scaling.yarn_beta_slow",
                                         "rope.scaling.original_context_length",
                                         "tensor_data_layout"};
@@ -189,9 +194,8 @@ json_t *gguf_config(const struct gguf *g, float **factors, size_t *n_factors)
     struct reading r = {.file = g, .family = gguf_family(g)};
     r.config = r.family->fixed ? json_loads(r.family->fixed, 0, NULL) : json_object();
     bool windows = gguf_find(g, "llama.attention.sliding_window");
-    json_object_set_new(
-        r.config, "architectures",
-        json_pack("[s]", windows ? "MistralForCausalLM" : r.family->architecture));
+    json_object_set_new(r.config, "architectures",
+                        json_pack("[s]", windows ? "MistralForCausalLM" : r.family->architecture));
     read_settings(&r);
     complete_head_dim(&r);
     check_values(&r);

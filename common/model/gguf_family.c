@@ -19,16 +19,12 @@ static const struct gguf_name common_settings[] = {
     {"vocab_size", "vocab_size"},
     {0}};
 
-static const struct gguf_name common_tensors[] = {{"attn_norm", "input_layernorm"},
-                                                  {"attn_q", "self_attn.q_proj"},
-                                                  {"attn_k", "self_attn.k_proj"},
-                                                  {"attn_v", "self_attn.v_proj"},
-                                                  {"attn_output", "self_attn.o_proj"},
-                                                  {"ffn_norm", "post_attention_layernorm"},
-                                                  {"ffn_gate", "mlp.gate_proj"},
-                                                  {"ffn_up", "mlp.up_proj"},
-                                                  {"ffn_down", "mlp.down_proj"},
-                                                  {0}};
+static const struct gguf_name common_tensors[] = {
+    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},       {0}};
 
 static const struct gguf_name no_names[] = {{0}};
 

@@ -1,6 +1,7 @@
 /* Text to token ids and back, as the model's own tokenizer does it: Hugging Face tokenizer.json
  * (BPE) and SentencePiece tokenizer.model (BPE), id for id the same as the libraries `tokenizers`
- * and `sentencepiece`, and what a GGUF file has of either. A file that asks for something else is refused by name when it is opened. */
+ * and `sentencepiece`, and what a GGUF file has of either. A file that asks for something else is
+ * refused by name when it is opened. */
 #ifndef DUQ_TEXT_TOKENIZER_H
 #define DUQ_TEXT_TOKENIZER_H
 
@@ -15,8 +16,8 @@
 struct tokenizer;
 
 /* A model folder (its tokenizer.json, else its tokenizer.model or tokenizer.model.v3, else its GGUF
- * file) or one such file. Dies with EX_NOINPUT when there is none, EX_DATAERR when it is damaged or asks for a part
- * that is not supported, the part named. */
+ * file) or one such file. Dies with EX_NOINPUT when there is none, EX_DATAERR when it is damaged or
+ * asks for a part that is not supported, the part named. */
 struct tokenizer *tokenizer_open(const char *path_or_folder);
 void tokenizer_free(struct tokenizer *t);
 

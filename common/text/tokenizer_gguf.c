@@ -35,12 +35,18 @@ static bool ends_with(const char *s, const char *end)
 static void check_settings(const struct gguf *g)
 {
     static const char prefix[] = KEY("");
-    static const char *const known[] = {"model",          "pre",
-                                        "tokens",         "scores",
-                                        "token_type",     "merges",
-                                        "add_bos_token",  "add_eos_token",
-                                        "add_sep_token",  "add_space_prefix",
-                                        "token_type_count", "remove_extra_whitespaces"};
+    static const char *const known[] = {"model",
+                                        "pre",
+                                        "tokens",
+                                        "scores",
+                                        "token_type",
+                                        "merges",
+                                        "add_bos_token",
+                                        "add_eos_token",
+                                        "add_sep_token",
+                                        "add_space_prefix",
+                                        "token_type_count",
+                                        "remove_extra_whitespaces"};
     for (size_t i = 0; i < gguf_setting_count(g); i++) {
         const char *key = gguf_setting_at(g, i)->key, *name = key + sizeof prefix - 1;
         if (strncmp(key, prefix, sizeof prefix - 1) != 0 || ends_with(key, "_token_id") ||
@@ -50,8 +56,8 @@ static void check_settings(const struct gguf *g)
         while (k < n && strcmp(name, known[k]) != 0)
             k++;
         if (k == n)
-            die(EX_DATAERR,
-                "%s: %s is not known: it may say that texts have other tokens", gguf_path(g), key);
+            die(EX_DATAERR, "%s: %s is not known: it may say that texts have other tokens",
+                gguf_path(g), key);
     }
 }
 
@@ -219,8 +225,8 @@ static const struct gguf_pretokenizer *read_pretokenizer(const struct vocabulary
 static void set_parts(struct tokenizer *t, const char *normalizer, const char *pretokenizer,
                       const char *decoder)
 {
-    json_t *parts = json_pack("{s:o, s:o, s:o}", "n", json_loads(normalizer, JSON_DECODE_ANY, NULL), "p",
-                              json_loads(pretokenizer, JSON_DECODE_ANY, NULL), "d",
+    json_t *parts = json_pack("{s:o, s:o, s:o}", "n", json_loads(normalizer, JSON_DECODE_ANY, NULL),
+                              "p", json_loads(pretokenizer, JSON_DECODE_ANY, NULL), "d",
                               json_loads(decoder, JSON_DECODE_ANY, NULL));
     t->normalizer = normalizer_from_json(json_object_get(parts, "n"), t->path);
     t->pretokenizer = pretokenizer_from_json(json_object_get(parts, "p"), t->path);
@@ -272,8 +278,8 @@ static void read_sentencepiece(const struct vocabulary *v)
     bool prefixed = gguf_bool(v->file, KEY("add_space_prefix"), true);
     char *normalizer = xasprintf("{\"type\": \"Sequence\", \"normalizers\": [%s%s]}",
                                  prefixed ? prefix : "", spaces);
-    char *decoder = xasprintf("{\"type\": \"Sequence\", \"decoders\": [%s%s]}", back,
-                              prefixed ? strip : "");
+    char *decoder =
+        xasprintf("{\"type\": \"Sequence\", \"decoders\": [%s%s]}", back, prefixed ? strip : "");
     set_parts(t, normalizer, "null", decoder);
     free(normalizer);
     free(decoder);

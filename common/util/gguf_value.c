@@ -116,8 +116,8 @@ char *gguf_text(const struct gguf *g, const char *key)
 
 const struct gguf_setting *gguf_array(const struct gguf *g, const char *key, enum gguf_kind kind)
 {
-    static const char *const names[] = {[GGUF_I32] = "whole numbers (i32)", [GGUF_F32] = "f32",
-                                        [GGUF_STRING] = "strings"};
+    static const char *const names[] = {
+        [GGUF_I32] = "whole numbers (i32)", [GGUF_F32] = "f32", [GGUF_STRING] = "strings"};
     const struct gguf_setting *s = gguf_find(g, key);
     if (s && (!s->is_array || s->kind != kind))
         die(EX_DATAERR, "%s: %s is not an array of %s", gguf_path(g), key, names[kind]);

