@@ -98,6 +98,30 @@ static void read_settings(const struct reading *r)
     }
 }
 
+/* What the format leaves out where it is usual. */
+static void complete_settings(const struct reading *r)
+{
+    static const char *const needed[] = {
+        "context_length",      "embedding_length",     "block_count",
+        "feed_forward_length", "attention.head_count", "attention.layer_norm_rms_epsilon"};
+    json_t *c = r->config;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!json_object_get(c, gguf_setting_name(r->family, needed[i])))
+            die(EX_DATAERR, "%s: %s.%s is missing", gguf_path(r->file), r->family->name, needed[i]);
+    json_t *heads = json_object_get(c, "num_attention_heads");
+    json_int_t width = json_integer_value(json_object_get(c, "hidden_size"));
+    json_int_t n = json_integer_value(heads);
+    if (!json_object_get(c, "num_key_value_heads"))
+        json_object_set(c, "num_key_value_heads", heads);
+    if (!json_object_get(c, "head_dim") && n > 0)
+        json_object_set_new(c, "head_dim", json_integer(width / n));
+    if (!json_object_get(c, "rope_theta"))
+        json_object_set_new(c, "rope_theta", json_integer(10000));
+    json_t *window = json_object_get(c, "sliding_window");
+    if (json_is_integer(window) && json_integer_value(window) == 0)
+        json_object_set_new(c, "sliding_window", json_null());
+}
+
 /* ---- rotary positions ---- */
 
 static void copy_to(const struct reading *r, const char *name, json_t *to, const char *there)
@@ -107,22 +131,57 @@ static void copy_to(const struct reading *r, const char *name, json_t *to, const
         json_object_set_new(to, there, value);
 }
 
+/* A vector of F32, which says how frequencies are scaled one by one; NULL: there is none. */
+static const struct gguf_tensor *factors_of(const struct reading *r, const char *name)
+{
+    const struct gguf_tensor *t = gguf_tensor_find(r->file, name);
+    if (t && (t->type->number != GGML_F32 || t->n_dims != 1))
+        die(EX_DATAERR, "%s: tensor %s is not a vector of F32", gguf_path(r->file), name);
+    return t;
+}
+
+static json_t *factor_list(const struct gguf_tensor *t)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < t->shape[0]; i++) {
+        float factor;
+        memcpy(&factor, t->bytes + (size_t)i * sizeof factor, sizeof factor);
+        json_array_append_new(list, json_real((double)factor));
+    }
+    return list;
+}
+
+/* Phi 3's, which are lists of factors for short and for long texts. */
+static bool read_longrope(const struct reading *r)
+{
+    const struct gguf_tensor *shorter = factors_of(r, "rope_factors_short.weight");
+    const struct gguf_tensor *longer = factors_of(r, "rope_factors_long.weight");
+    if (!shorter || !longer)
+        return false;
+    json_t *rope = json_pack("{s:s, s:o, s:o}", "rope_type", "longrope", "short_factor",
+                             factor_list(shorter), "long_factor", factor_list(longer));
+    copy_to(r, "rope.scaling.attn_factor", rope, "attention_factor");
+    copy_to(r, "rope.scaling.original_context_length", rope, "original_max_position_embeddings");
+    json_object_set_new(r->config, "rope_scaling", rope);
+    return true;
+}
+
 static void read_rope_scaling(const struct reading *r)
 {
+    if (read_longrope(r))
+        return;
+    need(r, is(r, "rope.scaling.attn_factor", json_real(1)), "rope.scaling.attn_factor",
+         "another factor than 1 is");
     json_t *type = value_of(r, "rope.scaling.type");
-    const char *name = json_string_value(type);
     json_t *factor = value_of(r, "rope.scaling.factor");
-    if (!name && factor)
-        name = "linear"; /* as llama.cpp takes it */
-    if (name && strcmp(name, "none") != 0) {
-        json_t *rope = json_pack("{s:s}", "rope_type", name);
+    const char *name = type ? json_string_value(type) : factor ? "linear" : "none";
+    if (!name || strcmp(name, "none") != 0) {
+        json_t *rope = json_pack("{s:s}", "rope_type", name ? name : "?");
         copy_to(r, "rope.scaling.factor", rope, "factor");
         copy_to(r, "rope.scaling.original_context_length", rope,
                 "original_max_position_embeddings");
         copy_to(r, "rope.scaling.yarn_beta_fast", rope, "beta_fast");
         copy_to(r, "rope.scaling.yarn_beta_slow", rope, "beta_slow");
-        need(r, is(r, "rope.scaling.attn_factor", json_real(1)), "rope.scaling.attn_factor",
-             "another factor than 1 is");
         json_object_set_new(r->config, "rope_scaling", rope);
     }
     json_decref(type);
@@ -144,11 +203,9 @@ static void read_rotated_part(const struct reading *r)
 /* Of files made from models whose frequencies are scaled one by one (Llama 3.1 and later). */
 static float *read_factors(const struct reading *r, size_t *n)
 {
-    const struct gguf_tensor *t = gguf_tensor_find(r->file, "rope_freqs.weight");
+    const struct gguf_tensor *t = factors_of(r, "rope_freqs.weight");
     if (!t)
         return NULL;
-    if (t->type->number != GGML_F32 || t->n_dims != 1)
-        die(EX_DATAERR, "%s: tensor %s is not a vector of F32", gguf_path(r->file), t->name);
     *n = (size_t)t->shape[0];
     float *factors = xmalloc(t->size);
     memcpy(factors, t->bytes, t->size);
@@ -167,22 +224,11 @@ static void set_bool_by_tensor(const struct reading *r, const char *key, const c
 static void read_tensors(const struct reading *r)
 {
     set_bool_by_tensor(r, "tie_word_embeddings", "output.weight", false);
-    if (!strcmp(r->family->name, "llama")) {
-        set_bool_by_tensor(r, "attention_bias", "blk.0.attn_q.bias", true);
-        set_bool_by_tensor(r, "mlp_bias", "blk.0.ffn_gate.bias", true);
-    }
+    set_bool_by_tensor(r, "attention_bias", "blk.0.attn_q.bias", true);
+    set_bool_by_tensor(r, "mlp_bias", "blk.0.ffn_gate.bias", true);
     const struct gguf_tensor *embedding = gguf_tensor_find(r->file, "token_embd.weight");
     if (embedding && !json_object_get(r->config, "vocab_size"))
         json_object_set_new(r->config, "vocab_size", json_integer(embedding->shape[0]));
-}
-
-/* Keys are as long as the width divides among heads, where nothing else is said. */
-static void complete_head_dim(const struct reading *r)
-{
-    json_int_t width = json_integer_value(json_object_get(r->config, "hidden_size"));
-    json_int_t heads = json_integer_value(json_object_get(r->config, "num_attention_heads"));
-    if (!json_object_get(r->config, "head_dim") && heads > 0)
-        json_object_set_new(r->config, "head_dim", json_integer(width / heads));
 }
 
 json_t *gguf_config(const struct gguf *g, float **factors, size_t *n_factors)
@@ -192,16 +238,15 @@ json_t *gguf_config(const struct gguf *g, float **factors, size_t *n_factors)
         die(EX_DATAERR, "%s: general.type is '%s', not a model", gguf_path(g), type);
     free(type);
     struct reading r = {.file = g, .family = gguf_family(g)};
-    r.config = r.family->fixed ? json_loads(r.family->fixed, 0, NULL) : json_object();
-    bool windows = gguf_find(g, "llama.attention.sliding_window");
-    json_object_set_new(r.config, "architectures",
-                        json_pack("[s]", windows ? "MistralForCausalLM" : r.family->architecture));
+    r.config = json_pack("{s:[s]}", "architectures", r.family->architecture);
     read_settings(&r);
-    complete_head_dim(&r);
+    complete_settings(&r);
     check_values(&r);
     read_rope_scaling(&r);
     read_rotated_part(&r);
     read_tensors(&r);
+    if (r.family->complete)
+        r.family->complete(g, r.config);
     *factors = read_factors(&r, n_factors);
     return r.config;
 }

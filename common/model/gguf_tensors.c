@@ -158,6 +158,13 @@ static struct tensor tensor_of(const struct gguf *g, const struct gguf_family *f
     return t;
 }
 
+/* Whether gguf_config() reads it. */
+static bool is_of_config(const char *name)
+{
+    return !strcmp(name, "rope_freqs.weight") || !strcmp(name, "rope_factors_short.weight") ||
+           !strcmp(name, "rope_factors_long.weight");
+}
+
 struct safetensors *gguf_tensors(const char *path)
 {
     struct gguf *g = gguf_open(path);
@@ -167,7 +174,7 @@ struct safetensors *gguf_tensors(const char *path)
     json_t *names = json_object();
     for (size_t i = 0; i < n; i++) {
         const struct gguf_tensor *from = gguf_tensor_at(g, i);
-        if (!strcmp(from->name, "rope_freqs.weight")) /* gguf_config() reads it */
+        if (is_of_config(from->name))
             continue;
         struct tensor t = tensor_of(g, f, from);
         char *name = name_elsewhere(f, from->name);

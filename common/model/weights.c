@@ -160,7 +160,7 @@ static void check_unread(const struct model *m)
             die(EX_DATAERR,
                 "%s: tensor %s is none that a %s has: the model computes something that is not "
                 "known",
-                t->file, t->name, m->config->architecture);
+                t->file, t->stored_name ? t->stored_name : t->name, m->config->architecture);
     }
 }
 

@@ -177,14 +177,6 @@ def write_tokens(path, texts, classes):
         for i, t in enumerate(texts)])
 
 
-def write_cases(path, answers):
-    with open(path, "w") as f:
-        f.write("{" + ",\n".join(f'"{n}": {{"class_tokens": {a["class_tokens"]},\n"tokens": [' +
-                                 ",\n".join(map(str, a["tokens"])) + '],\n"logits": [' +
-                                 ",\n".join(map(str, a["logits"])) + "]}"
-                                 for n, a in answers.items()) + "}\n")
-
-
 def record(folder, only):
     context = 160
     answers = {}
@@ -205,7 +197,11 @@ def record(folder, only):
         logits = class_logits(model, texts, classes)
         answers[name] = {"class_tokens": classes, "tokens": texts,
                          "logits": [[round(float(x), 6) for x in row] for row in logits]}
-    write_cases(os.path.join(folder, "cases.json"), answers)
+    with open(os.path.join(folder, "cases.json"), "w") as f:
+        f.write("{" + ",\n".join(f'"{n}": {{"class_tokens": {a["class_tokens"]},\n"tokens": [' +
+                                 ",\n".join(map(str, a["tokens"])) + '],\n"logits": [' +
+                                 ",\n".join(map(str, a["logits"])) + "]}"
+                                 for n, a in answers.items()) + "}\n")
 
 
 def run(lm_score, folder, tokens, *options):

@@ -49,7 +49,29 @@ def rope_factors(config):
     return np.array(factors, np.float32)
 
 
+def write_rope(w, config, head_dim):
+    rope = config.rope_parameters
+    own = rope.get("full_attention", rope)  # Gemma 3's; its windows turn by a rule of the architecture
+    w.add_rope_freq_base(own["rope_theta"])
+    w.add_rope_dimension_count(int(head_dim * own.get("partial_rotary_factor", 1)))
+    if own["rope_type"] in ("linear", "yarn"):
+        w.add_rope_scaling_type(gguf.RopeScalingType(own["rope_type"]))
+        w.add_rope_scaling_factor(own["factor"])
+    if own["rope_type"] == "yarn":
+        w.add_rope_scaling_orig_ctx_len(own["original_max_position_embeddings"])
+    if own["rope_type"] == "llama3":
+        w.add_tensor("rope_freqs.weight", rope_factors(config))
+    if own["rope_type"] == "longrope":
+        original = own["original_max_position_embeddings"]
+        scale = config.max_position_embeddings / original
+        w.add_rope_scaling_orig_ctx_len(original)
+        w.add_rope_scaling_attn_factors(float(np.sqrt(1 + np.log(scale) / np.log(original))))
+        w.add_tensor("rope_factors_long.weight", np.array(own["long_factor"], np.float32))
+        w.add_tensor("rope_factors_short.weight", np.array(own["short_factor"], np.float32))
+
+
 def write_settings(w, config, arch):
+    """What llama.cpp's converter writes of a model."""
     w.add_context_length(config.max_position_embeddings)
     w.add_embedding_length(config.hidden_size)
     w.add_block_count(config.num_hidden_layers)
@@ -57,20 +79,26 @@ def write_settings(w, config, arch):
     w.add_head_count(config.num_attention_heads)
     w.add_head_count_kv(config.num_key_value_heads)
     w.add_layer_norm_rms_eps(config.rms_norm_eps)
-    w.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    w.add_vocab_size(config.vocab_size)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    w.add_rope_dimension_count(head_dim)
-    w.add_key_length(head_dim)
-    w.add_value_length(head_dim)
-    if config.model_type == "mistral" and config.sliding_window:
-        w.add_sliding_window(config.sliding_window)
-    kind = config.rope_parameters["rope_type"]
-    if kind in ("linear", "yarn"):
-        w.add_rope_scaling_type(gguf.RopeScalingType(kind))
-        w.add_rope_scaling_factor(config.rope_parameters["factor"])
-    if kind == "yarn":
-        w.add_rope_scaling_orig_ctx_len(config.rope_parameters["original_max_position_embeddings"])
+    write_rope(w, config, head_dim)
+    if arch not in ("phi3", "olmo2", "granite"):
+        w.add_vocab_size(config.vocab_size)
+        w.add_key_length(head_dim)
+        w.add_value_length(head_dim)
+    if arch == "phi3" or (config.model_type != "qwen2" and getattr(config, "sliding_window", None)):
+        w.add_sliding_window(config.sliding_window or 0)
+    if arch == "gemma2":
+        w.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        w.add_final_logit_softcapping(config.final_logit_softcapping)
+    if arch == "granite":
+        w.add_attention_scale(config.attention_multiplier)
+        w.add_embedding_scale(config.embedding_multiplier)
+        w.add_residual_scale(config.residual_multiplier)
+        w.add_logit_scale(config.logits_scaling)
+
+
+PAIRED = ("llama", "granite", "smollm3")  # those whose rows of q and k the converter permutes
+SHIFTED = ("gemma2", "gemma3")            # those whose norms it adds one to
 
 
 def write_model(path, model, arch, kinds, seed=0, tokenizer=None):
@@ -83,14 +111,12 @@ def write_model(path, model, arch, kinds, seed=0, tokenizer=None):
     if tokenizer:
         tokenizer(w)
     state, turn = {}, 0
-    if config.rope_parameters["rope_type"] == "llama3":
-        w.add_tensor("rope_freqs.weight", rope_factors(config))
     for name, values in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         values = values.float().numpy()
         heads = 0
-        if arch == "llama" and (".q_proj." in name or ".k_proj." in name):
+        if arch in PAIRED and (".q_proj." in name or ".k_proj." in name):
             heads = config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
             values = permuted(values, heads)
         stem, end = name.rsplit(".", 1)
@@ -102,7 +128,8 @@ def write_model(path, model, arch, kinds, seed=0, tokenizer=None):
             w.add_tensor(here, data, raw_dtype=kind)
             values = gguf.dequantize(data.view(np.uint8), kind).reshape(values.shape)
         else:
-            w.add_tensor(here, values)
+            shift = arch in SHIFTED and name.endswith("norm.weight")
+            w.add_tensor(here, values + np.float32(1) if shift else values)
         if heads:
             values = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
         state[name] = torch.from_numpy(np.ascontiguousarray(values))

@@ -25,26 +25,50 @@ from gguf import GGMLQuantizationType as T
 import engine
 import gguf_files
 
-SMALL = dict(engine.SMALL, intermediate_size=32, vocab_size=96)
+SMALL = dict(engine.SMALL, intermediate_size=32, vocab_size=48, num_hidden_layers=1, num_key_value_heads=1)
 MIXED = [T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.F16, T.BF16, T.F32]
 
 
 def cases(base, context):
     """name: (architecture, configuration class, settings, types, does transformers overlook something)"""
     llama, qwen2, mistral = transformers.LlamaConfig, transformers.Qwen2Config, transformers.MistralConfig
-    no_head_dim = {k: v for k, v in base.items() if k != "head_dim"}
-    width = base["head_dim"] * base["num_attention_heads"]
+    square = {k: v for k, v in base.items() if k != "head_dim"}
+    square["hidden_size"] = base["head_dim"] * base["num_attention_heads"]
+    window, wide = context // 4, dict(base, head_dim=2 * base["head_dim"])
     rope = dict(rope_theta=10000.0)
+    pairs = int(base["head_dim"] * 0.75) // 2
+    longrope = dict(rope, partial_rotary_factor=0.75, rope_type="longrope", original_max_position_embeddings=context,
+                    short_factor=[1.0 + 0.3 * i for i in range(pairs)], long_factor=[2.0 + i for i in range(pairs)])
+    gemma = dict(tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=base["head_dim"])
     return {
         "llama": ("llama", llama, dict(base), MIXED, False),
-        "llama-factors": ("llama", llama, dict(base, num_hidden_layers=1, rope_parameters=dict(
+        "llama-factors": ("llama", llama, dict(base, rope_parameters=dict(
             rope, rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-            original_max_position_embeddings=context // 4)), [T.Q8_0], True),
-        "llama-yarn": ("llama", llama, dict(base, num_hidden_layers=1, attention_bias=True, rope_parameters=dict(
-            rope, rope_type="yarn", factor=4.0, original_max_position_embeddings=context // 4)), [T.Q4_1], True),
-        "llama-window": ("llama", mistral, dict(base, num_hidden_layers=1, sliding_window=context // 4), [T.Q4_0], True),
-        "qwen2": ("qwen2", qwen2, dict(no_head_dim, hidden_size=width, num_hidden_layers=1, tie_word_embeddings=True),
-                  [T.F16, T.BF16], False),
+            original_max_position_embeddings=window)), [T.Q8_0], True),
+        "llama-yarn": ("llama", llama, dict(base, attention_bias=True, rope_parameters=dict(
+            rope, rope_type="yarn", factor=4.0, original_max_position_embeddings=window)), [T.Q4_1], True),
+        "llama-window": ("llama", mistral, dict(base, sliding_window=window), [T.Q4_0], True),
+        "qwen2": ("qwen2", qwen2, dict(square, tie_word_embeddings=True), [T.F16, T.BF16], False),
+        "qwen3": ("qwen3", transformers.Qwen3Config, dict(wide, tie_word_embeddings=True), [T.Q8_0], True),
+        "gemma2": ("gemma2", transformers.Gemma2Config, dict(
+            base, **gemma, num_hidden_layers=2, attn_logit_softcapping=4.0, final_logit_softcapping=6.0), [T.Q4_0], True),
+        "gemma3": ("gemma3", transformers.Gemma3TextConfig, dict(
+            base, **gemma, num_hidden_layers=6, rope_parameters=dict(
+                full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6),
+                sliding_attention=dict(rope_type="default", rope_theta=1e4))), [T.Q4_0], True),
+        "phi3": ("phi3", transformers.Phi3Config, dict(
+            square, pad_token_id=0, sliding_window=window, rope_parameters=dict(
+                rope, rope_type="default", original_max_position_embeddings=base["max_position_embeddings"])), [T.Q8_0], True),
+        "phi4-mini": ("phi3", transformers.Phi3Config, dict(
+            square, pad_token_id=0, sliding_window=None, tie_word_embeddings=True, rope_parameters=longrope,
+            max_position_embeddings=4 * context, original_max_position_embeddings=context), [T.Q8_0], True),
+        "granite": ("granite", transformers.GraniteConfig, dict(
+            square, embedding_multiplier=12.0, residual_multiplier=0.22, attention_multiplier=0.4, logits_scaling=8.0,
+            tie_word_embeddings=True), [T.Q8_0], True),
+        "olmo2": ("olmo2", transformers.Olmo2Config, dict(square), [T.Q8_0], True),
+        "smollm3": ("smollm3", transformers.SmolLM3Config, dict(
+            square, num_hidden_layers=4, pad_token_id=0, tie_word_embeddings=True,
+            rope_parameters=dict(rope_type="default", rope_theta=5e6)), [T.Q4_0], True),
     }
 
 
@@ -83,14 +107,17 @@ def texts_with_control(source):
 
 
 def record(folder):
-    context, answers = 100, {}
+    context, classes, answers = 64, [3, 20, 47], {}
+    draw = lambda n: torch.randint(3, SMALL["vocab_size"], (n,), generator=generator).tolist()
+    generator = torch.Generator().manual_seed(0)
+    beginning = [1] + draw(context // 2)
+    texts = [beginning + draw(1), beginning + draw(9), [1], [1] + draw(context - 1)]
     for seed, (name, case) in enumerate(cases(SMALL, context).items()):
         model = make(os.path.join(folder, name + ".gguf"), case, seed)
-        texts = engine.sequences(SMALL["vocab_size"], context, torch.Generator().manual_seed(seed))
-        logits = engine.class_logits(model, texts, [3, 50, 95])
-        answers[name] = {"class_tokens": [3, 50, 95], "tokens": texts,
-                         "logits": [[round(float(x), 6) for x in row] for row in logits]}
-    engine.write_cases(os.path.join(folder, "cases.json"), answers)
+        answers[name] = [[round(float(x), 6) for x in row] for row in engine.class_logits(model, texts, classes)]
+    with open(os.path.join(folder, "cases.json"), "w") as f:
+        f.write(f'{{"class_tokens": {classes},\n"tokens": [' + ",\n".join(map(str, texts)) + '],\n"logits": {' +
+                ",\n".join(f'"{n}": {a}' for n, a in answers.items()) + "}}\n")
     gguf_files.write_types(os.path.join(folder, "types.gguf"))
     tok = os.path.join(folder, "../tok")
     gguf_files.write_tokenizer(os.path.join(folder, "tok-smollm2.gguf"), gguf_files.byte_level(
