@@ -9,13 +9,14 @@
 #include "common/util/progress.h"
 #include "common/util/utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct settings {
     struct common_options common;
     const char *source; /* the tokenizer's folder or file */
-    bool decode;
+    bool decode, digest;
     size_t max_tokens; /* 0: any number */
 };
 
@@ -29,11 +30,13 @@ static void take_source(void *target, const char *option, const char *value)
 }
 
 static const struct option_row rows[] = {
-    {"model", 'm', "DIR", "the model's folder: its tokenizer.json or tokenizer.model",
+    {"model", 'm', "DIR", "the model's folder: its tokenizer.json or tokenizer.model; or a GGUF file",
      OPTION_OWN(struct settings, source, take_source)},
     {"tokenizer", 't', "FILE", "one tokenizer file instead",
      OPTION_OWN(struct settings, source, take_source)},
     {"decode", 'd', NULL, "token ids back to text", OPTION_SET(struct settings, decode)},
+    {"digest", 0, NULL, "print the tokenizer's digest, as headers have it, and no more",
+     OPTION_SET(struct settings, digest)},
     {"max-tokens", 0, "N", "a prompt of more tokens is an error",
      OPTION_WHOLE(struct settings, max_tokens, 1, INT32_MAX)},
     {"output", 0, "FILE", "write to FILE (compressed if it ends in .zst)", OPTION_WORDS},
@@ -203,6 +206,12 @@ int main(int argc, char **argv)
         usage_error("which tokenizer? give --model DIR (or --tokenizer FILE)");
     char *source = model_folder_find(s.source);
     struct job j = {.settings = &s, .tokenizer = tokenizer_open(source)};
+    if (s.digest) {
+        puts(tokenizer_digest(j.tokenizer));
+        tokenizer_free(j.tokenizer);
+        free(source);
+        return EX_OK;
+    }
     progress_start("records", 0);
     struct stream_reader *r =
         stream_open_all(argv + first, argc - first, s.decode ? "tokens" : "prompt");

@@ -140,6 +140,9 @@ struct sign {
     "model*.safetensors"
 #define OTHER_FRAMEWORK "%s: its weights are another framework's; only model*.safetensors are read"
 
+#define GGUF                                                                                       \
+    "%s: holds config.json, but no model*.safetensors: to take a GGUF file in it, name that file"
+
 static const struct sign without_config[] = {{"params.json", MISTRAL_FORMAT},
                                              {"consolidated*", MISTRAL_FORMAT},
                                              {"*.onnx", ONNX},
@@ -154,6 +157,7 @@ static const struct sign without_weights[] = {{"consolidated*.safetensors", MIST
                                               {"onnx", ONNX},
                                               {"tf_model.h5", OTHER_FRAMEWORK},
                                               {"flax_model.msgpack", OTHER_FRAMEWORK},
+                                              {"*.gguf", GGUF},
                                               {NULL, NULL}};
 
 static const struct sign without_tokenizer[] = {

@@ -42,14 +42,14 @@ jq -n --arg name "$NAME" --arg dataset "$DATASET" --arg out "$OUT" --arg setting
     --arg gpus "$(gpus)" --arg now "$(date -u +%FT%TZ)" --arg run "$PIPELINES/run.sh" \
     --slurpfile commands <(commands) '
     def lines: split("\n") | map(select(. != ""));
-    def sums: lines | map(split("  ") | {key: .[1], value: "sha256:\(.[0])"}) | from_entries;
+    def sums: lines | map(split("  ") | {key: .[1], value: (if .[0] | contains(":") then .[0] else "sha256:\(.[0])" end)}) | from_entries;
     ($settings | lines | map(split("\t") | {key: .[0], value: (.[1] // "")}) | from_entries) as $settings
     | {
         name: $name,
         dataset: $dataset,
         written: $now,
         version: $version,
-        model: ($model | lines | if length == 0 then null else {digest: .[0], tokenizer: (.[1:] | map(split("  ") | {key: .[1], value: "sha256:\(.[0])"}) | from_entries)} end),
+        model: ($model | lines | if length == 0 then null else {digest: .[0], tokenizer: (.[1:] | join("\n") | sums)} end),
         data: ($data | sums),
         task: "sha256:\($task)",
         others: ($others | split(" ") | map(select(. != ""))),

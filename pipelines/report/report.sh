@@ -43,10 +43,13 @@ split() {
 labels() { # counts of test labels by class
     rec count texts/test.mp | tail -n +2
 }
+model_type() {
+    [ -e model/config.json ] && jq -r .model_type model/config.json || echo GGUF
+}
 jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
     --arg model "$(basename "$(readlink -f model)")" --arg digest "$(head -n 1 .settings/model)" \
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
-    --argjson published "$published" --slurpfile task task.json --slurpfile config model/config.json \
+    --argjson published "$published" --slurpfile task task.json --arg type "$(model_type)" \
     --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
     --slurpfile header <(rec to-json --header teacher/test.mp | head -n 1) \
     --arg figures "$(cd "$folder/figures" && ls -1 ./*.svg)" '
@@ -54,7 +57,7 @@ jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "
     {
         name: $name,
         version: $version,
-        model: {name: $model, digest: $digest, type: $config[0].model_type, compute: $header[0].compute},
+        model: {name: $model, digest: $digest, type: $type, compute: $header[0].compute},
         task: $task[0],
         settings: ($settings | lines | map(split("\t") | {key: .[0], value: .[1]})),
         split: ($split | lines | map(split("\t") | {part: .[0], file: .[1], first: (.[2] | tonumber), number: (.[3] | tonumber)})),

@@ -14,7 +14,7 @@ usage: pipelines/run.sh DATASET [OPTION]... [KEY=VALUE]...
 
 DATASET is $(data_sets | paste -sd, | sed 's/,/, /g'), or a folder that holds a task.json and a file called settings.
 
-  --model DIR         the model, a Hugging Face folder (MODEL=)
+  --model DIR         the model, a Hugging Face folder or a GGUF file (MODEL=)
   --data DIR          the texts, where they are not to be downloaded (DATA=)
   --out DIR           where everything goes (OUT=; runs/DATASET)
   --n-train N         train on the first N texts only (N_TRAIN=)

@@ -26,15 +26,28 @@ put_settings() {
     rec --version | sed 's/.* //' | put .settings/version
 }
 
+# The digests of the model's tokenizer and chat template: of their files, or of what a GGUF file says of them.
+tokenizer_sums() {
+    local sums=
+    [ ! -d "${value[MODEL]}" ] || sums=$(
+        cd "${value[MODEL]}" || exit
+        find -L . -maxdepth 2 \( -name 'tokenizer*' -o -path '*chat_template*' -o -name special_tokens_map.json \) \
+            -type f -exec sha256sum {} + | sort -k 2
+    )
+    if [ -n "$sums" ]; then
+        printf '%s\n' "$sums"
+    else
+        echo "$(tok --model "${value[MODEL]}" --digest)  tokenizer"
+    fi
+}
+
 # The link ./model, the model's digest and those of its tokenizer and chat template.
 put_model() {
     [ "$(readlink "$out/model" || true)" = "${value[MODEL]}" ] || ln -sfT "${value[MODEL]}" "$out/model" ||
         die 73 "$out/model: is not a link that an earlier run made: choose another folder (OUT=)"
     {
         echo "$digest"
-        cd "${value[MODEL]}" || exit
-        find -L . -maxdepth 2 \( -name 'tokenizer*' -o -path '*chat_template*' -o -name special_tokens_map.json \) \
-            -type f -exec sha256sum {} + | sort -k 2
+        tokenizer_sums
     } | put .settings/model
 }
 

@@ -18,13 +18,15 @@ identity() { # BIN MODEL
         command -v $program >/dev/null || { echo "$program is not on the path there; bin=FOLDER says where it is" >&2; exit 69; }
         printf '%s\t%s\n' $program "$($program --version)"
     done
-    [ -d "$2" ] || { echo "there is no folder $2 there; model=FOLDER says where the model is" >&2; exit 66; }
+    [ -e "$2" ] || { echo "there is no folder or file $2 there; model=FOLDER says where the model is" >&2; exit 66; }
     ln -sfn "$2" model
     printf 'model\t'
     lm-score --model model --digest || exit
     for file in tokenizer.json tokenizer.model tokenizer.model.v3 tokenizer_config.json added_tokens.json special_tokens_map.json; do
         [ ! -e "model/$file" ] || printf '%s\t%s\n' $file "$(sha256sum <"model/$file" | cut -d ' ' -f 1)"
     done
+    # A GGUF file's tokenizer is within it.
+    compgen -G 'model/tokenizer*' >/dev/null || printf 'tokenizer\t%s\n' "$(tok --model model --digest)"
 }
 
 # The command on a shard. What is read from standard input after the shard's bytes is nothing but the sign that the

