@@ -34,7 +34,8 @@ static const struct option_choice computes[] = {{"f32", F32}, {"bf16", BF16}, {0
 #define FIGURE(m, min, max) OPTION_REAL(struct settings, figures.m, min, max)
 
 static const struct option_row rows[] = {
-    {"config", 0, "FILE", "the model's config.json", OPTION_TEXT(struct settings, config)},
+    {"config", 0, "FILE", "the model's config.json, or a GGUF file",
+     OPTION_TEXT(struct settings, config)},
     {"stage", 0, "NAME", "score (default) or train",
      OPTION_CHOICE(enum plan_stage, struct settings, plan.stage, stages)},
     {"gpu", 0, "NAME",

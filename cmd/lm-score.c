@@ -35,7 +35,7 @@ static const struct option_choice heads[] = {
     {"none", HEAD_NONE}, {"softmax", HEAD_SOFTMAX}, {"dirichlet", HEAD_DIRICHLET}, {0}};
 
 static const struct option_row rows[] = {
-    {"model", 0, "DIR", "the model's folder", OPTION_TEXT(struct settings, model)},
+    {"model", 0, "DIR", "the model's folder, or a GGUF file", OPTION_TEXT(struct settings, model)},
     {"adapter", 0, "DIR", "a LoRA adapter of it, as lora-train and PEFT write them",
      OPTION_TEXT(struct settings, adapter)},
     {"merge", 0, NULL, "add the adapter to the weights first: no slower than without",

@@ -30,7 +30,8 @@ static void take_source(void *target, const char *option, const char *value)
 }
 
 static const struct option_row rows[] = {
-    {"model", 'm', "DIR", "the model's folder: its tokenizer.json or tokenizer.model; or a GGUF file",
+    {"model", 'm', "DIR",
+     "the model's folder: its tokenizer.json or tokenizer.model; or a GGUF file",
      OPTION_OWN(struct settings, source, take_source)},
     {"tokenizer", 't', "FILE", "one tokenizer file instead",
      OPTION_OWN(struct settings, source, take_source)},

@@ -76,11 +76,11 @@ static void unpack_row(void *context, size_t row)
     size_t n = (size_t)how->columns, stride = n / how->type->block * how->type->bytes;
     const unsigned char *from = (const unsigned char *)how->packed.bytes +
                                 (size_t)stored_row(u->first + (int64_t)row, how->paired) * stride;
-    char *to = u->data + row * n * dtype_size(u->to);
+    void *to = u->data + row * n * dtype_size(u->to);
     if (how->type->block == 1)
         memcpy(to, from, stride);
     else
-        gguf_expand(how->type, from, n, (float *)to);
+        gguf_expand(how->type, from, n, to);
     if (how->offset != 0)
         for (size_t i = 0; i < n; i++)
             dtype_store(u->to, to, i, dtype_load(u->to, to, i) - how->offset);
@@ -120,10 +120,11 @@ static int64_t paired_rows(const struct gguf *g, const struct gguf_family *f,
     if (k)
         heads = gguf_whole(g, key, heads);
     free(key);
-    if (heads < 1 || t->shape[0] % heads || t->shape[0] / heads % 2)
+    int64_t rows = heads > 0 ? t->shape[0] / heads : 0;
+    if (rows == 0 || rows % 2 || rows * heads != t->shape[0])
         die(EX_DATAERR, "%s: tensor %s: %lld rows are not pairs of %lld heads", gguf_path(g),
             t->name, (long long)t->shape[0], (long long)heads);
-    return t->shape[0] / heads;
+    return rows;
 }
 
 static struct tensor tensor_of(const struct gguf *g, const struct gguf_family *f,

@@ -8,6 +8,7 @@ make_fixture() { # FOLDER
     ln -s "$root/pipelines" pipelines
     ln -s "$root/examples" examples
     ln -s examples/model model
+    ln -s "$root/tests/data/gguf/whole.gguf" model.gguf
     cp examples/sst2/task.json task.json
     make_tables && make_examples && make_teacher && make_students
 }

@@ -45,8 +45,9 @@ def run_tok(source, target, *arguments):
     subprocess.run([tok, "-q", *arguments, "-o", target, source], check=True)
 
 
-def compare(path, lines, name):
-    encode, decode = reference(path)
+def compare(path, lines, name, of=None):
+    """of: the file that the reference reads, where that is another one."""
+    encode, decode = reference(of or path)
     wanted = encode(lines)
     kept = [k for k, ids in enumerate(wanted) if ids]  # tok refuses texts without tokens
     lines, wanted = [lines[k] for k in kept], [wanted[k] for k in kept]
