@@ -42,9 +42,16 @@ static const struct gguf_name common_tensors[] = {
 static const struct gguf_name window_settings[] = {{"attention.sliding_window", "sliding_window"},
                                                    {0}};
 
-static const struct gguf_name gemma_settings[] = {
+static const struct gguf_name gemma2_settings[] = {
     {"attention.sliding_window", "sliding_window"},
     {"attn_logit_softcapping", "attn_logit_softcapping"},
+    {"final_logit_softcapping", "final_logit_softcapping"},
+    {0}};
+
+static const struct gguf_name gemma3_settings[] = {
+    {"attention.sliding_window", "sliding_window"},
+    {"attention.sliding_window_pattern", "sliding_window_pattern"},
+    {"rope.freq_base_swa", "rope_local_base_freq"},
     {"final_logit_softcapping", "final_logit_softcapping"},
     {0}};
 
@@ -108,9 +115,9 @@ static const struct gguf_family families[] = {
      .complete = complete_llama},
     {"qwen2", "Qwen2ForCausalLM", .pairs_rows = false},
     {"qwen3", "Qwen3ForCausalLM", .pairs_rows = false},
-    {"gemma2", "Gemma2ForCausalLM", .norm_offset = 1, .settings = gemma_settings,
+    {"gemma2", "Gemma2ForCausalLM", .norm_offset = 1, .settings = gemma2_settings,
      .tensors = gemma_tensors, .complete = complete_gemma2},
-    {"gemma3", "Gemma3ForCausalLM", .norm_offset = 1, .settings = gemma_settings,
+    {"gemma3", "Gemma3ForCausalLM", .norm_offset = 1, .settings = gemma3_settings,
      .tensors = gemma_tensors, .complete = complete_gemma3},
     {"phi3", "Phi3ForCausalLM", .settings = window_settings, .tensors = phi3_tensors},
     {"granite", "GraniteForCausalLM", .pairs_rows = true, .settings = granite_settings,

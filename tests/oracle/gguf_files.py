@@ -87,6 +87,8 @@ def write_settings(w, config, arch):
         w.add_value_length(head_dim)
     if arch == "phi3" or (config.model_type != "qwen2" and getattr(config, "sliding_window", None)):
         w.add_sliding_window(config.sliding_window or 0)
+    if arch == "gemma3":
+        w.add_float32("gemma3.rope.freq_base_swa", config.rope_parameters["sliding_attention"]["rope_theta"])
     if arch == "gemma2":
         w.add_attn_logit_softcapping(config.attn_logit_softcapping)
         w.add_final_logit_softcapping(config.final_logit_softcapping)

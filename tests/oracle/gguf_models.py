@@ -59,7 +59,7 @@ def cases(base, context):
         "gemma3": ("gemma3", transformers.Gemma3TextConfig, dict(
             base, **gemma, num_hidden_layers=6, rope_parameters=dict(
                 full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6),
-                sliding_attention=dict(rope_type="default", rope_theta=1e4))), [T.Q4_0], True),
+                sliding_attention=dict(rope_type="default", rope_theta=2e4))), [T.Q4_0], True),
         "phi3": ("phi3", transformers.Phi3Config, dict(
             square, pad_token_id=0, sliding_window=window, rope_parameters=dict(
                 rope, rope_type="default", original_max_position_embeddings=base["max_position_embeddings"])), [T.Q8_0], True),
