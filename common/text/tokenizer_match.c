@@ -2,6 +2,7 @@
 
 #include "common/text/tokenizer_parts.h"
 #include "common/util/diag.h"
+#include "common/util/gguf.h"
 #include "common/util/mem.h"
 
 #include <inttypes.h>
@@ -32,13 +33,27 @@ static void digest_file(const char *path, char digest[FILE_DIGEST_LEN + 1])
     fclose(f);
 }
 
+/* A GGUF file holds more than its tokenizer, whose digest is of that alone. */
+static void digest_tokenizer(const char *path, char digest[FILE_DIGEST_LEN + 1])
+{
+    char *gguf = gguf_of_model(path);
+    if (!gguf) {
+        digest_file(path, digest);
+        return;
+    }
+    struct tokenizer *t = tokenizer_open(gguf);
+    snprintf(digest, FILE_DIGEST_LEN + 1, "%s", tokenizer_digest(t));
+    tokenizer_free(t);
+    free(gguf);
+}
+
 void tokenizer_match(const struct stream_reader *tokens, const char *model_folder)
 {
     const char *named = json_string_value(json_object_get(stream_header(tokens), "tokenizer"));
     char *path = named ? tokenizer_find(model_folder) : NULL, own[FILE_DIGEST_LEN + 1];
     if (!path)
         return;
-    digest_file(path, own);
+    digest_tokenizer(path, own);
     if (strncmp(named, own, FILE_DIGEST_LEN) != 0)
         die(EX_DATAERR,
             "%s: tokens of another tokenizer (%s) than %s (%s): make them with tok --model %s",
