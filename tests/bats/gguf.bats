@@ -48,6 +48,12 @@ with() { # FILE TEXT OTHER
     [ "$(tok --model "$model" --digest)" = "$(prompts x | tok --model "$model" | rec to-json --header | head -n 1 | jq -r .tokenizer)" ]
 }
 
+@test "tokens of another tokenizer than the file's are refused" {
+    prompts "a fine film" >prompts.mp
+    tok --tokenizer "$data/tok-llama3.gguf" prompts.mp >other.mp
+    refuses 65 "other.mp: tokens of another tokenizer (xxh64:" lm-score --model "$model" other.mp
+}
+
 @test "tokens come back as text" {
     prompts "a fine film" >prompts.mp
     tok --model "$model" prompts.mp | tok --decode --model "$model" | rec to-json | jq -r .text >back

@@ -59,7 +59,8 @@ static double worst_logit(const char *path, const json_t *cases, const json_t *r
     for (size_t i = 0; i < 3; i++)
         tokens[i] = (int32_t)json_integer_value(json_array_get(classes, i));
     model_set_classes(m, tokens, 3);
-    struct scorer *scorer = scorer_open(m, NULL, (struct score_options){2048, true});
+    struct scorer *scorer =
+        scorer_open(m, NULL, (struct score_options){.batch_tokens = 2048, .share = true});
     double worst = 0;
     const json_t *text;
     size_t i;
