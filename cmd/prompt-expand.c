@@ -3,6 +3,7 @@
 #include "common/text/chat.h"
 #include "common/text/prompt.h"
 #include "common/text/task.h"
+#include "common/text/tokenizer_match.h"
 #include "common/util/diag.h"
 #include "common/util/options.h"
 #include "common/util/outfile.h"
@@ -202,8 +203,13 @@ static struct stream_writer *create(const struct settings *s, const struct layou
                             l->chat ? json_string(chat_open(l->chat))
                                     : json_stringn(task->after_text.data, task->after_text.len));
     }
-    if (l->chat)
+    if (l->chat) {
+        char *digest = tokenizer_file_digest(s->model);
         json_object_set_new(header, "layout", json_string("chat"));
+        if (digest)
+            json_object_set_new(header, "tokenizer", json_string(digest));
+        free(digest);
+    }
     return stream_create(s->common.output, s->common.compress, header);
 }
 

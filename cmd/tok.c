@@ -3,6 +3,7 @@
 #include "common/text/answer_tokens.h"
 #include "common/text/class_tokens.h"
 #include "common/text/tokenizer.h"
+#include "common/text/tokenizer_match.h"
 #include "common/util/diag.h"
 #include "common/util/model_folder.h"
 #include "common/util/options.h"
@@ -127,6 +128,8 @@ static void check_layout(struct job *j, const struct stream_reader *r)
             "%s: prompts in the model's own layout; %s finds no control tokens in a text: give the "
             "model's tokenizer.json (save_pretrained() of transformers' AutoTokenizer writes one)",
             stream_name(r), tokenizer_path(j->tokenizer));
+    if (j->chat && !j->settings->decode)
+        tokenizer_match_layout(r, j->tokenizer);
 }
 
 /* A prompt's literal parts, which must be pairs of offsets into its text, in their order. */

@@ -47,6 +47,25 @@ static void digest_tokenizer(const char *path, char digest[FILE_DIGEST_LEN + 1])
     free(gguf);
 }
 
+char *tokenizer_file_digest(const char *model_folder)
+{
+    char *path = tokenizer_find(model_folder), *digest = path ? xmalloc(FILE_DIGEST_LEN + 1) : NULL;
+    if (path)
+        digest_tokenizer(path, digest);
+    free(path);
+    return digest;
+}
+
+void tokenizer_match_layout(const struct stream_reader *prompts, const struct tokenizer *t)
+{
+    const char *named = json_string_value(json_object_get(stream_header(prompts), "tokenizer"));
+    if (named && strncmp(named, tokenizer_digest(t), FILE_DIGEST_LEN) != 0)
+        die(EX_DATAERR,
+            "%s: prompts in the layout of another model, whose tokenizer (%s) is not %s: name the "
+            "folder that prompt-expand --model had",
+            stream_name(prompts), named, tokenizer_path(t));
+}
+
 void tokenizer_match(const struct stream_reader *tokens, const char *model_folder)
 {
     const char *named = json_string_value(json_object_get(stream_header(tokens), "tokenizer"));

@@ -224,6 +224,14 @@ check_recorded() { # NAME
     bad '\xff\xff\xff\xff\x18\x00\x00\x00' "-1, which is not"
 }
 
+@test "prompts in one model's layout are no prompts for another" {
+    model chatml
+    expand "$data/texts.mp" >prompts.mp
+    cp "$data/../tok/qwen2.json" other.json
+    run -65 tok --tokenizer other.json prompts.mp
+    [[ $output == *"prompts.mp: prompts in the layout of another model, whose tokenizer (xxh64:"*") is not other.json: name the folder that prompt-expand --model had" ]]
+}
+
 @test "decoding gives the whole conversation, and encoding that the same ids" {
     template '{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}{{ bos_token }}'
     expand <(text 'plain text') >prompts.mp
