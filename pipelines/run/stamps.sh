@@ -31,8 +31,8 @@ tokenizer_sums() {
     local sums=
     [ ! -d "${value[MODEL]}" ] || sums=$(
         cd "${value[MODEL]}" || exit
-        find -L . -maxdepth 2 \( -name 'tokenizer*' -o -path '*chat_template*' -o -name special_tokens_map.json \) \
-            -type f -exec sha256sum {} + | sort -k 2
+        find -L . -maxdepth 2 \( -path './tokenizer*' -o -path './special_tokens_map.json' -o -path './chat_template*' \
+            -o -path './additional_chat_templates/*' \) -type f -exec sha256sum {} + | sort -k 2
     )
     if [ -n "$sums" ]; then
         printf '%s\n' "$sums"
