@@ -1,6 +1,8 @@
 #include "common/text/chat_template.h"
 
+#include "common/text/chat_template_parts.h"
 #include "common/util/diag.h"
+#include "common/util/gguf.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
@@ -38,7 +40,7 @@ static json_t *json_of(const char *folder, const char *name)
 
 /* ---- the template ---- */
 
-static void parse(struct chat_template *c, const char *source, size_t len)
+void chat_template_parse(struct chat_template *c, const char *source, size_t len)
 {
     char *error;
     c->template = jinja_parse(source, len, &error);
@@ -65,7 +67,7 @@ static bool read_file(struct chat_template *c, const char *folder, const char *n
     if (ferror(f))
         die_errno("%s", c->file);
     fclose(f);
-    parse(c, source.data, source.len);
+    chat_template_parse(c, source.data, source.len);
     buf_free(&source);
     return true;
 }
@@ -107,7 +109,7 @@ static bool read_key(struct chat_template *c, const char *folder, const char *na
         if (!json_is_string(source))
             die(EX_DATAERR, "%s: neither a string nor a list that holds one by the name 'default'",
                 c->file);
-        parse(c, json_string_value(source), json_string_length(source));
+        chat_template_parse(c, json_string_value(source), json_string_length(source));
     }
     json_decref(file);
     return there;
@@ -163,12 +165,29 @@ static void read_tokens(struct chat_template *c, const char *folder)
     json_decref(map);
 }
 
+/* Whether the folder says by itself what a GGUF file in it may say as well. */
+static bool has_own(const char *folder)
+{
+    char *template = existing(folder, "chat_template.jinja");
+    char *config = existing(folder, config_name);
+    bool own = template || config;
+    free(template);
+    free(config);
+    return own;
+}
+
 struct chat_template *chat_template_read(const char *folder)
 {
     struct stat st;
     struct chat_template *c = xcalloc(1, sizeof *c);
     if (stat(folder, &st))
         die_errno("%s", folder);
+    char *gguf = has_own(folder) ? NULL : gguf_of_model(folder);
+    if (gguf) {
+        chat_template_gguf_read(c, gguf);
+        free(gguf);
+        return c;
+    }
     if (!S_ISDIR(st.st_mode))
         die(EX_NOINPUT, "%s: not a folder; chat templates are read from a model's folder", folder);
     read_template(c, folder);

@@ -15,8 +15,9 @@ struct chat_template {
 /* Reads it where transformers 5 does: chat_template.jinja, else tokenizer_config.json's
  * chat_template (of several, "default"), else chat_template.json; what additional_chat_templates/
  * has comes before the last two. Special tokens are those of tokenizer_config.json and
- * special_tokens_map.json. Dies: EX_NOINPUT where there is none, EX_DATAERR at one that is damaged,
- * asks for what is not known, or for a token that no file names. */
+ * special_tokens_map.json. In their absence a GGUF file, which the folder stands for or which is
+ * named in its place, has both. Dies: EX_NOINPUT where there is none, EX_DATAERR at one that is
+ * damaged, asks for what is not known, or for a token that no file names. */
 struct chat_template *chat_template_read(const char *folder);
 void chat_template_free(struct chat_template *c);
 

@@ -21,7 +21,7 @@ struct tokenizer;
 struct tokenizer *tokenizer_open(const char *path_or_folder);
 void tokenizer_free(struct tokenizer *t);
 
-/* "xxh64:" and 16 hex digits, of the tokenizer file's bytes; of a GGUF file's, its tokenizer.ggml
+/* "xxh64:" and 16 hex digits, of the tokenizer file's bytes; of a GGUF file's, its tokenizer
  * settings. */
 const char *tokenizer_digest(const struct tokenizer *t);
 /* The file that was read, for messages. */

@@ -61,20 +61,28 @@ static void check_settings(const struct gguf *g)
     }
 }
 
-/* Of all that ids may depend on. */
-static void digest(const struct gguf *g, char *text, size_t size)
+/* Of all that ids may depend on, the chat template among it. */
+static void digest_settings(const struct gguf *g, char *text, size_t size)
 {
+    static const char prefix[] = "tokenizer.";
     XXH64_state_t *state = XXH64_createState();
     XXH64_reset(state, 0);
     for (size_t i = 0; i < gguf_setting_count(g); i++) {
         const struct gguf_setting *s = gguf_setting_at(g, i);
-        if (strncmp(s->key, KEY(""), sizeof KEY("") - 1) != 0)
+        if (strncmp(s->key, prefix, sizeof prefix - 1) != 0)
             continue;
         XXH64_update(state, s->key, strlen(s->key) + 1);
         XXH64_update(state, s->bytes, s->size);
     }
     snprintf(text, size, "xxh64:%016" PRIx64, (uint64_t)XXH64_digest(state));
     XXH64_freeState(state);
+}
+
+void tokenizer_gguf_digest(const char *path, char *digest, size_t size)
+{
+    struct gguf *g = gguf_open(path);
+    digest_settings(g, digest, size);
+    gguf_close(g);
 }
 
 /* ---- tokens ---- */
@@ -295,7 +303,7 @@ void tokenizer_gguf_read(struct tokenizer *t)
     struct gguf *g = gguf_open(t->path);
     struct vocabulary v = {.t = t, .file = g};
     check_settings(g);
-    digest(g, t->digest, sizeof t->digest);
+    digest_settings(g, t->digest, sizeof t->digest);
     char *model = gguf_text(g, KEY("model"));
     if (!model)
         die(EX_DATAERR, "%s: %s is missing: the file holds no tokenizer", t->path, KEY("model"));

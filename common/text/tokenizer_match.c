@@ -37,13 +37,10 @@ static void digest_file(const char *path, char digest[FILE_DIGEST_LEN + 1])
 static void digest_tokenizer(const char *path, char digest[FILE_DIGEST_LEN + 1])
 {
     char *gguf = gguf_of_model(path);
-    if (!gguf) {
+    if (gguf)
+        tokenizer_gguf_digest(gguf, digest, FILE_DIGEST_LEN + 1);
+    else
         digest_file(path, digest);
-        return;
-    }
-    struct tokenizer *t = tokenizer_open(gguf);
-    snprintf(digest, FILE_DIGEST_LEN + 1, "%s", tokenizer_digest(t));
-    tokenizer_free(t);
     free(gguf);
 }
 

@@ -48,6 +48,8 @@ void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len, con
 void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len);
 /* The same from the GGUF file t->path, which may be far larger; sets the digest as well. */
 void tokenizer_gguf_read(struct tokenizer *t);
+/* That digest alone: of the settings of its tokenizer. */
+void tokenizer_gguf_digest(const char *path, char *digest, size_t size);
 
 /* ---- SentencePiece's own steps; sentencepiece.c ---- */
 

@@ -1,6 +1,7 @@
 #include "common/util/gguf.h"
 
 #include "common/util/diag.h"
+#include "common/util/foreign_file.h"
 #include "common/util/gguf_type.h"
 #include "common/util/mem.h"
 #include "common/util/utf8.h"
@@ -286,6 +287,7 @@ struct gguf *gguf_open(const char *path)
     g->path = xstrdup(path);
     map_file(g);
     struct cursor c = {g, 0, "its header"};
+    foreign_file_refuse(path, (const char *)g->base, g->size < 512 ? g->size : 512);
     if (memcmp(take(&c, 4), "GGUF", 4) != 0)
         die(EX_DATAERR, "%s: not a GGUF file: it does not begin with \"GGUF\"", path);
     check_version(g, take_u32(&c));

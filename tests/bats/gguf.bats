@@ -93,6 +93,29 @@ with() { # FILE TEXT OTHER
         (map(far(.[0]; .[1])) | max) < 1e-4 and (map(far(.[0]; .[2])) | max) > 1e-3'
 }
 
+@test "the chat template in a file is the folder's with the same" {
+    mkdir folder
+    cp "$data/../tok/smollm2.json" folder/tokenizer.json
+    jq -n '{bos_token: "<|endoftext|>", chat_template: ("{{ bos_token }}{% for m in messages %}<|im_start|>" +
+        "{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant: {% endif %}")}' \
+        >folder/tokenizer_config.json
+    jq -n '{name: "t", classes: ["good", "bad"], shots: 0, instructions: ["say"], content: "{text}", layout: "chat"}' >task.json
+    jq -cn '$ARGS.positional[] | {text: .}' --args "a <|im_end|> film" "rain" | rec from-jsonl --text text >texts.mp
+    for m in folder "$model"; do
+        prompt-expand --task task.json --zero-shot --model "$m" texts.mp | tok --model "$m" | rec to-json | jq -c .tokens
+    done >ids
+    [ "$(wc -l <ids)" = 4 ]
+    cmp <(head -n 2 ids) <(tail -n 2 ids)
+    head -n 1 ids | jq -e '.[:2] == [0, 1] and (map(select(. == 2)) | length) == 1'
+    refuses 66 "llama.gguf: holds no chat template (tokenizer.chat_template)" \
+        prompt-expand --task task.json --zero-shot --model "$data/llama.gguf" texts.mp
+}
+
+@test "tokens of another tokenizer than the file's are refused" {
+    prompts "a fine film" | tok --tokenizer "$data/../tok/llama3.json" >other.mp
+    refuses 65 "tokens of another tokenizer" lm-score --model "$model" other.mp
+}
+
 @test "a file can be planned for" {
     lm-plan --config "$model" --gpu h100 --json "$streams/tokens.mp" | jq -e '.model.architecture == "LlamaForCausalLM" or .architecture == "LlamaForCausalLM"'
 }
@@ -117,6 +140,8 @@ with() { # FILE TEXT OTHER
     echo hello >c.gguf
     refuses 65 "c.gguf: not a GGUF file: it does not begin with \"GGUF\"" lm-score --model c.gguf --digest
     refuses 65 "c.gguf: not a GGUF file: it does not begin with \"GGUF\"" tok --model c.gguf --digest
+    echo "version https://git-lfs.github.com/spec/v1" >c.gguf
+    refuses 65 "c.gguf: a Git LFS pointer, not the file itself" lm-score --model c.gguf --digest
 }
 
 @test "what a file says of its model and is not followed is refused by name" {

@@ -144,8 +144,8 @@ def write_model(path, model, arch, kinds, seed=0, tokenizer=None):
     return model.float().eval()
 
 
-def byte_level(source, pre, **flags):
-    """Writes the tokenizer of a tokenizer.json, a byte-level BPE."""
+def byte_level(source, pre, template=None, **flags):
+    """Writes the tokenizer of a tokenizer.json, a byte-level BPE, and a chat template."""
     with open(source, encoding="utf-8") as f:
         file = json.load(f)
     tokens = dict(file["model"]["vocab"])
@@ -160,6 +160,8 @@ def byte_level(source, pre, **flags):
         w.add_token_types([(3 if added[i]["special"] else 4) if i in added else 1 for i in range(len(spelled))])
         w.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in file["model"]["merges"]])
         w.add_bos_token_id(0)
+        if template:
+            w.add_chat_template(template)
         for flag, value in flags.items():
             getattr(w, "add_" + flag)(value)
     return write

@@ -29,6 +29,8 @@ import gguf_files
 
 SMALL = dict(engine.SMALL, intermediate_size=32, vocab_size=48, num_hidden_layers=1, num_key_value_heads=1)
 MIXED = [T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.F16, T.BF16, T.F32]
+TEMPLATE = ("{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>assistant: {% endif %}")
 
 
 def cases(base, context):
@@ -86,7 +88,7 @@ def make(path, case, seed, kinds=None):
     arch, kind, settings, own_kinds, overlooked = case
     with tempfile.TemporaryDirectory() as work:
         model = engine.make_model(work, kind, settings, "float32", 1, seed)
-    tokenizer = gguf_files.byte_level("tests/data/tok/smollm2.json", "smollm", add_bos_token=False)
+    tokenizer = gguf_files.byte_level("tests/data/tok/smollm2.json", "smollm", template=TEMPLATE, add_bos_token=False)
     whole = os.path.basename(path) == "whole.gguf"
     same = gguf_files.write_model(path, model, arch, kinds or own_kinds, seed, tokenizer if whole else None)
     return same if overlooked else read_back(path)
