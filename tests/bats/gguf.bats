@@ -111,11 +111,6 @@ with() { # FILE TEXT OTHER
         prompt-expand --task task.json --zero-shot --model "$data/llama.gguf" texts.mp
 }
 
-@test "tokens of another tokenizer than the file's are refused" {
-    prompts "a fine film" | tok --tokenizer "$data/../tok/llama3.json" >other.mp
-    refuses 65 "tokens of another tokenizer" lm-score --model "$model" other.mp
-}
-
 @test "a file can be planned for" {
     lm-plan --config "$model" --gpu h100 --json "$streams/tokens.mp" | jq -e '.model.architecture == "LlamaForCausalLM" or .architecture == "LlamaForCausalLM"'
 }
