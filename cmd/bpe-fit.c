@@ -7,6 +7,7 @@
 #include "common/util/options.h"
 #include "common/util/progress.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,7 +177,9 @@ static void fit_set(const struct settings *s, const struct stream_reader *r, str
     struct ensemble_fit f = ensemble_fit(v, &e);
     check_gaps(s, r, &f);
     inform_of_fit(&f, v);
-    json_object_set_new(header, "fit", fit_header(&e, &f, v->n_texts));
+    json_t *fit = fit_header(&e, &f, v->n_texts);
+    json_object_set_new(fit, "fitted_on", fitted_on_json(v, f.prompts[0]));
+    json_object_set_new(header, "fit", fit);
     if (s->held_out) {
         validation_sort(v);
         report_held_out(header, v, &e);
@@ -240,6 +243,11 @@ static void apply(const struct settings *s, struct stream_reader *r, int argc, c
     }
     progress_end();
     warn_not_number(ensemble_not_number(e));
+    if (ensemble_fitted_on(e))
+        warn("%lu of the %" PRIu64
+             " texts are ones that %s was fitted on: how good the ensemble is "
+             "on them says nothing of others",
+             ensemble_fitted_on(e), (uint64_t)stream_written(w), s->apply);
     closing_count(ensemble_records(e), stream_written(w), ensemble_skipped(e));
     stream_finish(w);
     free(probs);

@@ -78,6 +78,7 @@ struct prompt_weights prompt_weights_read(const char *path, const struct stream_
         free(w.calibrations);
         w.calibrations = NULL;
     }
+    w.fitted_on = fitted_on_read(stream_header(r), path);
     w.selected = json_object_get(json_object_get(stream_header(r), "fit"), "top") != NULL;
     stream_close(r);
     return w;
@@ -90,6 +91,7 @@ void prompt_weights_free(struct prompt_weights *w)
     free(w->calibrations);
     free(w->prompts);
     free(w->values);
+    fitted_on_free(&w->fitted_on);
     *w = (struct prompt_weights){0};
 }
 
@@ -128,7 +130,7 @@ struct ensemble {
     size_t capacity, n_classes;
     size_t next; /* the first text not yet handed out */
     double *current;
-    unsigned long records, not_number, skipped;
+    unsigned long records, not_number, skipped, fitted_on;
 };
 
 struct ensemble *ensemble_open(struct stream_reader *r, const struct prompt_weights *weights)
@@ -187,6 +189,8 @@ static void gather(struct ensemble *e, const struct scores *s)
         e->skipped++;
         return;
     }
+    if (m == 0)
+        e->fitted_on += fitted_on_holds(&e->weights->fitted_on, s->id, s->logits, e->n_classes);
     /* A text that was handed out had every member. */
     double *probs = t->members ? t->members + m * e->n_classes : NULL;
     if (!probs || !isnan(probs[0]))
@@ -238,6 +242,11 @@ unsigned long ensemble_records(const struct ensemble *e)
 unsigned long ensemble_not_number(const struct ensemble *e)
 {
     return e->not_number;
+}
+
+unsigned long ensemble_fitted_on(const struct ensemble *e)
+{
+    return e->fitted_on;
 }
 
 unsigned long ensemble_skipped(const struct ensemble *e)

@@ -5,6 +5,7 @@
 
 #include "common/stream/record.h"
 #include "common/uq/class_probabilities.h"
+#include "common/uq/fitted_on.h"
 
 /* The ensemble's prompts as read from a "weights" stream. */
 struct prompt_weights {
@@ -15,6 +16,7 @@ struct prompt_weights {
     size_t n_classes;                 /* of the biases; 0: there are none */
     /* The prompts were selected: scores of others are passed over, else they are an error. */
     bool selected;
+    struct fitted_on fitted_on; /* of the first prompt's scores */
 };
 
 /* Reads a weights stream and checks that it was fitted on scores like those of r: the same task,
@@ -46,6 +48,8 @@ struct ensemble *ensemble_open(struct stream_reader *r, const struct prompt_weig
 bool ensemble_next(struct ensemble *e, struct ensemble_text *text);
 unsigned long ensemble_records(const struct ensemble *e);
 unsigned long ensemble_not_number(const struct ensemble *e);
+/* Texts so far that the weights were fitted on. */
+unsigned long ensemble_fitted_on(const struct ensemble *e);
 /* Records passed over, for their prompts were not selected. */
 unsigned long ensemble_skipped(const struct ensemble *e);
 void ensemble_close(struct ensemble *e);

@@ -18,6 +18,22 @@ setup() {
     [[ $output == *"read 270, written 30, skipped 0"* ]]
 }
 
+@test "weights applied to texts that they were fitted on are warned of" {
+    bpe-fit -o weights.mp "$data/fit-random.mp"
+    rec head -n 45 "$data/fit-random.mp" >some.mp
+    run bpe-fit --apply weights.mp -o /dev/null some.mp
+    [ "$status" -eq 0 ]
+    [ "$output" = "bpe-fit: 5 of the 5 texts are ones that weights.mp was fitted on: how good the ensemble is on them says nothing of others" ]
+    bpe-fit --top 2 -o top.mp "$data/fit-random.mp"
+    run bpe-fit --apply top.mp -o /dev/null some.mp
+    [[ $output == *"5 of the 5 texts are ones that top.mp was fitted on"* ]]
+    # The same ids with other scores are other texts.
+    bpe-fit --uniform "$data/fit-random.mp" -o uniform.mp
+    run bpe-fit --apply uniform.mp -o /dev/null some.mp
+    [ "$output" = "" ]
+    rec to-json --header weights.mp | head -n 1 | jq -e '.fit.fitted_on | length == 30 and all(test("^[0-9a-f]{16}$")) and . == sort'
+}
+
 @test "the weights stream carries objective, gap and trace in its header" {
     bpe-fit --objective published --entropy-weight 0.2 "$data/fit-three.mp" >weights.mp
     for word in fit objective published entropy_weight optimum gap iterations trace; do
