@@ -16,9 +16,9 @@
 static void check_same_setting(const char *path, const json_t *fitted,
                                const struct stream_reader *scores)
 {
-    static const char *const keys[] = {"task",          "classes",   "prompts",
-                                       "model",         "tokenizer", "class_tokens",
-                                       "answer_tokens", "adapter",   NULL};
+    static const char *const keys[] = {"task",    "classes",   "layout",       "prompts",
+                                       "model",   "tokenizer", "class_tokens", "answer_tokens",
+                                       "adapter", NULL};
     const char *key = header_difference(fitted, stream_header(scores), keys);
     if (key)
         die(EX_DATAERR,

@@ -232,6 +232,22 @@ check_recorded() { # NAME
     [[ $output == *"prompts.mp: prompts in the layout of another model, whose tokenizer (xxh64:"*") is not other.json: name the folder that prompt-expand --model had" ]]
 }
 
+@test "weights of prompts in one layout are no weights for those in another" {
+    model chatml
+    jq 'del(.layout, .reply)' task.json >plain.json
+    cp -r "$BATS_TEST_DIRNAME/../../examples/model" demo
+    jq -r .chat_template model/tokenizer_config.json >demo/chat_template.jinja
+    echo '{"bos_token": null}' >demo/tokenizer_config.json
+    for layout in task plain; do
+        prompt-expand --task $layout.json --model demo --zero-shot "$data/texts.mp" | rec head -n 4 |
+            tok -q --model demo | lm-score --model demo >$layout.mp
+    done
+    bpe-fit task.mp >weights.mp
+    bpe-fit --apply weights.mp task.mp >predictions.mp
+    run -65 bpe-fit --apply weights.mp plain.mp
+    [[ $output == *"weights.mp: fitted on scores with another 'layout' than those of plain.mp"* ]]
+}
+
 @test "decoding gives the whole conversation, and encoding that the same ids" {
     template '{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}{{ bos_token }}'
     expand <(text 'plain text') >prompts.mp
