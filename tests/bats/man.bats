@@ -197,7 +197,7 @@ blocks_without_commands() { # PAGE
             echo exit 0 # not the last command's 141
         } >"$name.sh"
         cp -r "$BATS_FILE_TMPDIR/fixture" "$name.folder"
-        if ! (cd "$name.folder" && timeout 60 bash "../$name.sh") >out 2>errors </dev/null; then
+        if ! (cd "$name.folder" && timeout 300 bash "../$name.sh") >out 2>errors </dev/null; then
             echo "$name:" && cat errors && failures=$((failures + 1))
         fi
     done
