@@ -2,6 +2,7 @@
 #include "common/math/dirichlet.h"
 #include "common/uq/ensemble.h"
 #include "common/uq/fit_header.h"
+#include "common/uq/published_solver.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
@@ -11,20 +12,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum solver { SOLVER_OPTIMUM, SOLVER_PUBLISHED };
+
 struct settings {
     struct common_options common;
     enum objective objective;
+    enum solver solver;
     double entropy_weight, tolerance;
     enum calibration_kind calibrate;
     double penalty; /* 0: by cross-validation */
     unsigned long top;
     bool held_out, uniform;
-    bool fit_options;  /* any of those was given */
-    const char *apply; /* NULL: fit */
+    bool objective_given;
+    bool fit_options;     /* another of those was given */
+    bool optimum_options; /* or one that the published solver has no place for */
+    const char *apply;    /* NULL: fit */
 };
 
 static const struct option_choice objectives[] = {
     {"paper", OBJECTIVE_PAPER}, {"published", OBJECTIVE_PUBLISHED}, {0}};
+
+static const struct option_choice solvers[] = {
+    {"optimum", SOLVER_OPTIMUM}, {"published", SOLVER_PUBLISHED}, {0}};
 
 static const struct option_choice calibrations[] = {{"none", CALIBRATE_NONE},
                                                     {"scale", CALIBRATE_SCALE},
@@ -35,21 +44,29 @@ static const struct option_choice calibrations[] = {{"none", CALIBRATE_NONE},
 static const struct option_row rows[] = {
     {"objective", 0, "NAME", "'paper' (-sum w log w, the default) or 'published' (-sum w exp w)",
      OPTION_CHOICE(enum objective, struct settings, objective, objectives),
+     OPTION_GIVEN(struct settings, objective_given)},
+    {"solver", 0, "NAME",
+     "'optimum' (the default) or 'published': the published code's steps,\n"
+     "which stop short of its objective's optimum",
+     OPTION_CHOICE(enum solver, struct settings, solver, solvers),
      OPTION_GIVEN(struct settings, fit_options)},
     {"entropy-weight", 0, "X", "weight of that term (0.1)",
      OPTION_REAL(struct settings, entropy_weight, 0, 1e6),
      OPTION_GIVEN(struct settings, fit_options)},
     {"tolerance", 0, "X", "how far below the optimum, at most (1e-8)",
-     OPTION_REAL(struct settings, tolerance, 1e-14, 1), OPTION_GIVEN(struct settings, fit_options)},
+     OPTION_REAL(struct settings, tolerance, 1e-14, 1),
+     OPTION_GIVEN(struct settings, optimum_options)},
     {"calibrate", 0, "KIND", "calibrate each prompt first: none (default), scale, bias, scale+bias",
      OPTION_CHOICE(enum calibration_kind, struct settings, calibrate, calibrations),
-     OPTION_GIVEN(struct settings, fit_options)},
+     OPTION_GIVEN(struct settings, optimum_options)},
     {"penalty", 0, "X", "how strongly calibrations are held back (by cross-validation)",
-     OPTION_REAL(struct settings, penalty, 1e-12, 1e6), OPTION_GIVEN(struct settings, fit_options)},
+     OPTION_REAL(struct settings, penalty, 1e-12, 1e6),
+     OPTION_GIVEN(struct settings, optimum_options)},
     {"top", 0, "K", "keep the K prompts that serve best together",
-     OPTION_WHOLE(struct settings, top, 1, 1000000), OPTION_GIVEN(struct settings, fit_options)},
+     OPTION_WHOLE(struct settings, top, 1, 1000000),
+     OPTION_GIVEN(struct settings, optimum_options)},
     {"held-out", 0, NULL, "report what the fit does to texts left out, by cross-validation",
-     OPTION_SET(struct settings, held_out), OPTION_GIVEN(struct settings, fit_options)},
+     OPTION_SET(struct settings, held_out), OPTION_GIVEN(struct settings, optimum_options)},
     {"uniform", 0, NULL, "equal weights, nothing fitted: labels are not needed",
      OPTION_SET(struct settings, uniform), OPTION_GIVEN(struct settings, fit_options)},
     {"apply", 0, "FILE", "weights made by bpe-fit", OPTION_TEXT(struct settings, apply)},
@@ -60,6 +77,7 @@ static const struct program program = {
     .about =
         "usage: bpe-fit [--objective paper|published] [--calibrate KIND] [--top K] [--held-out]\n"
         "               [-o FILE] [FILE ...]\n"
+        "       bpe-fit --solver published [-o FILE] [FILE ...]\n"
         "       bpe-fit --apply WEIGHTS [-o FILE] [FILE ...]\n"
         "Fits the weights of a prompt ensemble to the scores of labelled validation texts; with\n"
         "--apply, turns scores into the ensemble's predictions.\n"
@@ -89,13 +107,23 @@ static struct ensemble_settings ensemble_settings(const struct settings *s)
                                       .top = s->top};
 }
 
-static void write_uniform(const struct settings *s, json_t *header, size_t n)
+static void write_prompt_weights(const struct settings *s, json_t *header, const double *weights,
+                                 size_t n)
 {
-    json_object_set_new(header, "fit", json_pack("{s:s}", "objective", "uniform"));
     struct stream_writer *w = stream_create(s->common.output, s->common.compress, header);
     for (size_t i = 0; i < n; i++)
-        weight_write(w, &(struct prompt_weight){.prompt = (int)i, .weight = 1 / (double)n});
+        weight_write(w, &(struct prompt_weight){.prompt = (int)i, .weight = weights[i]});
     stream_finish(w);
+}
+
+static void write_uniform(const struct settings *s, json_t *header, size_t n)
+{
+    double *weights = xcalloc(n, sizeof *weights);
+    for (size_t i = 0; i < n; i++)
+        weights[i] = 1 / (double)n;
+    json_object_set_new(header, "fit", json_pack("{s:s}", "objective", "uniform"));
+    write_prompt_weights(s, header, weights, n);
+    free(weights);
 }
 
 static void write_weights(const struct settings *s, json_t *header, const struct ensemble_fit *f,
@@ -188,6 +216,35 @@ static void fit_set(const struct settings *s, const struct stream_reader *r, str
     ensemble_fit_free(&f);
 }
 
+static void inform_of_steps(const struct published_weights *w, double optimum,
+                            const struct validation *v)
+{
+    inform("%zu texts, %zu prompts: the published steps end at %.9g, %.3g below the optimum %.9g, "
+           "after %zu evaluations",
+           v->n_texts, v->n_prompts, w->objective, optimum - w->objective, optimum, w->evaluations);
+}
+
+static void fit_as_published(const struct settings *s, const struct stream_reader *r,
+                             struct validation *v, json_t *header)
+{
+    warn_not_number(v->not_number);
+    double *p = label_probabilities(v, NULL);
+    struct published_weights published;
+    if (!published_prompt_weights(p, v->n_texts, v->n_prompts, s->entropy_weight, &published))
+        die(EX_SOFTWARE, "%s: the published steps lead to no number; use --solver optimum",
+            stream_name(r));
+    struct weight_fit best = fit_prompt_weights(p, v->n_texts, v->n_prompts, OBJECTIVE_PUBLISHED,
+                                                s->entropy_weight, s->tolerance);
+    inform_of_steps(&published, best.optimum, v);
+    json_object_set_new(
+        header, "fit",
+        published_fit_header(s->entropy_weight, &published, best.optimum, v->n_texts));
+    write_prompt_weights(s, header, published.weights, v->n_prompts);
+    weight_fit_free(&best);
+    published_weights_free(&published);
+    free(p);
+}
+
 static void fit(const struct settings *s, struct stream_reader *r, int argc, char **argv)
 {
     struct validation v = validation_read(r, !s->uniform);
@@ -195,6 +252,8 @@ static void fit(const struct settings *s, struct stream_reader *r, int argc, cha
     json_t *header = stream_header_from(stream_header(r), "weights", argc, argv);
     if (s->uniform)
         write_uniform(s, header, v.n_prompts);
+    else if (s->solver == SOLVER_PUBLISHED)
+        fit_as_published(s, r, &v, header);
     else
         fit_set(s, r, &v, header);
     validation_free(&v);
@@ -255,17 +314,30 @@ static void apply(const struct settings *s, struct stream_reader *r, int argc, c
     prompt_weights_free(&weights);
 }
 
+static void check_options(const struct settings *s)
+{
+    if (s->apply && (s->objective_given || s->fit_options || s->optimum_options))
+        usage_error("--apply takes weights that are fitted already: fitting options have no place");
+    if (s->uniform && (s->calibrate || s->top || s->held_out || s->solver))
+        usage_error(
+            "--uniform fits nothing: --solver, --calibrate, --top and --held-out have no place");
+    if (s->penalty > 0 && !s->calibrate)
+        usage_error("--penalty is that of --calibrate");
+    if (s->solver != SOLVER_PUBLISHED)
+        return;
+    if (s->objective_given && s->objective != OBJECTIVE_PUBLISHED)
+        usage_error("--solver published takes the steps towards --objective published, no other");
+    if (s->optimum_options)
+        usage_error("--solver published takes the published steps alone: --tolerance, --calibrate, "
+                    "--penalty, --top and --held-out have no place");
+}
+
 int main(int argc, char **argv)
 {
     struct settings s = {.entropy_weight = 0.1, .tolerance = 1e-8};
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
-    if (s.apply && s.fit_options)
-        usage_error("--apply takes weights that are fitted already: fitting options have no place");
-    if (s.uniform && (s.calibrate || s.top || s.held_out))
-        usage_error("--uniform fits nothing: --calibrate, --top and --held-out have no place");
-    if (s.penalty > 0 && !s.calibrate)
-        usage_error("--penalty is that of --calibrate");
+    check_options(&s);
     struct stream_reader *r = stream_open_all(argv + first, argc - first, "scores");
     if (s.apply)
         apply(&s, r, argc, argv);

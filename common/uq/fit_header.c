@@ -60,16 +60,25 @@ static json_t *selection_json(const struct ensemble_fit *f)
 json_t *fit_header(const struct ensemble_settings *s, const struct ensemble_fit *f, size_t n_texts)
 {
     const struct weight_fit *w = &f->weights;
-    json_t *j = json_pack("{s:s, s:f, s:I, s:f, s:f, s:I, s:o}", "objective",
-                          s->objective == OBJECTIVE_PAPER ? "paper" : "published", "entropy_weight",
-                          s->entropy_weight, "texts", (json_int_t)n_texts, "optimum", w->optimum,
-                          "gap", w->gap, "iterations", (json_int_t)w->n_trace - 1, "trace",
-                          trace_json(w->trace, w->n_trace));
+    json_t *j = json_pack("{s:s, s:s, s:f, s:I, s:f, s:f, s:I, s:o}", "objective",
+                          s->objective == OBJECTIVE_PAPER ? "paper" : "published", "solver",
+                          "optimum", "entropy_weight", s->entropy_weight, "texts",
+                          (json_int_t)n_texts, "optimum", w->optimum, "gap", w->gap, "iterations",
+                          (json_int_t)w->n_trace - 1, "trace", trace_json(w->trace, w->n_trace));
     if (f->members)
         json_object_set_new(j, "calibration", calibration_json(s, f, n_texts));
     if (f->selection)
         json_object_set_new(j, "top", selection_json(f));
     return j;
+}
+
+json_t *published_fit_header(double entropy_weight, const struct published_weights *w,
+                             double optimum, size_t n_texts)
+{
+    return json_pack("{s:s, s:s, s:f, s:I, s:f, s:f, s:I, s:f}", "objective", "published", "solver",
+                     "published", "entropy_weight", entropy_weight, "texts", (json_int_t)n_texts,
+                     "value", w->objective, "optimum", optimum, "evaluations",
+                     (json_int_t)w->evaluations, "rate", w->rate);
 }
 
 json_t *held_out_header(const struct held_out *h)

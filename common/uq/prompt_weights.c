@@ -273,24 +273,42 @@ static void follow_path(struct problem *q, struct state *s, struct weight_fit *f
     }
 }
 
+static struct problem problem_of(const double *p, size_t n_texts, size_t n_prompts,
+                                 enum objective objective, double lambda)
+{
+    bool published = objective == OBJECTIVE_PUBLISHED;
+    return (struct problem){.p = p,
+                            .n = n_texts,
+                            .k = n_prompts,
+                            .published = published ? lambda : 0,
+                            .entropy = published ? 0 : lambda,
+                            .inside_log = published ? 2 * PUBLISHED_SMALL_CONSTANT : 0};
+}
+
+double weights_objective(const double *p, size_t n_texts, size_t n_prompts,
+                         enum objective objective, double lambda, const double *w)
+{
+    struct problem q = problem_of(p, n_texts, n_prompts, objective, lambda);
+    double *theta = xcalloc(n_prompts, sizeof *theta);
+    for (size_t i = 0; i < n_prompts; i++)
+        theta[i] = log(w[i]);
+    double value = objective_value(&q, w, theta);
+    free(theta);
+    return value;
+}
+
 struct weight_fit fit_prompt_weights(const double *p, size_t n_texts, size_t n_prompts,
                                      enum objective objective, double lambda, double tolerance)
 {
     size_t k = n_prompts;
-    bool published = objective == OBJECTIVE_PUBLISHED;
-    struct problem q = {.p = p,
-                        .n = n_texts,
-                        .k = k,
-                        .published = published ? lambda : 0,
-                        .entropy = published ? 0 : lambda,
-                        .inside_log = published ? 2 * PUBLISHED_SMALL_CONSTANT : 0,
-                        .ratio = xreallocarray(NULL, n_texts * k, sizeof(double)),
-                        .gradient = xcalloc(k, sizeof(double)),
-                        .system = xreallocarray(NULL, k * k, sizeof(double)),
-                        .y = xcalloc(k, sizeof(double)),
-                        .y_one = xcalloc(k, sizeof(double)),
-                        .step = xcalloc(k, sizeof(double)),
-                        .try = xcalloc(k, sizeof(double))};
+    struct problem q = problem_of(p, n_texts, n_prompts, objective, lambda);
+    q.ratio = xreallocarray(NULL, n_texts * k, sizeof(double));
+    q.gradient = xcalloc(k, sizeof(double));
+    q.system = xreallocarray(NULL, k * k, sizeof(double));
+    q.y = xcalloc(k, sizeof(double));
+    q.y_one = xcalloc(k, sizeof(double));
+    q.step = xcalloc(k, sizeof(double));
+    q.try = xcalloc(k, sizeof(double));
     struct state s = {xcalloc(k, sizeof(double)), xcalloc(k, sizeof(double)),
                       xcalloc(k, sizeof(double)), xcalloc(k, sizeof(double))};
     normalise(s.theta, s.w, k);

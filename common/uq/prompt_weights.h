@@ -34,4 +34,8 @@ struct weight_fit fit_prompt_weights(const double *p, size_t n_texts, size_t n_p
                                      enum objective objective, double lambda, double tolerance);
 void weight_fit_free(struct weight_fit *fit);
 
+/* The objective's value at weights w, [n_prompts], that sum to 1. */
+double weights_objective(const double *p, size_t n_texts, size_t n_prompts,
+                         enum objective objective, double lambda, const double *w);
+
 #endif

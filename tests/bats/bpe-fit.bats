@@ -41,6 +41,28 @@ setup() {
     done
 }
 
+@test "the published solver says how far from the optimum it ends, and is named in the header" {
+    run bpe-fit -v --solver published -o weights.mp "$data/calibrate-real.mp"
+    [ "$status" -eq 0 ]
+    [[ $output == *"60 texts, 5 prompts: the published steps end at -31.9680607, 0.393 below the optimum -31.5749142, after 1258 evaluations"* ]]
+    rec to-json --header weights.mp | head -n 1 >header
+    jq -e '.fit | .solver == "published" and .objective == "published" and .value < .optimum' header
+    bpe-fit --apply weights.mp "$data/calibrate-real.mp" >predictions.mp
+    bpe-fit --objective published "$data/calibrate-real.mp" >optimum.mp
+    rec to-json --header optimum.mp | head -n 1 | jq -e '.fit.solver == "optimum"'
+}
+
+@test "the published solver goes with nothing that the published code has not" {
+    for option in "--objective paper" "--tolerance 1e-6" "--calibrate scale" "--top 2" --held-out --uniform; do
+        # shellcheck disable=SC2086
+        run bpe-fit --solver published $option "$data/fit-three.mp"
+        [ "$status" -eq 64 ]
+        [[ $output == *"--solver"* ]]
+    done
+    run bpe-fit --solver newton "$data/fit-three.mp"
+    [ "$status" -eq 64 ]
+}
+
 @test "interleaved scores give the same predictions as scores text by text" {
     bpe-fit --uniform "$data/scores-good.mp" >weights.mp
     bpe-fit --apply weights.mp "$data/scores-good.mp" >a.mp

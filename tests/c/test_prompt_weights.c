@@ -1,7 +1,9 @@
-/* Prompt weights and the ensemble against scipy's answers (tests/oracle/bpe_fit.py). */
+/* Prompt weights and the ensemble against scipy's answers (tests/oracle/bpe_fit.py), and against
+ * PyTorch's steps (published_weights.py). */
 #include "common/math/dirichlet.h"
 #include "common/uq/ensemble.h"
 #include "common/uq/prompt_weights.h"
+#include "common/uq/published_solver.h"
 #include "common/uq/validation.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -65,6 +67,63 @@ static void weights_agree_with_scipy(void **state)
         validation_free(&l);
         stream_close(r);
     }
+}
+
+static void assert_published(const double *p, size_t n, size_t k, const json_t *answer)
+{
+    const json_t *want = json_object_get(answer, "weights");
+    struct published_weights w;
+    assert_true(published_prompt_weights(p, n, k, 0.1, &w));
+    assert_int_equal(w.evaluations, json_integer_value(json_object_get(answer, "evaluations")));
+    assert_near(w.rate, json_number_value(json_object_get(answer, "rate")), 0);
+    for (size_t i = 0; i < k; i++)
+        assert_near(w.weights[i], real_at(want, i), 1e-6);
+    struct weight_fit best = fit_prompt_weights(p, n, k, OBJECTIVE_PUBLISHED, 0.1, 1e-8);
+    assert_true(w.objective <= best.optimum + 1e-5);
+    weight_fit_free(&best);
+    published_weights_free(&w);
+}
+
+static void published_steps_are_torchs(void **state)
+{
+    (void)state;
+    json_t *published = json_read_file("tests/data/uq/published.json");
+    const char *name;
+    json_t *answer;
+    json_object_foreach(json_object_get(published, "streams"), name, answer)
+    {
+        char *path = xasprintf("tests/data/uq/%s.mp", name);
+        struct stream_reader *r = stream_open(path, "scores");
+        struct validation v = validation_read(r, true);
+        double *p = label_probabilities(&v, NULL);
+        assert_published(p, v.n_texts, v.n_prompts, answer);
+        free(p);
+        validation_free(&v);
+        stream_close(r);
+        free(path);
+    }
+    json_decref(published);
+}
+
+/* tests/oracle/published_weights.py has the same formula. */
+static void published_steps_are_torchs_with_more_prompts(void **state)
+{
+    (void)state;
+    json_t *published = json_read_file("tests/data/uq/published.json");
+    size_t at;
+    json_t *answer;
+    json_array_foreach(json_object_get(published, "formulas"), at, answer)
+    {
+        size_t texts = (size_t)json_integer_value(json_object_get(answer, "texts"));
+        size_t prompts = (size_t)json_integer_value(json_object_get(answer, "prompts"));
+        double *p = xreallocarray(NULL, texts * prompts, sizeof *p);
+        for (size_t n = 0; n < texts; n++)
+            for (size_t i = 0; i < prompts; i++)
+                p[n * prompts + i] = (double)(1 + (7 * n + 13 * i + n * i * i) % 31) / 33;
+        assert_published(p, texts, prompts, answer);
+        free(p);
+    }
+    json_decref(published);
 }
 
 static void twins_share_their_weight_equally(void **state)
@@ -158,6 +217,8 @@ int main(void)
     answers = json_read_file("tests/data/uq/fit.json");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_agree_with_scipy),
+        cmocka_unit_test(published_steps_are_torchs),
+        cmocka_unit_test(published_steps_are_torchs_with_more_prompts),
         cmocka_unit_test(twins_share_their_weight_equally),
         cmocka_unit_test(hard_problems_are_solved_to_the_gap),
         cmocka_unit_test(predictions_agree_with_numpy),
