@@ -21,18 +21,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a student with a fixed alpha0: scaled to it, as it was trained, or as they are before. */
+enum alphas { ALPHAS_TRAINED, ALPHAS_UNSCALED };
+
 struct settings {
     struct common_options common;
     const char *model, *adapter; /* folders; adapter NULL: none */
     bool merge, digest, profile;
     bool head_given;
     enum head_kind head;
+    enum alphas alphas;
     struct device_request device;
     struct score_options score; /* batch_tokens 0: what fits */
 };
 
 static const struct option_choice heads[] = {
     {"none", HEAD_NONE}, {"softmax", HEAD_SOFTMAX}, {"dirichlet", HEAD_DIRICHLET}, {0}};
+
+static const struct option_choice alphas[] = {
+    {"trained", ALPHAS_TRAINED}, {"unscaled", ALPHAS_UNSCALED}, {0}};
 
 static const struct option_row rows[] = {
     {"model", 0, "DIR", "the model's folder, or a GGUF file", OPTION_TEXT(struct settings, model)},
@@ -43,6 +50,10 @@ static const struct option_row rows[] = {
     {"head", 0, "NAME", "none, softmax or dirichlet (what the adapter was trained with)",
      OPTION_CHOICE(enum head_kind, struct settings, head, heads),
      OPTION_GIVEN(struct settings, head_given)},
+    {"alphas", 0, "WHICH",
+     "of a student with a fixed alpha0: trained (scaled to it, the\n"
+     "default) or unscaled, as the published code evaluates them",
+     OPTION_CHOICE(enum alphas, struct settings, alphas, alphas)},
     {"compute", 0, "TYPE",
      "auto (default), f32 or bf16: what products take in; DUQ_ISA\n"
      "(amx, avx512bf16, avx512, avx2, plain) forces the processor's path",
@@ -138,6 +149,8 @@ static void open_input(struct job *j, const struct settings *s, char *const *fil
         j->adapter =
             adapter_read(s->adapter, j->model->config, j->model->digest, j->model->tensors);
     j->head = head_choose(s->head_given ? &s->head : NULL, j->adapter);
+    if (s->alphas == ALPHAS_UNSCALED)
+        head_leave_unscaled(&j->head);
     if (j->adapter)
         check_adapter_classes(j->adapter, j->in, j->tree);
     j->outputs = head_tokens(&j->head, j->adapter, j->tree, &j->n_outputs);
@@ -198,7 +211,7 @@ static void plan_memory(struct job *j, const struct adapter *adapter)
              o->batch_tokens, gb(taken), gb((double)available), d->advice);
 }
 
-static json_t *make_header(const struct job *j, int argc, char **argv)
+static json_t *make_header(const struct job *j, enum alphas alphas, int argc, char **argv)
 {
     bool scores = j->head.kind == HEAD_NONE;
     json_t *header =
@@ -209,6 +222,8 @@ static json_t *make_header(const struct job *j, int argc, char **argv)
         json_object_set_new(header, "adapter", json_string(j->adapter->digest));
     if (!scores)
         json_object_set_new(header, "head", json_string(head_name(j->head.kind)));
+    if (alphas == ALPHAS_UNSCALED)
+        json_object_set_new(header, "alphas", json_string("unscaled"));
     return header;
 }
 
@@ -380,7 +395,7 @@ int main(int argc, char **argv)
     open_input(&j, &s, argv + first, argc - first);
     load(&j, &s);
     plan_memory(&j, s.merge ? NULL : j.adapter);
-    open_output(&j, &s.common, make_header(&j, argc, argv));
+    open_output(&j, &s.common, make_header(&j, s.alphas, argc, argv));
     score(&j);
     close_job(&j, s.profile);
     free(folder);

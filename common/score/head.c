@@ -46,6 +46,14 @@ struct head head_choose(const enum head_kind *asked, const struct adapter *a)
     return h;
 }
 
+void head_leave_unscaled(struct head *h)
+{
+    if (h->kind != HEAD_DIRICHLET || h->loss.mode != ALPHA0_FIXED)
+        die(EX_DATAERR, "--alphas unscaled: nothing scales the alphas, for the adapter was not "
+                        "trained with --alpha0 fixed; leave the option out");
+    h->loss.mode = ALPHA0_STANDARD;
+}
+
 void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
                            const struct answer_tree *t)
 {

@@ -24,6 +24,9 @@ const char *head_name(enum head_kind k); /* "none", "softmax", "dirichlet" */
  * (EX_DATAERR) at one that the adapter was not trained with, or that is unknown there. */
 struct head head_choose(const enum head_kind *asked, const struct adapter *a);
 
+/* Takes alphas as they are before ALPHA0_FIXED scales them. Dies (EX_DATAERR) where it does not. */
+void head_leave_unscaled(struct head *h);
+
 /* Dies (EX_DATAERR) when the adapter was trained on other classes' tokens than the stream's. */
 void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
                            const struct answer_tree *t);

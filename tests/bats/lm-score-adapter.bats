@@ -49,6 +49,24 @@ score() { # OPTION...
         jq -e 'select((.alpha | add) - 10 | fabs < 1e-9)' | jq -s -e 'length == 24'
 }
 
+@test "alphas of a fixed alpha0 are had unscaled, with the same probabilities, and the header says so" {
+    student dirichlet --alpha0 fixed:10
+    score --adapter dirichlet.lora >scaled.mp
+    score --adapter dirichlet.lora --alphas unscaled >unscaled.mp
+    rec check unscaled.mp
+    [ "$(rec to-json --header unscaled.mp | head -n 1 | jq -r .alphas)" = unscaled ]
+    jq -n -e --slurpfile s <(rec to-json scaled.mp) --slurpfile u <(rec to-json unscaled.mp) '
+        all(range(24); . as $i | all(range(3); . as $c | ($s[$i].probs[$c] - $u[$i].probs[$c] | fabs) < 1e-12
+            and $u[$i].alpha[$c] > 1) and ($u[$i].alpha | add) != 10)'
+    run rec cat scaled.mp unscaled.mp
+    [ "$status" -eq 65 ]
+    [[ $output == *alphas* ]]
+    student dirichlet --alpha0 standard -o free.lora
+    run score --adapter free.lora --alphas unscaled
+    [ "$status" -eq 65 ]
+    [[ $output == *"was not trained with --alpha0 fixed"* ]]
+}
+
 @test "the adapter changes the logits, and merged into the weights gives nearly the same" {
     score --compute f32 | rec to-json | jq '.logits[]' >base
     score --compute f32 --adapter "$lora/mistral" | rec to-json | jq '.logits[]' >adapted
