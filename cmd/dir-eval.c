@@ -27,6 +27,7 @@ struct operands {
 struct settings {
     struct common_options common;
     bool json, stream;
+    bool bins_given;
     bool seeds; /* sets of one name are one set's, of several seeds */
     struct evaluation_settings evaluation;
     bool abstention;
@@ -108,6 +109,9 @@ static const struct option_choice uncertainties[] = {{"total", TOTAL},
                                                      {"pairwise_kl", PAIRWISE_KL},
                                                      {0}};
 
+static const struct option_choice definitions[] = {
+    {"literature", DEFINITIONS_LITERATURE}, {"reference", DEFINITIONS_REFERENCE}, {0}};
+
 static const struct option_row rows[] = {
     {"ood", 0, "[SET:]NAME=FILE", "the same model's predictions for texts of another kind",
      OPTION_OWN(struct settings, oods, take_ood)},
@@ -132,9 +136,14 @@ static const struct option_row rows[] = {
     {"seed", 0, "N", "of the bootstrap (1)",
      OPTION_WHOLE(struct settings, evaluation.seed, 0, INT64_MAX)},
     {"bins", 0, "N", "of the calibration errors (10)",
-     OPTION_WHOLE(struct settings, evaluation.binning.bins, 1, 1000000)},
+     OPTION_WHOLE(struct settings, evaluation.binning.bins, 1, 1000000),
+     OPTION_GIVEN(struct settings, bins_given)},
     {"own-bin-for-1", 0, NULL, "a bin for confidence 1 alone, beside these",
      OPTION_SET(struct settings, evaluation.binning.own_bin_for_1)},
+    {"definitions", 0, "WHOSE",
+     "literature (default) or reference: MCE and Brier score as the\n"
+     "published code has them, reference_mce and reference_brier",
+     OPTION_CHOICE(enum definitions, struct settings, evaluation.definitions, definitions)},
     {"figures", 0, "DIR", "figures as SVG and PNG, drawn by gnuplot",
      OPTION_TEXT(struct settings, figures)},
     {"curve", 0, "[NAME=]FILE", "a training log (step, loss, lr) to draw with them",
@@ -164,6 +173,10 @@ static const struct program program = {
 
 static void check_options(const struct settings *s)
 {
+    if (s->evaluation.definitions == DEFINITIONS_REFERENCE &&
+        (s->bins_given || s->evaluation.binning.own_bin_for_1))
+        usage_error("--definitions reference says what the bins are: --bins and --own-bin-for-1 "
+                    "have no place");
     if (s->json && s->stream)
         usage_error("--json and --stream are two kinds of output; choose one");
     if (s->curves.n && !s->figures)
@@ -410,6 +423,8 @@ int main(int argc, char **argv)
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);
     struct evaluation_settings *e = &s.evaluation;
+    if (e->definitions == DEFINITIONS_REFERENCE)
+        e->binning.own_bin_for_1 = true;
     if (s.figures)
         gnuplot_prepare(s.figures);
     draw_curves(&s);

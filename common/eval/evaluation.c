@@ -62,7 +62,8 @@ static void add_set(struct statistics *s, const struct prediction_set *set,
     struct statistic t = {.set = set, .binning = e->binning, .kind = CLASSIFICATION};
     for (int m = 0; m < N_METRICS; m++) {
         t.metric = m;
-        add(s, t, xstrdup(set->name), xstrdup(metric_name(m)));
+        if (metric_is_of(m, e->definitions))
+            add(s, t, xstrdup(set->name), xstrdup(metric_name(m)));
     }
     t.kind = MEAN;
     for (int k = 0; k < N_UNCERTAINTIES; k++) {
@@ -86,12 +87,13 @@ static void add_set(struct statistics *s, const struct prediction_set *set,
 }
 
 static void add_members(struct statistics *s, const struct prediction_set *set,
-                        struct binning binning)
+                        const struct evaluation_settings *e)
 {
-    struct statistic t = {.set = set, .binning = binning, .kind = OF_MEMBERS};
+    struct statistic t = {.set = set, .binning = e->binning, .kind = OF_MEMBERS};
     for (int m = 0; m < N_METRICS; m++) {
         t.metric = m;
-        add(s, t, xasprintf("%s/prompts", set->name), xstrdup(metric_name(m)));
+        if (metric_is_of(m, e->definitions))
+            add(s, t, xasprintf("%s/prompts", set->name), xstrdup(metric_name(m)));
     }
     t.kind = MEMBERS_TOTAL;
     add(s, t, xasprintf("%s/prompts", set->name), xstrdup("mean_total"));
@@ -194,7 +196,7 @@ static struct statistics list_statistics(const struct evaluation_settings *e)
     for (size_t i = 0; i < e->n_sets; i++) {
         add_set(&s, e->sets[i], e);
         if (e->members && e->sets[i]->n_members)
-            add_members(&s, e->sets[i], e->binning);
+            add_members(&s, e->sets[i], e);
     }
     for (size_t i = 0; i < e->n_oods; i++)
         add_detection(&s, &e->oods[i]);

@@ -25,6 +25,7 @@ struct evaluation_settings {
     size_t n_oods;
     bool members; /* also the average member of each ensemble */
     struct binning binning;
+    enum definitions definitions;
     struct levels at_coverages, at_risks;
     const char *baseline; /* what the other sets' differences are taken from, or NULL */
     size_t replicates;    /* of the bootstrap; 0: no intervals */

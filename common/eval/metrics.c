@@ -18,8 +18,25 @@ const char *metric_name(enum metric m)
                                                  [METRIC_ROC_AUC] = "roc_auc",
                                                  [METRIC_ECE_EQUAL_MASS] = "ece_equal_mass",
                                                  [METRIC_ECE_CLASS_WISE] = "ece_class_wise",
-                                                 [METRIC_SMECE] = "smece"};
+                                                 [METRIC_SMECE] = "smece",
+                                                 [METRIC_REFERENCE_MCE] = "reference_mce",
+                                                 [METRIC_REFERENCE_BRIER] = "reference_brier"};
     return names[m];
+}
+
+enum metric metric_as(enum metric m, enum definitions d)
+{
+    if (d == DEFINITIONS_REFERENCE && m == METRIC_MCE)
+        return METRIC_REFERENCE_MCE;
+    if (d == DEFINITIONS_REFERENCE && m == METRIC_BRIER)
+        return METRIC_REFERENCE_BRIER;
+    return m;
+}
+
+bool metric_is_of(enum metric m, enum definitions d)
+{
+    bool reference = m == METRIC_REFERENCE_MCE || m == METRIC_REFERENCE_BRIER;
+    return d == DEFINITIONS_REFERENCE ? metric_as(m, d) == m : !reference;
 }
 
 char *metric_definition(enum metric m, struct binning b)
@@ -36,6 +53,10 @@ char *metric_definition(enum metric m, struct binning b)
         return xasprintf("l1 norm, mean over classes, %zu bins of equal width, %s", b.bins, last);
     case METRIC_SMECE:
         return xstrdup("l1 norm, no bins, reflected Gaussian kernel");
+    case METRIC_REFERENCE_MCE:
+        return xstrdup("max norm, every class's probability, rounded to one of 11 bins");
+    case METRIC_REFERENCE_BRIER:
+        return xstrdup("mean over texts and classes, 0.00001 for other classes");
     default:
         return NULL;
     }
@@ -174,6 +195,40 @@ static double class_wise_error(const struct sample *s, struct binning b)
     return sum / (double)s->n_classes;
 }
 
+/* ---- the published code's ---- */
+
+static const double REFERENCE_SMALL_CONSTANT = 1e-5;
+
+/* Each probability is a claim, in the bin of the nearest tenth (of 0.05, 0.15 ... the even one). */
+static double reference_mce(const struct sample *s)
+{
+    enum { BINS = 10 };
+    double claims[BINS + 1] = {0}, sums[BINS + 1] = {0}, right[BINS + 1] = {0};
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t c = 0; c < s->n_classes; c++) {
+            double p = row(s, i)[c];
+            int bin = (int)rint(fmin(p, 1) * BINS);
+            claims[bin]++;
+            sums[bin] += p;
+            right[bin] += c == label(s, i);
+        }
+    double largest = 0;
+    for (int b = 0; b <= BINS; b++)
+        largest = fmax(largest, fabs(right[b] - sums[b]) / (claims[b] + REFERENCE_SMALL_CONSTANT));
+    return largest;
+}
+
+static double reference_brier(const struct sample *s)
+{
+    double sum = 0;
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t c = 0; c < s->n_classes; c++) {
+            double d = row(s, i)[c] - (c == label(s, i) ? 1 : REFERENCE_SMALL_CONSTANT);
+            sum += d * d;
+        }
+    return sum / ((double)s->n * (double)s->n_classes);
+}
+
 /* ---- ROC AUC ---- */
 
 static double class_auc(const struct sample *s, size_t c, struct scored *scored, char *reason)
@@ -223,6 +278,10 @@ double metric_value(enum metric m, const struct sample *s, struct binning b, cha
         return brier(s);
     case METRIC_ROC_AUC:
         return roc_auc(s, reason);
+    case METRIC_REFERENCE_MCE:
+        return reference_mce(s);
+    case METRIC_REFERENCE_BRIER:
+        return reference_brier(s);
     case N_METRICS:
         break;
     }

@@ -25,10 +25,21 @@ enum metric {
     METRIC_ECE_EQUAL_MASS,
     METRIC_ECE_CLASS_WISE,
     METRIC_SMECE,
+    /* Those of DEFINITIONS_REFERENCE alone. */
+    METRIC_REFERENCE_MCE,
+    METRIC_REFERENCE_BRIER,
     N_METRICS,
 };
 
+/* Whose MCE and Brier score: the literature's, or those of the published code (amzn/BayesPE,
+ * evaluation.py), which are other figures and have other names. */
+enum definitions { DEFINITIONS_LITERATURE, DEFINITIONS_REFERENCE };
+
 enum { REASON_SIZE = 96 };
+
+/* Whether it is one of these definitions', and the metric that stands in its place. */
+bool metric_is_of(enum metric m, enum definitions d);
+enum metric metric_as(enum metric m, enum definitions d);
 
 /* Names as in tables and streams: "accuracy", "macro_f1" ... */
 const char *metric_name(enum metric m);

@@ -146,6 +146,8 @@ static void print_detection(const struct report *r, FILE *out)
 static void print_definitions(const struct report *r, FILE *out)
 {
     for (int m = 0; m < N_METRICS; m++) {
+        if (!metric_is_of(m, r->settings->definitions))
+            continue;
         char *definition = metric_definition(m, r->settings->binning);
         if (definition)
             fprintf(out, "%s: %s\n", metric_name(m), definition);
@@ -263,12 +265,12 @@ static size_t kinds_in_use(const struct report *r, const char **kinds)
 
 static void print_classification(const struct report *r, FILE *out)
 {
-    const char *metrics[N_METRICS];
-    for (int m = 0; m < N_METRICS; m++)
-        metrics[m] = metric_name(m);
+    const char *metrics[METRIC_SMECE + 1];
+    for (int m = 0; m <= METRIC_SMECE; m++)
+        metrics[m] = metric_name(metric_as(m, r->settings->definitions));
     print_sets(r, "", metrics, METRIC_ROC_AUC + 1, out);
     fputs("\ncalibration, by other bins and by none\n", out);
-    print_sets(r, "", metrics + METRIC_ROC_AUC + 1, N_METRICS - METRIC_ROC_AUC - 1, out);
+    print_sets(r, "", metrics + METRIC_ROC_AUC + 1, METRIC_SMECE - METRIC_ROC_AUC, out);
     print_definitions(r, out);
 }
 

@@ -46,6 +46,23 @@ ensemble() {
     [[ ${lines[2]} == "teacher/prompts  40"* ]]
 }
 
+@test "the reference's definitions have names of their own, and bins that cannot be chosen" {
+    run dir-eval --definitions reference x="$data/metrics-four.mp"
+    [ "$status" -eq 0 ]
+    [[ ${lines[0]} == "set    n  accuracy  macro_f1     nll     ece  reference_mce  reference_brier  roc_auc" ]]
+    [[ $output == *"ece: l1 norm, 10 bins of equal width, 1 in a bin of its own"* ]]
+    [[ $output == *"reference_mce: max norm, every class's probability, rounded to one of 11 bins"* ]]
+    dir-eval --definitions reference --json "$data/metrics-four.mp" >reference.json
+    jq -e '.sets[0].metrics | has("reference_brier") and (has("mce") or has("brier") | not)' reference.json
+    dir-eval --json "$data/metrics-four.mp" | jq -e '.sets[0].metrics | has("brier") and (has("reference_brier") | not)'
+    for option in "--bins 10" --own-bin-for-1; do
+        # shellcheck disable=SC2086
+        run dir-eval --definitions reference $option "$data/metrics-four.mp"
+        [ "$status" -eq 64 ]
+        [[ $output == *"--definitions reference says what the bins are"* ]]
+    done
+}
+
 @test "calibration errors say which bins and norm they have, in the table, JSON and records" {
     run dir-eval --bins 15 x="$data/metrics-with-ones.mp"
     [[ $output == *"set   n  ece_equal_mass  ece_class_wise   smece"* ]]

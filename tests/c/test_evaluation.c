@@ -111,6 +111,31 @@ static void a_bin_for_1_alone_gives_torchmetrics_errors(void **state)
                 (struct binning){.bins = 10, .own_bin_for_1 = true});
 }
 
+/* tests/oracle/reference_metrics.py */
+static void the_references_definitions_give_its_figures(void **state)
+{
+    (void)state;
+    json_t *reference = json_read_file("tests/data/uq/reference-metrics.json");
+    const char *name;
+    json_t *want;
+    json_object_foreach(reference, name, want)
+    {
+        struct prediction_set *s = read_set(name);
+        struct evaluation_settings e = {.sets = &s,
+                                        .n_sets = 1,
+                                        .binning = {.bins = 10, .own_bin_for_1 = true},
+                                        .definitions = DEFINITIONS_REFERENCE};
+        size_t n;
+        struct result *r = evaluate(&e, &n);
+        assert_results(r, n, s->name, want);
+        for (size_t i = 0; i < n; i++)
+            assert_true(strcmp(r[i].metric, "mce") && strcmp(r[i].metric, "brier"));
+        results_free(r, n);
+        prediction_set_free(s);
+    }
+    json_decref(reference);
+}
+
 static void the_average_member_is_the_mean_of_each_members_metrics(void **state)
 {
     (void)state;
@@ -327,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(metrics_are_those_of_other_programs),
         cmocka_unit_test(a_bin_for_1_alone_gives_torchmetrics_errors),
+        cmocka_unit_test(the_references_definitions_give_its_figures),
         cmocka_unit_test(the_average_member_is_the_mean_of_each_members_metrics),
         cmocka_unit_test(detection_agrees_with_scikit_learn_and_scipy),
         cmocka_unit_test(bootstrap_intervals_agree_with_scipys),
