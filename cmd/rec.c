@@ -88,6 +88,8 @@ static const struct command commands[] = {
     {"from-tsv", NULL, tsv_rows, 0, run_from_tsv},
     {"from-jsonl", NULL, jsonl_rows, 0, run_from_jsonl},
     {"from-lines", "one text a line to 'example' records", no_rows, 0, run_from_lines},
+    {"from-json", "what to-json --header printed, or the like, back to records", no_rows, 0,
+     run_from_json},
     {"to-json", "records as JSON, one a line;", json_rows, 0, run_to_json},
     {"to-csv", "records as a table", no_rows, 0, run_to_csv},
     {"cat", "the streams in FILEs, verified, as one", no_rows, 0, run_cat},

@@ -28,6 +28,9 @@ void run_from_tsv(const struct settings *s);
 void run_from_jsonl(const struct settings *s);
 void run_from_lines(const struct settings *s);
 
+/* from_json.c */
+void run_from_json(const struct settings *s);
+
 /* to_text.c */
 void run_to_json(const struct settings *s);
 void run_to_csv(const struct settings *s);

@@ -73,11 +73,12 @@ void run_count(const struct settings *s)
 static void check_file(const char *path)
 {
     struct stream_reader *r = stream_open(path, NULL);
-    struct checker *c = checker_new(r);
+    struct checker *c = checker_new(stream_name(r), stream_header(r));
     msgpack_object record;
     unsigned long n = 0;
     for (; stream_next(r, &record); n++)
-        checker_record(c, &record);
+        if (!checker_record(c, &record, stream_record_number(r)))
+            stream_bad_record(r, checker_id(c), "%s", checker_problem(c));
     inform("%s: %lu '%s' records, all as they should be", stream_name(r), n, stream_schema(r));
     if (!n)
         die(EX_DATAERR, "%s: holds no records", stream_name(r));

@@ -10,45 +10,48 @@
 #include <string.h>
 
 struct checker {
-    const struct stream_reader *r;
     const struct schema *schema;
     size_t classes; /* 0: not known */
     struct id_index *keys;
     uint64_t *records; /* by a key's number */
     size_t capacity;
-    struct buf key, why;
+    struct buf key, why, id;
+    bool has_id;
 };
 
-struct checker *checker_new(const struct stream_reader *r)
+struct checker *checker_new(const char *name, const json_t *header)
 {
     struct checker *c = xcalloc(1, sizeof *c);
-    c->r = r;
-    if (!schema_check_json(schema_find("header"), stream_header(r), 0, &c->why))
-        die(EX_DATAERR, "%s: header: %s", stream_name(r), buf_str(&c->why));
-    c->schema = schema_of_records(stream_schema(r));
-    c->classes = json_array_size(json_object_get(stream_header(r), "classes"));
+    if (!schema_check_json(schema_find("header"), header, 0, &c->why))
+        die(EX_DATAERR, "%s: header: %s", name, buf_str(&c->why));
+    c->schema = schema_of_records(json_string_value(json_object_get(header, "schema")));
+    c->classes = json_array_size(json_object_get(header, "classes"));
     c->keys = id_index_new();
     return c;
 }
 
-/* The record's id for messages, NULL when it has none. */
-static const char *id_of(const msgpack_object *record, struct buf *copy)
+const char *checker_problem(const struct checker *c)
 {
-    const msgpack_object *id = map_get(record, "id");
-    if (!id || id->type != MSGPACK_OBJECT_STR)
-        return NULL;
-    buf_add(copy, id->via.str.ptr, id->via.str.size);
-    return buf_str(copy);
+    return c->why.data;
 }
 
-static _Noreturn void bad(struct checker *c, const msgpack_object *record, const char *why)
+const char *checker_id(const struct checker *c)
 {
-    struct buf id = {0};
-    stream_bad_record(c->r, id_of(record, &id), "%s", why);
+    return c->has_id ? c->id.data : NULL;
+}
+
+static void take_id(struct checker *c, const msgpack_object *record)
+{
+    const msgpack_object *id = map_get(record, "id");
+    c->id.len = 0;
+    c->has_id = id && id->type == MSGPACK_OBJECT_STR;
+    if (c->has_id)
+        buf_add(&c->id, id->via.str.ptr, id->via.str.size);
+    buf_str(&c->id);
 }
 
 /* The fields that are the key, as text: "id 'x', prompt 3". */
-static void write_key(struct checker *c, const msgpack_object *record)
+static bool write_key(struct checker *c, const msgpack_object *record)
 {
     c->key.len = 0;
     for (size_t i = 0; i < c->schema->n_key; i++) {
@@ -58,8 +61,10 @@ static void write_key(struct checker *c, const msgpack_object *record)
             continue;
         buf_addf(&c->key, "%s%s ", c->key.len ? ", " : "", name);
         if (v->type == MSGPACK_OBJECT_STR) {
-            if (memchr(v->via.str.ptr, '\0', v->via.str.size))
-                bad(c, record, "its key holds a NUL byte");
+            if (memchr(v->via.str.ptr, '\0', v->via.str.size)) {
+                buf_addf(&c->why, "its key holds a NUL byte");
+                return false;
+            }
             buf_addc(&c->key, '\'');
             buf_add(&c->key, v->via.str.ptr, v->via.str.size);
             buf_addc(&c->key, '\'');
@@ -70,20 +75,26 @@ static void write_key(struct checker *c, const msgpack_object *record)
         }
     }
     buf_str(&c->key);
+    return true;
 }
 
-static void check_key(struct checker *c, const msgpack_object *record)
+static bool check_key(struct checker *c, const msgpack_object *record, uint64_t number)
 {
     bool added;
-    write_key(c, record);
+    if (!write_key(c, record))
+        return false;
     size_t n = id_index_add(c->keys, c->key.data, &added);
-    if (!added)
-        stream_bad_record(c->r, NULL, "%s: so has record %" PRIu64, c->key.data, c->records[n]);
+    if (!added) {
+        c->has_id = false;
+        buf_addf(&c->why, "%s: so has record %" PRIu64, c->key.data, c->records[n]);
+        return false;
+    }
     if (n == c->capacity) {
         c->capacity = c->capacity ? 2 * c->capacity : 1024;
         c->records = xreallocarray(c->records, c->capacity, sizeof *c->records);
     }
-    c->records[n] = stream_record_number(c->r);
+    c->records[n] = number;
+    return true;
 }
 
 /* Where the header names no classes, the first array with a number for each tells how many. */
@@ -97,13 +108,15 @@ static void count_classes(struct checker *c, const msgpack_object *record)
     }
 }
 
-void checker_record(struct checker *c, const msgpack_object *record)
+bool checker_record(struct checker *c, const msgpack_object *record, uint64_t number)
 {
     count_classes(c, record);
     c->why.len = 0;
-    if (!schema_check(c->schema, record, c->classes, &c->why))
-        bad(c, record, buf_str(&c->why));
-    check_key(c, record);
+    bool good = schema_check(c->schema, record, c->classes, &c->why);
+    take_id(c, record);
+    good = good && check_key(c, record, number);
+    buf_str(&c->why);
+    return good;
 }
 
 void checker_free(struct checker *c)
@@ -112,5 +125,6 @@ void checker_free(struct checker *c)
     free(c->records);
     buf_free(&c->key);
     buf_free(&c->why);
+    buf_free(&c->id);
     free(c);
 }

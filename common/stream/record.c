@@ -214,6 +214,10 @@ bool prediction_read(struct stream_reader *r, struct prediction *p)
         stream_bad_record(r, p->id, "field 'members' has %zu numbers for %zu classes", n,
                           p->n_classes);
     p->n_members = n / p->n_classes;
+    p->mean_log = get_array(r, p->id, &o, "mean_log", sizeof *p->mean_log, &n);
+    if (p->mean_log && n != p->n_classes)
+        stream_bad_record(r, p->id, "field 'mean_log' has %zu numbers for %zu classes", n,
+                          p->n_classes);
     p->total = get_real(r, p->id, &o, "total");
     p->aleatoric = get_real(r, p->id, &o, "aleatoric");
     p->epistemic = get_real(r, p->id, &o, "epistemic");
@@ -363,7 +367,8 @@ void weight_write(struct stream_writer *w, const struct prompt_weight *x)
 void prediction_write(struct stream_writer *w, const struct prediction *x)
 {
     msgpack_packer *p = stream_packer(w);
-    msgpack_pack_map(p, 6 + (x->alpha != NULL) + (x->members != NULL) + x->has_mass);
+    msgpack_pack_map(p, 6 + (x->alpha != NULL) + (x->members != NULL) + (x->mean_log != NULL) +
+                            x->has_mass);
     put_str(p, "id", x->id, strlen(x->id));
     put_class(p, "label", x->label);
     put_array(p, "probs", x->probs, sizeof *x->probs, x->n_classes);
@@ -371,6 +376,8 @@ void prediction_write(struct stream_writer *w, const struct prediction *x)
         put_array(p, "alpha", x->alpha, sizeof *x->alpha, x->n_classes);
     if (x->members)
         put_array(p, "members", x->members, sizeof *x->members, x->n_members * x->n_classes);
+    if (x->mean_log)
+        put_array(p, "mean_log", x->mean_log, sizeof *x->mean_log, x->n_classes);
     put_real(p, "total", x->total);
     put_real(p, "aleatoric", x->aleatoric);
     put_real(p, "epistemic", x->epistemic);

@@ -77,6 +77,9 @@ struct prediction {
     const double *alpha;   /* bin f64 [n_classes], or NULL */
     const double *members; /* bin f64 [n_members * n_classes], row-major, or NULL */
     size_t n_members;
+    /* bin f64 [n_classes], or NULL; in place of members their mean, by their weights, of
+     * log(p + 1e-8) */
+    const double *mean_log;
     double total, aleatoric, epistemic; /* nats; NaN where the head cannot tell (nil on the wire) */
     bool has_mass;
     double mass; /* as in scores */

@@ -189,6 +189,19 @@ static const struct schema *array_named(const struct schema *s, const char *key,
     return NULL;
 }
 
+const struct schema *schema_field(const struct schema *s, const char *key, size_t len)
+{
+    const struct schema *p = property(s, key, len);
+    size_t i;
+    const json_t *type;
+    json_array_foreach(record_types(), i, type)
+    {
+        if (!p)
+            p = property(schema_find(json_string_value(type)), key, len);
+    }
+    return p;
+}
+
 enum element schema_element(const struct schema *s, const char *key, size_t key_len)
 {
     const struct schema *p = array_named(s, key, key_len);

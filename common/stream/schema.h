@@ -65,6 +65,10 @@ const struct schema *schema_find(const char *name);
 /* Of a record type, of those that schemas/header.json lists; NULL when it is none. */
 const struct schema *schema_of_records(const char *type);
 
+/* A record's field by that name, of its own type or, joined from there, of another; NULL when no
+ * schema knows it. */
+const struct schema *schema_field(const struct schema *s, const char *key, size_t key_len);
+
 /* What a bin field of a record holds: as its own type's schema says; for a field joined from
  * another type, as that one's does. ELEMENT_NONE when no schema knows. */
 enum element schema_element(const struct schema *s, const char *key, size_t key_len);

@@ -21,6 +21,8 @@ struct teacher {
     double *targets; /* [n, classes] */
     int *labels;
     bool *used;
+    double *weights; /* [n_weights] of the members, NULL before the first that are used */
+    size_t n_weights;
 };
 
 static void check_classes(const struct stream_reader *tokens, const struct stream_reader *teacher)
@@ -70,9 +72,37 @@ static void check_probabilities(const struct stream_reader *r, const char *id, c
         stream_bad_record(r, id, "the probabilities sum to %g", sum);
 }
 
+/* What a Dirichlet student needs of the members: their mean log p, which may stand for them. */
+static void take_members(struct teacher *t, const struct stream_reader *r,
+                         const struct prediction *p, double *target)
+{
+    size_t classes = p->n_classes;
+    if (p->members && p->mean_log)
+        stream_bad_record(r, p->id, "both 'members' and 'mean_log', which stands for them");
+    if (!p->members && !p->mean_log)
+        stream_bad_record(r, p->id,
+                          "no members, which a Dirichlet student needs, nor 'mean_log': make the "
+                          "predictions with bpe-fit --apply or rec from-npy");
+    if (p->mean_log) {
+        for (size_t c = 0; c < classes; c++)
+            if (!(isfinite(p->mean_log[c]) && p->mean_log[c] <= LOSS_LOG_FLOOR))
+                stream_bad_record(r, p->id, "'mean_log' holds %g, no logarithm of a probability",
+                                  p->mean_log[c]);
+        memcpy(target, p->mean_log, classes * sizeof *target);
+        return;
+    }
+    if (!t->weights)
+        t->weights = read_weights(r, &t->n_weights);
+    if (p->n_members != t->n_weights)
+        stream_bad_record(r, p->id, "%zu members, but the header has %zu weights", p->n_members,
+                          t->n_weights);
+    for (size_t m = 0; m < t->n_weights; m++)
+        check_probabilities(r, p->id, p->members + m * classes, classes);
+    target_from_members(p->members, t->weights, t->n_weights, classes, target);
+}
+
 static void add_prediction(struct teacher *t, const struct stream_reader *r,
-                           const struct prediction *p, size_t classes, enum loss_kind loss,
-                           const double *weights, size_t n_weights)
+                           const struct prediction *p, size_t classes, enum loss_kind loss)
 {
     if (p->n_classes != classes)
         stream_bad_record(r, p->id, "%zu classes, the tokens have %zu", p->n_classes, classes);
@@ -86,20 +116,10 @@ static void add_prediction(struct teacher *t, const struct stream_reader *r,
     }
     double *target = t->targets + t->n * classes;
     check_probabilities(r, p->id, p->probs, classes);
-    if (loss_facts[loss].target == TARGET_MEMBERS) {
-        if (!p->members)
-            stream_bad_record(r, p->id,
-                              "no members, which a Dirichlet student needs: make the predictions "
-                              "with bpe-fit --apply");
-        if (p->n_members != n_weights)
-            stream_bad_record(r, p->id, "%zu members, but the header has %zu weights", p->n_members,
-                              n_weights);
-        for (size_t m = 0; m < n_weights; m++)
-            check_probabilities(r, p->id, p->members + m * classes, classes);
-        target_from_members(p->members, weights, n_weights, classes, target);
-    } else {
+    if (loss_facts[loss].target == TARGET_MEMBERS)
+        take_members(t, r, p, target);
+    else
         target_from_probs(p->probs, classes, target);
-    }
     t->labels[t->n++] = p->label;
 }
 
@@ -109,14 +129,10 @@ static struct teacher read_teacher(const char *path, const struct stream_reader 
     struct teacher t = {.path = path, .index = json_object()};
     struct stream_reader *r = stream_open(path, "prediction");
     check_classes(tokens, r);
-    size_t n_weights = 0;
-    double *weights =
-        loss_facts[loss].target == TARGET_MEMBERS ? read_weights(r, &n_weights) : NULL;
     struct prediction p;
     while (prediction_read(r, &p))
-        add_prediction(&t, r, &p, classes, loss, weights, n_weights);
+        add_prediction(&t, r, &p, classes, loss);
     t.used = xcalloc(t.n, sizeof *t.used);
-    free(weights);
     stream_close(r);
     return t;
 }
@@ -125,6 +141,7 @@ static void free_teacher(struct teacher *t)
 {
     json_decref(t->index);
     free(t->targets);
+    free(t->weights);
     free(t->labels);
     free(t->used);
 }

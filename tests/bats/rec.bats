@@ -290,6 +290,51 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     done
 }
 
+@test "from-json gives the bytes back that to-json --header printed, of every type" {
+    for file in "$data"/{example,prompt,tokens,scores,weights,prediction,metrics,rule,decision}.mp \
+        "$data"/../uq/metrics-{dirichlet,ensemble}.mp "$data"/../lora/streams/tokens.mp; do
+        rec to-json --header "$file" | rec from-json | cmp - "$file"
+    done
+    # What programs wrote, too, and compressed.
+    numbered 30 | tee numbered.mp | rec to-json --header >numbered.json
+    rec from-json -z numbered.json | rec cat | rec to-json | cmp - <(rec to-json numbered.mp)
+    rec from-json numbered.json | cmp - numbered.mp
+    # A number that is whole, minus zero, and the smallest there is.
+    printf '%s\n' '{"duq":1,"schema":"prediction"}' \
+        '{"id":"a","probs":[1,0],"alpha":[1,4.9406564584124654e-324],"total":-0,"aleatoric":1,"epistemic":null}' >edge.json
+    rec from-json edge.json >edge.mp
+    rec check edge.mp
+    rec to-json --header edge.mp | cmp - edge.json
+}
+
+@test "from-json names the line and what is wrong with it" {
+    header='{"duq":1,"schema":"prediction","classes":["no","yes"]}'
+    fails 65 "standard input: empty, not even a header" rec from-json </dev/null
+    fails 65 "line 1: not a header" rec from-json <<<'{"id":"a","probs":[1,0]}'
+    fails 65 "header: field 'schema': is none of the values" rec from-json <<<'{"duq":1,"schema":"guess"}'
+    lines() { printf '%s\n' "$header" '{"id":"a","probs":[0.5,0.5]}' "$@" >bad.json; }
+    lines '{"id":"b","probs":[0.5,null]}'
+    fails 65 "bad.json: line 3: field 'probs': item 2 of the list is no number" rec from-json -o out.mp bad.json
+    [ ! -e out.mp ]
+    lines '{"id":"b","probs":0.5}'
+    fails 65 "line 3: field 'probs' is not a list" rec from-json bad.json
+    lines '{"id":"b","probs":[0.5,0.25,0.25]}'
+    fails 65 "line 3: id b: field 'probs': 3 numbers, but there are 2 classes" rec from-json bad.json
+    lines '{"id":"a","probs":[0.5,0.5]}'
+    fails 65 "line 3: id 'a': so has record 1" rec from-json bad.json
+    lines '{"id":"b"}'
+    fails 65 "line 3: id b: 'probs' is missing" rec from-json bad.json
+    lines '{"id":"b","probs":[0.5,0.5],"label":1.5}'
+    fails 65 "line 3: id b: field 'label': is not of type" rec from-json bad.json
+    lines '{"id":"b","id":"c","probs":[0.5,0.5]}'
+    fails 65 "line 3: duplicate" rec from-json bad.json
+    lines '[1]'
+    fails 65 "line 3: not a JSON object" rec from-json bad.json
+    printf '%s\n%s\n' '{"duq":1,"schema":"tokens"}' '{"id":"a","prompt":0,"tokens":[1,3000000000]}' >bad.json
+    fails 65 "line 2: 3000000000 is not a whole number of 32 bits" rec from-json bad.json
+    fails 64 "reads one file" rec from-json bad.json bad.json
+}
+
 @test "numbers that are not finite are null in JSON" {
     rec to-json "$data/not-finite.mp" | diff - <(printf '%s\n' \
         '{"id":"a","prompt":0,"logits":[null,null,null],"label":null}')

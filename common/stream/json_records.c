@@ -1,0 +1,255 @@
+#include "common/stream/json_records.h"
+
+#include "common/stream/check.h"
+#include "common/stream/schema.h"
+#include "common/util/diag.h"
+#include "common/util/input.h"
+#include "common/util/mem.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 1 << 16 };
+
+struct json_records {
+    int fd;
+    const char *name; /* of the file */
+    struct buf text; /* read and not yet let go of */
+    size_t line_at;  /* where the next line begins in it */
+    bool at_end;     /* of the file */
+    uint64_t line;   /* the last one's number in its file */
+
+    json_t *header;
+    const struct schema *schema;
+    struct checker *checker;
+    uint64_t records;
+    struct buf packed;
+    msgpack_packer packer;
+    msgpack_zone zone;
+};
+
+static _Noreturn void bad_line(const struct json_records *j, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void bad_line(const struct json_records *j, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    die(EX_DATAERR, "%s: line %" PRIu64 ": %s", j->name, j->line, text);
+}
+
+/* ---- lines ---- */
+
+static void read_text(struct json_records *j)
+{
+    if (j->line_at)
+        memmove(j->text.data, j->text.data + j->line_at, j->text.len -= j->line_at);
+    j->line_at = 0;
+    buf_reserve(&j->text, CHUNK);
+    ssize_t n = input_read(j->fd, j->text.data + j->text.len, CHUNK);
+    if (n < 0)
+        die_errno("%s", j->name);
+    j->text.len += (size_t)n;
+    j->at_end = n == 0;
+}
+
+/* The next line of the file, without its newline; false at the end. */
+static bool next_line(struct json_records *j, const char **line, size_t *len)
+{
+    const char *end = NULL;
+    for (size_t seen = 0;;) {
+        size_t have = j->text.len - j->line_at;
+        if (have > seen)
+            end = memchr(j->text.data + j->line_at + seen, '\n', have - seen);
+        if (end || j->at_end)
+            break;
+        seen = have;
+        read_text(j);
+    }
+    *line = j->text.data + j->line_at;
+    *len = end ? (size_t)(end - *line) : j->text.len - j->line_at;
+    if (!end && !*len)
+        return false;
+    j->line_at += *len + (end != NULL);
+    j->line++;
+    return true;
+}
+
+/* The next line's object, a new reference; NULL at the end. */
+static json_t *next_object(struct json_records *j, size_t flags)
+{
+    const char *line;
+    size_t len;
+    if (!next_line(j, &line, &len))
+        return NULL;
+    json_error_t error;
+    json_t *object = json_loadb(line, len, flags | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (!object)
+        bad_line(j, "%s", error.text);
+    if (!json_is_object(object))
+        bad_line(j, "not a JSON object");
+    return object;
+}
+
+/* ---- values ---- */
+
+static int append(void *data, const char *bytes, size_t len)
+{
+    buf_add(data, bytes, len);
+    return 0;
+}
+
+static bool is_whole(double v)
+{
+    return v == floor(v) && fabs(v) < 9007199254740992.0; /* 2^53 */
+}
+
+/* A number of an array as its element. */
+static void pack_element(struct json_records *j, enum element e, double v, struct buf *bin)
+{
+    int32_t i32;
+    float f32 = (float)v;
+    switch (e) {
+    case ELEMENT_I32:
+        if (!is_whole(v) || v < INT32_MIN || v > INT32_MAX)
+            bad_line(j, "%.17g is not a whole number of 32 bits", v);
+        i32 = (int32_t)v;
+        buf_add(bin, &i32, sizeof i32);
+        break;
+    case ELEMENT_F32:
+        if (!isfinite(f32))
+            bad_line(j, "%.17g is too large for 32 bits", v);
+        buf_add(bin, &f32, sizeof f32);
+        break;
+    default:
+        buf_add(bin, &v, sizeof v);
+        break;
+    }
+}
+
+static void pack_bin(struct json_records *j, const char *key, enum element e, const json_t *list)
+{
+    size_t i;
+    const json_t *v;
+    struct buf bin = {0};
+    if (!json_is_array(list))
+        bad_line(j, "field '%s' is not a list of numbers", key);
+    json_array_foreach(list, i, v)
+    {
+        if (!json_is_number(v))
+            bad_line(j, "field '%s': item %zu of the list is no number (to-json prints null for what is not finite)", key, i + 1);
+        pack_element(j, e, json_number_value(v), &bin);
+    }
+    msgpack_pack_bin_with_body(&j->packer, bin.data, bin.len);
+    buf_free(&bin);
+}
+
+/* A number of a field that may be real is a double on the wire, whole or not. */
+static void pack_number(struct json_records *j, const struct schema *field, double v)
+{
+    bool real = field && (field->types & TYPE_NUMBER) && !(field->types & TYPE_INTEGER);
+    if (!real && is_whole(v))
+        msgpack_pack_int64(&j->packer, (int64_t)v);
+    else
+        msgpack_pack_double(&j->packer, v);
+}
+
+static void pack_field(struct json_records *j, const char *key, const json_t *value)
+{
+    const struct schema *field = schema_field(j->schema, key, strlen(key));
+    msgpack_pack_str_with_body(&j->packer, key, strlen(key));
+    if (field && field->element)
+        pack_bin(j, key, field->element, value);
+    else if (json_is_number(value))
+        pack_number(j, field, json_number_value(value));
+    else
+        pack_json(&j->packer, value);
+}
+
+static void check_record(struct json_records *j)
+{
+    msgpack_object o;
+    size_t at = 0;
+    msgpack_zone_clear(&j->zone);
+    if (msgpack_unpack(j->packed.data, j->packed.len, &at, &j->zone, &o) != MSGPACK_UNPACK_SUCCESS)
+        bad_line(j, "nested too deep");
+    if (checker_record(j->checker, &o, ++j->records))
+        return;
+    const char *id = checker_id(j->checker);
+    if (id)
+        bad_line(j, "id %s: %s", id, checker_problem(j->checker));
+    bad_line(j, "%s", checker_problem(j->checker));
+}
+
+bool json_records_next(struct json_records *j, const char **bytes, size_t *len)
+{
+    /* Numbers as they are written, for an integer's minus zero would be lost. */
+    json_t *object = next_object(j, JSON_DECODE_INT_AS_REAL);
+    if (!object)
+        return false;
+    const char *key;
+    json_t *value;
+    j->packed.len = 0;
+    msgpack_pack_map(&j->packer, json_object_size(object));
+    json_object_foreach(object, key, value) pack_field(j, key, value);
+    json_decref(object);
+    check_record(j);
+    *bytes = j->packed.data;
+    *len = j->packed.len;
+    return true;
+}
+
+/* ---- the whole ---- */
+
+/* The header with the version in front, where readers look for it. */
+static json_t *read_header(struct json_records *j)
+{
+    json_t *read = next_object(j, 0);
+    if (!read)
+        die(EX_DATAERR, "%s: empty, not even a header", j->name);
+    if (!json_object_get(read, "duq") || !json_object_get(read, "schema"))
+        bad_line(j, "not a header, with the keys \"duq\" and \"schema\": rec to-json --header "
+                    "prints one");
+    json_t *header = json_object();
+    json_object_set(header, "duq", json_object_get(read, "duq"));
+    json_object_update_missing(header, read);
+    json_decref(read);
+    return header;
+}
+
+struct json_records *json_records_open(const char *path)
+{
+    struct json_records *j = xcalloc(1, sizeof *j);
+    bool named = path && strcmp(path, "-");
+    j->name = named ? path : "standard input";
+    j->fd = input_open(named ? path : "-");
+    if (!msgpack_zone_init(&j->zone, CHUNK))
+        die(EX_OSERR, "out of memory");
+    msgpack_packer_init(&j->packer, &j->packed, append);
+    j->header = read_header(j);
+    j->checker = checker_new(j->name, j->header);
+    j->schema = schema_of_records(json_string_value(json_object_get(j->header, "schema")));
+    return j;
+}
+
+const json_t *json_records_header(const struct json_records *j)
+{
+    return j->header;
+}
+
+void json_records_close(struct json_records *j)
+{
+    input_close(j->fd);
+    checker_free(j->checker);
+    json_decref(j->header);
+    buf_free(&j->text);
+    buf_free(&j->packed);
+    msgpack_zone_destroy(&j->zone);
+    free(j);
+}
