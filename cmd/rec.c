@@ -63,6 +63,12 @@ static const struct option_row csv_rows[] = {
 static const struct option_row tsv_rows[] = {IMPORT_ROWS, NO_HEADER_ROW, IGNORE_UNUSED_ROW,
                                              SKIP_BAD_ROW, OPTIONS_END};
 static const struct option_row jsonl_rows[] = {IMPORT_ROWS, SKIP_BAD_ROW, OPTIONS_END};
+static const struct option_row npy_rows[] = {
+    {"like", 0, "STREAM", "whose ids, labels and classes the texts have (numbers, none)",
+     TEXT(like)},
+    {"weights", 0, "FILE", "of the members, an .npy of [members] (equal ones)", TEXT(npy.weights)},
+    {"members", 0, NULL, "keep the members, not their mean log p alone", SET(npy.keep_members)},
+    OPTIONS_END};
 static const struct option_row json_rows[] = {
     {"header", 0, NULL, "the header as the first line", SET(header)}, OPTIONS_END};
 static const struct option_row head_rows[] = {
@@ -90,6 +96,8 @@ static const struct command commands[] = {
     {"from-lines", "one text a line to 'example' records", no_rows, 0, run_from_lines},
     {"from-json", "what to-json --header printed, or the like, back to records", no_rows, 0,
      run_from_json},
+    {"from-npy", "an array [texts, classes] or [texts, classes, members] to 'prediction' records:",
+     npy_rows, 29, run_from_npy},
     {"to-json", "records as JSON, one a line;", json_rows, 0, run_to_json},
     {"to-csv", "records as a table", no_rows, 0, run_to_csv},
     {"cat", "the streams in FILEs, verified, as one", no_rows, 0, run_cat},

@@ -3,6 +3,7 @@
 #define DUQ_CMD_REC_COMMANDS_H
 
 #include "common/stream/import.h"
+#include "common/stream/npy_predictions.h"
 #include "common/stream/stream.h"
 #include "common/util/options.h"
 
@@ -16,6 +17,8 @@ struct settings {
     bool header, shuffle, inner;
     long number, skip, index; /* number, index: -1 when not given */
     uint64_t seed;
+    struct npy_options npy; /* its path is the operand */
+    const char *like;       /* whose ids and labels; NULL: numbers */
     char **files;
     int n_files;
     int argc; /* of the whole command line, for the stream's header */
@@ -30,6 +33,9 @@ void run_from_lines(const struct settings *s);
 
 /* from_json.c */
 void run_from_json(const struct settings *s);
+
+/* from_npy.c */
+void run_from_npy(const struct settings *s);
 
 /* to_text.c */
 void run_to_json(const struct settings *s);

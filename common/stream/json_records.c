@@ -17,10 +17,10 @@ enum { CHUNK = 1 << 16 };
 struct json_records {
     int fd;
     const char *name; /* of the file */
-    struct buf text; /* read and not yet let go of */
-    size_t line_at;  /* where the next line begins in it */
-    bool at_end;     /* of the file */
-    uint64_t line;   /* the last one's number in its file */
+    struct buf text;  /* read and not yet let go of */
+    size_t line_at;   /* where the next line begins in it */
+    bool at_end;      /* of the file */
+    uint64_t line;    /* the last one's number in its file */
 
     json_t *header;
     const struct schema *schema;
@@ -143,7 +143,10 @@ static void pack_bin(struct json_records *j, const char *key, enum element e, co
     json_array_foreach(list, i, v)
     {
         if (!json_is_number(v))
-            bad_line(j, "field '%s': item %zu of the list is no number (to-json prints null for what is not finite)", key, i + 1);
+            bad_line(j,
+                     "field '%s': item %zu of the list is no number (to-json prints null for what "
+                     "is not finite)",
+                     key, i + 1);
         pack_element(j, e, json_number_value(v), &bin);
     }
     msgpack_pack_bin_with_body(&j->packer, bin.data, bin.len);

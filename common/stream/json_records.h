@@ -10,8 +10,9 @@
 
 struct json_records;
 
-/* path NULL or "-": standard input. Reads the header. All here die with EX_DATAERR, file and line named, at a line that is not
- * JSON, at a number that its field cannot hold, and at what the schemas do not allow. */
+/* path NULL or "-": standard input. Reads the header. All here die with EX_DATAERR, file and line
+ * named, at a line that is not JSON, at a number that its field cannot hold, and at what the
+ * schemas do not allow. */
 struct json_records *json_records_open(const char *path);
 
 /* The header, borrowed. */

@@ -113,6 +113,16 @@ static const void *need_array(struct stream_reader *r, const char *id, const msg
 
 /* ---- records ---- */
 
+bool identity_read(struct stream_reader *r, struct identity *i)
+{
+    msgpack_object o;
+    if (!stream_next(r, &o))
+        return false;
+    i->id = get_id(r, &o);
+    i->label = get_label(r, i->id, &o);
+    return true;
+}
+
 bool example_read(struct stream_reader *r, struct example *e)
 {
     msgpack_object o;

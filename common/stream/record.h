@@ -122,6 +122,13 @@ struct decision {
     const char *reason; /* a word of schemas/decision.json */
 };
 
+/* What records of texts have in common. */
+struct identity {
+    const char *id;
+    int label;
+};
+
+bool identity_read(struct stream_reader *r, struct identity *i);
 bool example_read(struct stream_reader *r, struct example *e);
 bool prompt_read(struct stream_reader *r, struct prompt *p);
 bool tokens_read(struct stream_reader *r, struct tokens *t);

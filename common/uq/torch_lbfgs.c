@@ -389,7 +389,7 @@ static void remember(struct torch_lbfgs *o)
 /* The two loops of L-BFGS: the approximate inverse Hessian times the negative gradient. */
 static void turn(struct torch_lbfgs *o)
 {
-    float along[HISTORY], *d = o->direction;
+    float along[HISTORY] = {0}, *d = o->direction;
     for (size_t i = 0; i < o->n; i++)
         d[i] = -o->gradient[i];
     for (size_t j = o->n_pairs; j-- > 0;) {

@@ -381,6 +381,22 @@ refused() { # STATUS MESSAGE OPTION...
     train --teacher "$data/teacher-no-members.mp" --loss softmax --epochs 1 -o a.lora
 }
 
+@test "a teacher of means makes the same student as one of members" {
+    rec from-npy --weights "$data/teacher-weights.npy" --like "$data/teacher.mp" "$data/teacher.npy" >means.mp
+    rec to-json means.mp | jq -s -e 'all((has("members") | not) and has("mean_log"))'
+    for loss in dirichlet softmax; do
+        teach --loss "$loss" --epochs 2 --log members.tsv -o members.lora
+        train --teacher means.mp --loss "$loss" --epochs 2 --log means.tsv -o means.lora
+        cmp members.tsv means.tsv
+        cmp members.lora/adapter_model.safetensors means.lora/adapter_model.safetensors
+        rm -r members.lora means.lora
+    done
+    rec to-json --header means.mp | jq -c 'if .id == "t1" then .members = .probs else . end' | rec from-json >both.mp
+    refused 65 "both.mp: record 2 (id t1): both 'members' and 'mean_log'" --loss dirichlet --teacher both.mp "$data/tokens.mp"
+    rec to-json --header means.mp | jq -c 'if .id == "t1" then .mean_log[0] = 1e-7 else . end' | rec from-json >above.mp
+    refused 65 "above.mp: record 2 (id t1): 'mean_log' holds 1e-07" --loss dirichlet --teacher above.mp "$data/tokens.mp"
+}
+
 @test "tokens that the model cannot take are refused" {
     refused 65 "(id x): token 96 is not in the model's vocabulary of 96" --loss labels "$data/tokens-strange.mp"
     refused 65 "(id x): 513 tokens, but the model takes 512" --loss labels "$data/tokens-long.mp"

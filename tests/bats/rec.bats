@@ -335,6 +335,80 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     fails 64 "reads one file" rec from-json bad.json bad.json
 }
 
+# The largest difference between a field of the predictions and of what NumPy made.
+npy_difference() { # NAME FIELD
+    jq -n --slurpfile have <(rec to-json have.mp) --slurpfile want "$data/npy/npy.json" --arg name "$1" --arg field "$2" '
+        [[$have[][$field]] | flatten, ($want[0][$name][$field] | flatten)] | transpose | map(.[0] - .[1] | fabs) | max'
+}
+
+@test "from-npy makes of arrays of any layout what NumPy makes of them" {
+    for name in c-float32 fortran-float64 big-endian flat one-member; do
+        weights=()
+        [ ! -e "$data/npy/$name-weights.npy" ] || weights=(--weights "$data/npy/$name-weights.npy")
+        rec from-npy "${weights[@]}" "$data/npy/$name.npy" >have.mp
+        rec check have.mp
+        [ "$(ids have.mp)" = "1 2 3 4 5" ]
+        for field in $(jq -r --arg name "$name" '.[$name] | keys[]' "$data/npy/npy.json"); do
+            jq -n -e "$(npy_difference "$name" "$field") < 1e-14"
+        done
+    done
+    [ "$(rec to-json --header have.mp | head -n 1 | jq -c '[.head, .weights, .classes]')" = '["ensemble",null,null]' ]
+    rec from-npy "$data/npy/flat.npy" >flat.mp
+    [ "$(rec to-json --header flat.mp | head -n 1 | jq -r .head)" = softmax ]
+    rec to-json flat.mp | jq -s -e 'all(.epistemic == null and (has("mean_log") | not))'
+}
+
+@test "from-npy takes ids, labels and classes of another stream, and keeps members when told to" {
+    printf 'id,text,label\nx,one,0\ny,two,1\nz,three,\n' >three.csv
+    rec from-csv --id id --text text --label label --classes no,yes three.csv >three.mp
+    rec from-npy --like three.mp --members "$data/npy/good.npy" >have.mp
+    rec check have.mp
+    [ "$(ids have.mp)" = "x y z" ]
+    [ "$(rec to-json have.mp | jq -c .label | paste -sd' ')" = "0 1 null" ]
+    rec to-json --header have.mp | head -n 1 | jq -e '.classes == ["no", "yes"] and .weights == [0.25, 0.25, 0.25, 0.25]'
+    rec to-json have.mp | jq -s -e 'all((.members | length == 8) and (has("mean_log") | not))'
+    dir-eval have.mp >/dev/null
+    rec head -n 2 three.mp >two.mp
+    fails 65 "two.mp: 2 records, but $data/npy/good.npy has 3 texts" rec from-npy --like two.mp -o out.mp "$data/npy/good.npy"
+    numbered 4 >four.mp
+    fails 65 "four.mp: more records than the 3 texts" rec from-npy --like four.mp -o out.mp "$data/npy/good.npy"
+    fails 65 "3 classes, but three.mp names 2" rec from-npy --like three.mp -o out.mp "$data/npy/one-member.npy"
+    fails 65 "this id comes twice" rec from-npy --like "$data/../uq/scores-good.mp" -o out.mp "$data/npy/good.npy"
+    [ ! -e out.mp ]
+}
+
+@test "from-npy names the element that is no probability, and what an array is not" {
+    bad() { fails 65 "$2" rec from-npy -o out.mp "$data/npy/$1.npy" && [ ! -e out.mp ]; }
+    bad bad-nan "bad-nan.npy: text 1 (id 2), member 2, class 0: nan is no probability"
+    bad bad-logits "text 0 (id 1), member 0, class 0: -3.09559 is no probability"
+    bad bad-sum "text 2 (id 3), member 3: the probabilities sum to 0.99, not to 1"
+    bad bad-swapped "the axes in another order"
+    bad bad-four "more than 3 dimensions"
+    bad bad-one "1 dimensions; probabilities are [texts, classes] or [texts, classes, members]"
+    bad bad-none "no texts: dimension 1 is 0"
+    bad bad-whole "elements of type '<i8'"
+    bad bad-half "elements of type '<f2'"
+    bad bad-object "elements of type '|O'"
+    for weights in "bad-weights 'the weights sum to 1.4'" "three-weights 'not one weight for each of the 4 members'"; do
+        eval "set -- $weights"
+        fails 65 "$2" rec from-npy --weights "$data/npy/$1.npy" "$data/npy/good.npy"
+    done
+    fails 65 "has no members to weigh" rec from-npy --members "$data/npy/flat.npy"
+    head -c 100 "$data/npy/good.npy" >cut.npy
+    fails 65 "cut.npy: cut off within its header" rec from-npy cut.npy
+    head -c 200 "$data/npy/good.npy" >cut.npy
+    fails 65 "72 bytes of elements, not those of its shape" rec from-npy cut.npy
+    { cat "$data/npy/good.npy" && echo; } >long.npy
+    fails 65 "193 bytes of elements" rec from-npy long.npy
+    sed 's/(3, 2, 4)/(3, 2, X)/' "$data/npy/good.npy" >strange.npy
+    fails 65 "its header is not that of an array" rec from-npy strange.npy
+    sed 's/(3, 2, 4), }         /(3037000500, 3037000500, 9)}/' "$data/npy/good.npy" >huge.npy
+    fails 65 "more elements than can be counted" rec from-npy huge.npy
+    fails 65 "not a .npy file" rec from-npy train.csv
+    fails 64 "name it" rec from-npy
+    fails 66 "none.npy" rec from-npy none.npy
+}
+
 @test "numbers that are not finite are null in JSON" {
     rec to-json "$data/not-finite.mp" | diff - <(printf '%s\n' \
         '{"id":"a","prompt":0,"logits":[null,null,null],"label":null}')
