@@ -26,6 +26,30 @@ like_pytorch() { # COLUMN OPTION...
     awk -v d="$(worst_difference log.tsv "$column")" 'BEGIN { exit !(d < 1e-4) }'
 }
 
+# Ten steps as tests/oracle/published_students.py rendered the published code's: its losses, and what its students give.
+like_the_published() { # MODE OPTION...
+    local mode=$1 unscaled=()
+    shift
+    [ "$mode" != fixed ] || unscaled=(--alphas unscaled)
+    teach --lr 1e-3 --dropout 0 --batch 12 --epochs 5 --log log.tsv -o a.lora "$@"
+    lm-score --model "$model" --adapter a.lora "${unscaled[@]}" "$data/tokens.mp" >a.mp
+    jq -n -e --arg mode "$mode" --slurpfile want "$data/published.json" --rawfile log log.tsv --slurpfile have <(rec to-json a.mp) '
+        $want[0][$mode] as $w
+        | [$log | split("\n")[1:-1][] | split("\t")[1] | tonumber] as $losses
+        | ($losses | length) == 10
+            and all(range(10); ($losses[.] / $w.losses[.] - 1) | fabs < 1e-4)
+            and all(range(24); . as $i | $w.outputs[$i] as $o | all(range(3); . as $c
+                | ($have[$i].probs[$c] - $o[$c] / ($o | add) | fabs) < 1e-5
+                    and ($mode == "softmax" or ($have[$i].alpha[$c] / $o[$c] - 1 | fabs) < 1e-5)))'
+}
+
+@test "ten steps of each kind of student are the published code's, and so is what they give" {
+    like_the_published softmax --loss softmax --rank 8 --alpha 16
+    like_the_published standard --loss dirichlet --rank 16 --alpha 32
+    like_the_published fixed --loss dirichlet --rank 16 --alpha 32 --alpha0 fixed:10
+    like_the_published learnable --loss dirichlet --rank 16 --alpha 32 --alpha0 learned
+}
+
 @test "fifty steps with the softmax loss follow PyTorch's" {
     like_pytorch softmax --teacher "$data/teacher.mp" --loss softmax
 }
