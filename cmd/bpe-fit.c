@@ -236,9 +236,9 @@ static void fit_as_published(const struct settings *s, const struct stream_reade
     struct weight_fit best = fit_prompt_weights(p, v->n_texts, v->n_prompts, OBJECTIVE_PUBLISHED,
                                                 s->entropy_weight, s->tolerance);
     inform_of_steps(&published, best.optimum, v);
-    json_object_set_new(
-        header, "fit",
-        published_fit_header(s->entropy_weight, &published, best.optimum, v->n_texts));
+    json_t *fit = published_fit_header(s->entropy_weight, &published, best.optimum, v->n_texts);
+    json_object_set_new(fit, "fitted_on", fitted_on_json(v, 0));
+    json_object_set_new(header, "fit", fit);
     write_prompt_weights(s, header, published.weights, v->n_prompts);
     weight_fit_free(&best);
     published_weights_free(&published);

@@ -47,7 +47,8 @@ setup() {
     [[ $output == *"60 texts, 5 prompts: the published steps end at -31.9680607, 0.393 below the optimum -31.5749142, after 1258 evaluations"* ]]
     rec to-json --header weights.mp | head -n 1 >header
     jq -e '.fit | .solver == "published" and .objective == "published" and .value < .optimum' header
-    bpe-fit --apply weights.mp "$data/calibrate-real.mp" >predictions.mp
+    run bpe-fit --apply weights.mp -o predictions.mp "$data/calibrate-real.mp"
+    [[ $output == *"60 of the 60 texts are ones that weights.mp was fitted on"* ]]
     bpe-fit --objective published "$data/calibrate-real.mp" >optimum.mp
     rec to-json --header optimum.mp | head -n 1 | jq -e '.fit.solver == "optimum"'
 }
