@@ -19,7 +19,7 @@ struct settings {
     struct common_options common;
     const char *task, *shots, *instruction, *model;
     struct tm date;
-    bool zero_shot, show;
+    bool zero_shot, student, show;
     const char *show_id; /* NULL: the first text */
 };
 
@@ -38,6 +38,8 @@ static const struct option_row rows[] = {
      OPTION_TEXT(struct settings, shots)},
     {"zero-shot", 0, NULL, "prompts without worked examples",
      OPTION_SET(struct settings, zero_shot)},
+    {"student", 0, NULL, "a student's prompts: no worked examples, the task's layout for students",
+     OPTION_SET(struct settings, student)},
     {"instruction", 0, "N", "only instruction N, counted from 0 as in the records",
      OPTION_TEXT(struct settings, instruction)},
     {"instruction", 0, "best:FILE", "only the one with the highest weight in FILE (bpe-fit's)",
@@ -53,12 +55,13 @@ static const struct option_row rows[] = {
 static const struct program program = {
     .name = "prompt-expand",
     .about =
-        "usage: prompt-expand --task TASK (--shots FILE | --zero-shot) [-o FILE] [FILE ...]\n"
+        "usage: prompt-expand --task TASK (--shots FILE | --zero-shot | --student) [-o FILE] [FILE "
+        "...]\n"
         "Turns a stream of texts into a stream of prompts, one per text and instruction.\n"
         "\n"
         "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp val.mp >prompts.mp\n"
         "  prompt-expand --task pipelines/sst2/task.json --instruction best:weights.mp \\\n"
-        "      --zero-shot train.mp >student.mp\n"
+        "      --student train.mp >student.mp\n"
         "  prompt-expand --task pipelines/sst2/task.json --shots shots.mp --show val.mp | less\n"
         "\n",
     .rows = rows,
@@ -81,8 +84,8 @@ static void check_options(const struct settings *s)
 {
     if (!s->task)
         usage_error("--task FILE is missing: the classes and instructions come from there");
-    if (s->shots && s->zero_shot)
-        usage_error("--shots and --zero-shot exclude each other");
+    if (s->shots && (s->zero_shot || s->student))
+        usage_error("--shots and %s exclude each other", s->student ? "--student" : "--zero-shot");
     if (s->show && s->common.compress)
         usage_error("--show prints plain text, which is not compressed");
 }
@@ -119,9 +122,11 @@ static void choose_instructions(struct layout *l, const char *choice)
 
 static struct layout lay_out(const struct settings *s, struct task *task)
 {
-    if (task->shots && !s->shots && !s->zero_shot)
+    if (s->student)
+        task_for_student(task);
+    else if (task->shots && !s->shots && !s->zero_shot)
         usage_error("%s asks for %zu shots per instruction: give %zu labelled examples with "
-                    "--shots FILE, or ask for --zero-shot",
+                    "--shots FILE, or ask for --zero-shot or --student",
                     s->task, task->shots, task->shots * task->n_instructions);
     if (task->chat && !s->model)
         usage_error("%s has \"layout\": \"chat\": give the model's folder, whose chat template "

@@ -17,6 +17,9 @@ static void take_delimiter(void *target, const char *option, const char *value)
 #define SET(m) OPTION_SET(struct settings, m)
 #define WHOLE(m, min, max) OPTION_WHOLE(struct settings, m, min, max)
 
+static const struct option_choice missing_choices[] = {
+    {"as-is", MISSING_AS_IS}, {"pandas", MISSING_PANDAS}, {0}};
+
 /* The rows of several commands. */
 #define IMPORT_ROWS                                                                                \
     {"text", 0, "TEMPLATE",                                                                        \
@@ -29,6 +32,10 @@ static void take_delimiter(void *target, const char *option, const char *value)
         {"classes", 0, "A,B,...", "the classes' names, class 0 first", TEXT(import.classes)},      \
         {"labels", 0, "X,Y,...", "what stands for class 0, 1 ... in the label column",             \
          TEXT(import.labels)},                                                                     \
+        {"missing", 0, "AS",                                                                       \
+         "a missing cell of the text: as-is (default), or pandas: nan, as\n"                       \
+         "pandas reads it",                                                                        \
+         OPTION_CHOICE(enum import_missing, struct settings, import.missing, missing_choices)},    \
     {                                                                                              \
         "label-map", 0, "X=1,Y=0", "the same, one by one", TEXT(import.label_map)                  \
     }

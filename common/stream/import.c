@@ -120,8 +120,22 @@ static void parse_template(struct import *im, struct template *t, enum import_pa
     buf_free(&text);
 }
 
+/* What pandas.read_csv takes for a missing value if not told otherwise (its versions 2 and 3). */
+static bool is_missing(struct span cell)
+{
+    static const char *const values[] = {"",         "#N/A", "#N/A N/A", "#NA",    "-1.#IND",
+                                         "-1.#QNAN", "-NaN", "-nan",     "1.#IND", "1.#QNAN",
+                                         "<NA>",     "N/A",  "NA",       "NULL",   "NaN",
+                                         "None",     "n/a",  "nan",      "null"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (cell.len == strlen(values[i]) && !memcmp(cell.data, values[i], cell.len))
+            return true;
+    return false;
+}
+
 /* false where a column's value is null. */
-static bool fill_template(const struct template *t, const struct span *fields, struct buf *out)
+static bool fill_template(const struct template *t, const struct span *fields,
+                          enum import_missing missing, struct buf *out)
 {
     out->len = 0;
     for (size_t i = 0; i < t->count; i++) {
@@ -129,9 +143,12 @@ static bool fill_template(const struct template *t, const struct span *fields, s
         if (p->literal) {
             buf_add(out, p->literal, strlen(p->literal));
         } else {
-            if (!fields[p->column].data)
+            struct span cell = fields[p->column];
+            if (!cell.data)
                 return false;
-            buf_add(out, fields[p->column].data, fields[p->column].len);
+            if (missing == MISSING_PANDAS && is_missing(cell))
+                cell = (struct span){"nan", 3};
+            buf_add(out, cell.data, cell.len);
         }
     }
     buf_str(out);
@@ -327,7 +344,7 @@ static bool bad_row(struct import *im, const char *format, ...)
 
 static bool take_text(struct import *im, const struct span *fields)
 {
-    if (!fill_template(&im->text, fields, &im->text_text))
+    if (!fill_template(&im->text, fields, im->options->missing, &im->text_text))
         return bad_row(im, "it has no text");
     size_t bad = utf8_invalid_at(im->text_text.data, im->text_text.len);
     if (bad < im->text_text.len)
@@ -365,7 +382,7 @@ static bool take_id(struct import *im, const struct span *fields)
         buf_addf(&im->id_text, "%" PRIu64, rows_number(im->rows));
         return true;
     }
-    if (!fill_template(&im->id, fields, &im->id_text) || !im->id_text.len)
+    if (!fill_template(&im->id, fields, MISSING_AS_IS, &im->id_text) || !im->id_text.len)
         return bad_row(im, "it has no id");
     if (utf8_invalid_at(im->id_text.data, im->id_text.len) < im->id_text.len)
         return bad_row(im, "the id is not UTF-8");

@@ -4,6 +4,12 @@
 
 #include "common/stream/rows.h"
 
+/* What cells of the text that are missing read as. */
+enum import_missing {
+    MISSING_AS_IS,
+    MISSING_PANDAS /* those that pandas takes for it: nan */
+};
+
 /* NULL or 0 where not given. Templates: a bare column name or number, or text with {COLUMN} in it
  * ({{ and }} are braces). */
 struct import_options {
@@ -13,8 +19,9 @@ struct import_options {
     const char *classes;   /* "negative,positive": the classes' names, for the header */
     const char *labels;    /* "1,2": what stands for classes 0, 1 ... in the label column */
     const char *label_map; /* "spam=1,ham=0" */
-    bool ignore_unused;    /* a table without a header may have columns that nothing asks for */
-    bool skip_bad;         /* pass over rows that cannot be used, instead of dying at the first */
+    enum import_missing missing;
+    bool ignore_unused; /* a table without a header may have columns that nothing asks for */
+    bool skip_bad;      /* pass over rows that cannot be used, instead of dying at the first */
     /* What the user can do, in the program's words, for messages: at a row that cannot be used, at
      * a label that is no class, and at a column that nothing asks for. */
     const char *row_remedy, *label_remedy, *column_remedy;

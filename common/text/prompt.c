@@ -113,9 +113,10 @@ void shots_free(struct shots *s)
 void prompt_opening(struct buf *out, const struct task *t, size_t instruction)
 {
     buf_addf(out, "%s\n", t->instructions[instruction]);
-    for (size_t i = 0; i < t->n_classes; i++)
+    for (size_t i = 0; t->list && i < t->n_classes; i++)
         buf_addf(out, "%zu. %s\n", i + 1, t->classes[i]);
-    buf_addc(out, '\n');
+    if (t->blank_line)
+        buf_addc(out, '\n');
     buf_add(out, t->before_text.data, t->before_text.len);
 }
 
@@ -140,6 +141,14 @@ static void check_seam(const struct task *t)
                 t->file, end->len ? "a word" : "{text}", task_answer(t, c));
 }
 
+static void add_heading(struct buf *out, const struct task *t, size_t number)
+{
+    buf_add(out, t->before_number.data, t->before_number.len);
+    if (t->numbered)
+        buf_addf(out, "%zu", number);
+    buf_add(out, t->after_number.data, t->after_number.len);
+}
+
 void prompt_before(struct buf *out, const struct task *t, size_t instruction,
                    const struct shots *shots)
 {
@@ -147,13 +156,13 @@ void prompt_before(struct buf *out, const struct task *t, size_t instruction,
         check_seam(t);
         for (size_t i = 0; i < t->shots; i++) {
             size_t shot = instruction * t->shots + i;
-            buf_addf(out, "EXAMPLE %zu:\n", i + 1);
+            add_heading(out, t, i + 1);
             prompt_opening(out, t, instruction);
             buf_add(out, shots->texts[shot].data, shots->texts[shot].len);
             buf_add(out, t->after_text.data, t->after_text.len);
-            buf_addf(out, "%s\n\n", task_answer(t, (size_t)shots->labels[shot]));
+            buf_addf(out, "%s%s", task_answer(t, (size_t)shots->labels[shot]), t->separator);
         }
-        buf_addf(out, "EXAMPLE %zu:\n", t->shots + 1);
+        add_heading(out, t, t->shots + 1);
     }
     prompt_opening(out, t, instruction);
 }

@@ -9,26 +9,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const known_keys[] = {"name",    "classes", "answers",    "instructions",
-                                         "content", "shots",   "word_limit", "layout",
-                                         "system",  "reply"};
-static const char placeholder[] = "{text}";
+static const char *const task_keys[] = {
+    "name",    "classes",   "answers", "instructions", "content", "shots",  "list",  "blank_line",
+    "heading", "separator", "student", "word_limit",   "layout",  "system", "reply", NULL};
+static const char *const student_keys[] = {"list", "blank_line", "word_limit", NULL};
+static const char placeholder[] = "{text}", number_place[] = "{number}";
 
-static void check_keys(const char *file, const json_t *task)
+/* whose: "a task file's", "student's" */
+static void check_keys(const char *file, const json_t *object, const char *const *known,
+                       const char *whose)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)task, key, value)
+    struct buf names = {0};
+    for (size_t i = 0; known[i]; i++)
+        buf_addf(&names, "%s%s", i ? ", " : "", known[i]);
+    json_object_foreach((json_t *)object, key, value)
     {
-        size_t i = 0, n = sizeof known_keys / sizeof *known_keys;
-        while (i < n && strcmp(key, known_keys[i]))
+        size_t i = 0;
+        while (known[i] && strcmp(key, known[i]))
             i++;
-        if (i == n)
-            die(EX_DATAERR,
-                "%s: key '%s' is not one of a task file's (name, classes, answers, instructions, "
-                "content, shots, word_limit, layout, system, reply)",
-                file, key);
+        if (!known[i])
+            die(EX_DATAERR, "%s: key '%s' is not one of %s (%s)", file, key, whose,
+                buf_str(&names));
     }
+    buf_free(&names);
 }
 
 static const char *text_of(const char *file, const json_t *task, const char *key)
@@ -179,7 +184,7 @@ static const char *chat_text(const struct task *t, const char *key)
     return json_string_value(value);
 }
 
-static void read_layout(struct task *t)
+static void read_chat(struct task *t)
 {
     const json_t *value = json_object_get(t->json, "layout");
     const char *layout = value ? json_string_value(value) : "plain";
@@ -192,6 +197,72 @@ static void read_layout(struct task *t)
         t->reply = "";
 }
 
+/* ---- layout ---- */
+
+/* What the key says, of a task or of its student; what was said before, where it is not there. */
+static bool flag_of(const char *file, const json_t *from, const char *key, bool before)
+{
+    const json_t *value = json_object_get(from, key);
+    if (value && !json_is_boolean(value))
+        die(EX_DATAERR, "%s: key '%s' is neither true nor false", file, key);
+    return value ? json_is_true(value) : before;
+}
+
+/* What teacher and student may have each their own of. */
+static void take_layout(struct task *t, const json_t *from)
+{
+    t->list = flag_of(t->file, from, "list", t->list);
+    t->blank_line = flag_of(t->file, from, "blank_line", t->blank_line);
+    const json_t *limit = json_object_get(from, "word_limit");
+    if (limit)
+        t->word_limit = json_is_null(limit) ? 0 : number_of(t->file, "word_limit", limit, 1);
+}
+
+/* A string that may be empty. */
+static const char *string_of(const struct task *t, const char *key, const char *otherwise)
+{
+    const json_t *value = json_object_get(t->json, key);
+    if (value && !json_is_string(value))
+        die(EX_DATAERR, "%s: key '%s' is not a string", t->file, key);
+    return value ? json_string_value(value) : otherwise;
+}
+
+/* What stands around a worked example. */
+static void read_frame(struct task *t)
+{
+    static const char *const keys[] = {"heading", "separator"};
+    for (size_t i = 0; t->chat && i < sizeof keys / sizeof *keys; i++)
+        if (json_object_get(t->json, keys[i]))
+            die(EX_DATAERR, "%s: key '%s' has no place in a chat, whose examples are turns",
+                t->file, keys[i]);
+    const char *heading = string_of(t, "heading", "EXAMPLE {number}:\n");
+    const char *at = strstr(heading, number_place);
+    t->separator = string_of(t, "separator", "\n\n");
+    t->numbered = at != NULL;
+    if (!at)
+        at = heading + strlen(heading);
+    const char *rest = at + (t->numbered ? strlen(number_place) : 0);
+    if (strstr(rest, number_place))
+        die(EX_DATAERR, "%s: key 'heading' holds %s more than once", t->file, number_place);
+    t->before_number = (struct span){heading, (size_t)(at - heading)};
+    t->after_number = (struct span){rest, strlen(rest)};
+}
+
+static void read_student(const struct task *t)
+{
+    const json_t *student = json_object_get(t->json, "student");
+    if (student && !json_is_object(student))
+        die(EX_DATAERR, "%s: key 'student' is not an object", t->file);
+    check_keys(t->file, student, student_keys, "student's");
+    struct task with_it = *t;
+    take_layout(&with_it, student);
+}
+
+void task_for_student(struct task *t)
+{
+    take_layout(t, json_object_get(t->json, "student"));
+}
+
 struct task *task_read(const char *path)
 {
     struct task *t = xcalloc(1, sizeof *t);
@@ -199,7 +270,7 @@ struct task *task_read(const char *path)
     t->file = path;
     if (!json_is_object(t->json))
         die(EX_DATAERR, "%s: not a task file: a JSON object is wanted", path);
-    check_keys(path, t->json);
+    check_keys(path, t->json, task_keys, "a task file's");
     t->name = text_of(path, t->json, "name");
     t->classes = list_of(path, t->json, "classes", 2, &t->n_classes);
     for (size_t i = 0; i < t->n_classes; i++)
@@ -208,10 +279,11 @@ struct task *task_read(const char *path)
     t->instructions = list_of(path, t->json, "instructions", 1, &t->n_instructions);
     split_content(path, text_of(path, t->json, "content"), t);
     t->shots = number_of(path, "shots", json_object_get(t->json, "shots"), 0);
-    const json_t *limit = json_object_get(t->json, "word_limit");
-    if (limit && !json_is_null(limit))
-        t->word_limit = number_of(path, "word_limit", limit, 1);
-    read_layout(t);
+    read_chat(t);
+    t->list = t->blank_line = true;
+    take_layout(t, t->json);
+    read_frame(t);
+    read_student(t);
     return t;
 }
 

@@ -32,12 +32,19 @@ struct task {
     bool chat;                           /* in the model's own layout of a conversation, in which */
     const char *system;                  /* this comes first (NULL: nothing), */
     const char *reply;                   /* and this begins the assistant's turns; "": nothing */
+    bool list, blank_line;               /* the classes under the instruction; before the content */
+    struct span before_number, after_number; /* what an example begins with; its number between, */
+    bool numbered;                           /* where it has one */
+    const char *separator;                   /* what an example ends with */
 };
 
 /* Reads and checks a task file. Dies, naming the file and the key: EX_NOINPUT, or EX_DATAERR at
  * whatever schemas/task.json does not allow. */
 struct task *task_read(const char *path);
 void task_free(struct task *t);
+
+/* From now on prompts are laid out as the task's "student" says; as before, where it has none. */
+void task_for_student(struct task *t);
 
 /* What follows the content of a worked example of this class. */
 const char *task_answer(const struct task *t, size_t label);

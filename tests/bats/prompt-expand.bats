@@ -85,6 +85,18 @@ END
     has_records best.mp "$data/zero-shot-1.records"
 }
 
+@test "another layout, frame and word limit, and the student's own, are the oracle's byte for byte" {
+    prompt-expand --task "$data/framed.json" --shots "$data/shots.mp" "$data/texts.mp" >framed.mp
+    has_records framed.mp "$data/framed.records"
+    prompt-expand --task "$data/framed.json" --student "$data/texts.mp" >student.mp
+    has_records student.mp "$data/student.records"
+    expand --student "$data/texts.mp" >plain.mp
+    has_records plain.mp "$data/zero-shot.records"
+    run expand --student --shots "$data/shots.mp" "$data/texts.mp"
+    [ "$status" = 64 ]
+    [[ $output == *"--shots and --student exclude each other"* ]]
+}
+
 @test "several files are read in order" {
     expand --zero-shot "$data/texts.mp" "$data/texts.mp" >twice.mp
     cat "$data/zero-shot.records" "$data/zero-shot.records" >twice.records

@@ -116,6 +116,16 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     rec from-csv --text text --skip-bad in.csv 2>/dev/null | rec to-json | jq -r .text | diff - <(printf 'one\ntwo\nthree\n')
 }
 
+@test "cells that are missing read nan as in pandas when asked to, and as they stand otherwise" {
+    rec from-csv --missing pandas --text 'Question: {title} {body}' --label label "$data/missing.csv" |
+        rec to-json | jq -c .text | diff - <(jq -c . "$data/missing.jsonl")
+    rec from-csv --text '{title}|{body}' "$data/missing.csv" | rec to-json | head -n 2 | jq -r .text |
+        diff - <(printf '%s\n' '|why ' 'a title|')
+    printf 'NA,null\n' >ids.csv
+    rec from-csv --no-header --missing pandas --id 1 --text 2 ids.csv | rec to-json | jq -e '.id == "NA" and .text == "nan"'
+    fails 64 "'nan' is neither as-is nor pandas" rec from-csv --missing nan --text 1 ids.csv
+}
+
 @test "labels are mapped to classes by name, by list and by map" {
     printf 'text,label\na,spam\nb,ham\n' >names.csv
     printf 'text,label\na,2\nb,1\n' >ones.csv

@@ -23,6 +23,17 @@ TASK = {
 }
 CLASSES = TASK["classes"]
 
+# The layout of the published students (amzn/BayesPE, Harsha1969/BPE-KD) for students, another frame
+# for the teacher's shots.
+FRAMED = {
+    **TASK,
+    "list": True,
+    "blank_line": False,
+    "heading": "--- {number} of 3 ---\n",
+    "separator": "\n",
+    "student": {"list": False, "blank_line": False, "word_limit": None},
+}
+
 # (id, text, label)
 SHOTS = [
     ("s0", "dull", 0),
@@ -63,7 +74,8 @@ def limit_words(text, limit):
 
 def block(task, instruction):
     lines = [f"{i}. {c}\n" for i, c in enumerate(task["classes"], 1)]
-    return task["instructions"][instruction] + "\n" + "".join(lines)
+    listed = lines if task.get("list", True) else []
+    return task["instructions"][instruction] + "\n" + "".join(listed)
 
 
 def content(task, text):
@@ -71,7 +83,12 @@ def content(task, text):
 
 
 def zero_shot(task, instruction, text):
-    return block(task, instruction) + "\n" + content(task, text)
+    gap = "\n" if task.get("blank_line", True) else ""
+    return block(task, instruction) + gap + content(task, text)
+
+
+def heading(task, number):
+    return task.get("heading", "EXAMPLE {number}:\n").replace("{number}", str(number))
 
 
 def few_shot(task, instruction, shots, text):
@@ -79,9 +96,9 @@ def few_shot(task, instruction, shots, text):
     own = shots[instruction * k : (instruction + 1) * k]
     out = ""
     for i, (_, shot, label) in enumerate(own, 1):
-        out += f"EXAMPLE {i}:\n" + zero_shot(task, instruction, shot)
-        out += task["classes"][label] + "\n\n"
-    return out + f"EXAMPLE {k + 1}:\n" + zero_shot(task, instruction, text)
+        out += heading(task, i) + zero_shot(task, instruction, shot)
+        out += task["classes"][label] + task.get("separator", "\n\n")
+    return out + heading(task, k + 1) + zero_shot(task, instruction, text)
 
 
 def prompts(make):
@@ -146,6 +163,23 @@ VARIANTS = [
     ("reply without a chat", {**TASK, "reply": "x"}, "reply"),
     ("number for a reply", {**TASK, "layout": "chat", "reply": 1}, "reply"),
     ("null system", {**TASK, "layout": "chat", "system": None}, "system"),
+    ("another layout", FRAMED, None),
+    ("no frame at all", {**TASK, "heading": "", "separator": ""}, None),
+    ("heading without a number", {**TASK, "heading": "Example:\n"}, None),
+    ("heading in a chat", {**TASK, "layout": "chat", "heading": "x"}, "heading"),
+    ("separator in a chat", {**TASK, "layout": "chat", "separator": "x"}, "separator"),
+    ("student without keys", {**TASK, "student": {}}, None),
+    ("string for the list", {**TASK, "list": "no"}, "list"),
+    ("null for the blank line", {**TASK, "blank_line": None}, "blank_line"),
+    ("heading with the number twice", {**TASK, "heading": "{number}/{number}"}, "heading"),
+    ("null heading", {**TASK, "heading": None}, "heading"),
+    ("number for a separator", {**TASK, "separator": 1}, "separator"),
+    ("string for the student", {**TASK, "student": "no list"}, "student"),
+    ("null student", {**TASK, "student": None}, "student"),
+    ("number for the student's list", {**TASK, "student": {"list": 0}}, "list"),
+    ("student's word limit of zero", {**TASK, "student": {"word_limit": 0}}, "word_limit"),
+    ("student's own shots", {**TASK, "student": {"shots": 1}}, "shots"),
+    ("student's own student", {**TASK, "student": {"student": {}}}, "student"),
     ("unknown key", {**TASK, "wordlimit": 5}, "wordlimit"),
     ("no name", without("name"), "name"),
     ("no classes", without("classes"), "classes"),
@@ -205,9 +239,15 @@ def main(directory):
 
     few = prompts(lambda p, text: few_shot(TASK, p, SHOTS, text))
     zero = prompts(lambda p, text: zero_shot(TASK, p, text))
+    framed = prompts(lambda p, text: few_shot(FRAMED, p, SHOTS, text))
+    student = {**FRAMED, **FRAMED["student"]}
+    students = prompts(lambda p, text: zero_shot(student, p, text))
     weights = [{"prompt": p, "weight": w} for p, w in enumerate((0.25, 0.5, 0.25))]
     made = [{"program": "by hand", "version": "0", "arguments": ""}]
     write("task.json", (json.dumps(TASK, indent=2) + "\n").encode())
+    write("framed.json", (json.dumps(FRAMED, indent=2) + "\n").encode())
+    write("framed.records", records(framed))
+    write("student.records", records(students))
     write("shots.mp", stream("example", examples(SHOTS), classes=CLASSES, made=made))
     write("labelled.mp", stream("example", examples(SHOTS[:-1])))
     write("empty.mp", stream("example", []))
