@@ -26,7 +26,8 @@ struct settings {
     bool objective_given;
     bool fit_options;     /* another of those was given */
     bool optimum_options; /* or one that the published solver has no place for */
-    const char *apply;    /* NULL: fit */
+    bool other_task;
+    const char *apply; /* NULL: fit */
 };
 
 static const struct option_choice objectives[] = {
@@ -70,6 +71,8 @@ static const struct option_row rows[] = {
     {"uniform", 0, NULL, "equal weights, nothing fitted: labels are not needed",
      OPTION_SET(struct settings, uniform), OPTION_GIVEN(struct settings, fit_options)},
     {"apply", 0, "FILE", "weights made by bpe-fit", OPTION_TEXT(struct settings, apply)},
+    {"other-task", 0, NULL, "which were fitted on another task's scores",
+     OPTION_SET(struct settings, other_task)},
     OPTIONS_END};
 
 static const struct program program = {
@@ -262,7 +265,7 @@ static void fit(const struct settings *s, struct stream_reader *r, int argc, cha
 /* ---- predictions ---- */
 
 static json_t *prediction_header(const struct stream_reader *r, const struct prompt_weights *w,
-                                 int argc, char **argv)
+                                 bool other_task, int argc, char **argv)
 {
     json_t *header = stream_header_from(stream_header(r), "prediction", argc, argv);
     json_object_set_new(header, "head", json_string("ensemble"));
@@ -273,14 +276,17 @@ static json_t *prediction_header(const struct stream_reader *r, const struct pro
     char digest[24];
     if (prompt_weights_digest(w, digest))
         json_object_set_new(header, "ensemble", json_string(digest));
+    if (other_task)
+        json_object_set(header, "made_for", w->made_for);
     return header;
 }
 
 static void apply(const struct settings *s, struct stream_reader *r, int argc, char **argv)
 {
-    struct prompt_weights weights = prompt_weights_read(s->apply, r);
-    struct stream_writer *w = stream_create(s->common.output, s->common.compress,
-                                            prediction_header(r, &weights, argc, argv));
+    struct prompt_weights weights = prompt_weights_read(s->apply, r, s->other_task);
+    struct stream_writer *w =
+        stream_create(s->common.output, s->common.compress,
+                      prediction_header(r, &weights, s->other_task, argc, argv));
     struct ensemble *e = ensemble_open(r, &weights);
     struct ensemble_text t;
     double *probs = NULL;
@@ -316,6 +322,8 @@ static void apply(const struct settings *s, struct stream_reader *r, int argc, c
 
 static void check_options(const struct settings *s)
 {
+    if (s->other_task && !s->apply)
+        usage_error("--other-task goes with --apply");
     if (s->apply && (s->objective_given || s->fit_options || s->optimum_options))
         usage_error("--apply takes weights that are fitted already: fitting options have no place");
     if (s->uniform && (s->calibrate || s->top || s->held_out || s->solver))

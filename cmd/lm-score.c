@@ -27,7 +27,7 @@ enum alphas { ALPHAS_TRAINED, ALPHAS_UNSCALED };
 struct settings {
     struct common_options common;
     const char *model, *adapter; /* folders; adapter NULL: none */
-    bool merge, digest, profile;
+    bool merge, other_task, digest, profile;
     bool head_given;
     enum head_kind head;
     enum alphas alphas;
@@ -47,6 +47,9 @@ static const struct option_row rows[] = {
      OPTION_TEXT(struct settings, adapter)},
     {"merge", 0, NULL, "add the adapter to the weights first: no slower than without",
      OPTION_SET(struct settings, merge)},
+    {"other-task", 0, NULL,
+     "texts of another task than the adapter was trained on, with its classes",
+     OPTION_SET(struct settings, other_task)},
     {"head", 0, "NAME", "none, softmax or dirichlet (what the adapter was trained with)",
      OPTION_CHOICE(enum head_kind, struct settings, head, heads),
      OPTION_GIVEN(struct settings, head_given)},
@@ -151,7 +154,7 @@ static void open_input(struct job *j, const struct settings *s, char *const *fil
     j->head = head_choose(s->head_given ? &s->head : NULL, j->adapter);
     if (s->alphas == ALPHAS_UNSCALED)
         head_leave_unscaled(&j->head);
-    if (j->adapter)
+    if (j->adapter && !s->other_task)
         check_adapter_classes(j->adapter, j->in, j->tree);
     j->outputs = head_tokens(&j->head, j->adapter, j->tree, &j->n_outputs);
     j->options.tree = j->tree;
@@ -211,7 +214,7 @@ static void plan_memory(struct job *j, const struct adapter *adapter)
              o->batch_tokens, gb(taken), gb((double)available), d->advice);
 }
 
-static json_t *make_header(const struct job *j, enum alphas alphas, int argc, char **argv)
+static json_t *make_header(const struct job *j, const struct settings *s, int argc, char **argv)
 {
     bool scores = j->head.kind == HEAD_NONE;
     json_t *header =
@@ -220,9 +223,11 @@ static json_t *make_header(const struct job *j, enum alphas alphas, int argc, ch
     json_object_set_new(header, "compute", json_string(j->device->computes));
     if (j->adapter)
         json_object_set_new(header, "adapter", json_string(j->adapter->digest));
+    if (s->other_task)
+        json_object_set_new(header, "made_for", adapter_made_for(j->adapter));
     if (!scores)
         json_object_set_new(header, "head", json_string(head_name(j->head.kind)));
-    if (alphas == ALPHAS_UNSCALED)
+    if (s->alphas == ALPHAS_UNSCALED)
         json_object_set_new(header, "alphas", json_string("unscaled"));
     return header;
 }
@@ -382,6 +387,8 @@ int main(int argc, char **argv)
         usage_error("--model DIR is needed");
     if (s.merge && !s.adapter)
         usage_error("--merge goes with --adapter DIR");
+    if (s.other_task && !s.adapter)
+        usage_error("--other-task goes with --adapter DIR");
 
     char *folder = model_folder_find(s.model);
     s.model = folder;
@@ -395,7 +402,7 @@ int main(int argc, char **argv)
     open_input(&j, &s, argv + first, argc - first);
     load(&j, &s);
     plan_memory(&j, s.merge ? NULL : j.adapter);
-    open_output(&j, &s.common, make_header(&j, s.alphas, argc, argv));
+    open_output(&j, &s.common, make_header(&j, &s, argc, argv));
     score(&j);
     close_job(&j, s.profile);
     free(folder);

@@ -29,27 +29,30 @@ parts=(train shots validation test)
 stage_split() {
     local part
     makes texts/rows.mp from data/files \
-        with HEADER ID TEXT LABEL LABELS SHUFFLE TRAIN SHOTS VALIDATION TEST by rows train
+        with HEADER ID TEXT LABEL LABELS MISSING SHUFFLE TRAIN SHOTS_FROM SHOTS VALIDATION TEST by rows train
     makes texts/test-rows.mp from data/files \
-        with HEADER ID TEXT LABEL LABELS TEST by rows test
+        with HEADER ID TEXT LABEL LABELS MISSING TEST by rows test
     for part in "${parts[@]}"; do
         makes "texts/$part.plan" from texts/rows.mp texts/test-rows.mp \
-            with TRAIN SHOTS VALIDATION TEST N_TRAIN N_TEST by plan "$part" # run/split.sh
+            with TRAIN SHOTS_FROM SHOTS VALIDATION TEST N_TRAIN N_TEST by plan "$part" # run/split.sh
         makes "texts/$part.mp" from "texts/$part.plan" texts/rows.mp texts/test-rows.mp by part "$part"
     done
 }
 
 # The table's rows as a stream.
 rows() { # train or test
+    local number labels
     local -a files
     mapfile -t files < <(printf '%s\n' "data/$1".[0-9]* | sort -V) # 2 before 10
     if [ "$1" = test ] && ! has_test_file; then
         return # an empty file: the test texts are in the other
-    elif [ "$1" = train ] && [ -n "$SHUFFLE" ]; then
-        from_table "${files[@]}" | rec sample --shuffle --seed "$SHUFFLE"
+    fi
+    number=$(rows_needed "$1")
+    labels=$(fitting_labels "$number" "${files[@]}")
+    if [ "$1" = train ] && [ -n "$SHUFFLE" ]; then
+        from_table "$labels" "${files[@]}" | rec sample --shuffle --seed "$SHUFFLE"
     else
-        # What is left of the table need not be read.
-        { from_table "${files[@]}" || [ $? = 141 ]; } | rec head -q -n "$(rows_needed "$1")"
+        first_rows "$number" "$labels" "${files[@]}"
     fi
 }
 
@@ -66,23 +69,25 @@ stage_validation() {
         with "${scoring[@]}" in_shards_by teacher_scores texts/validation.mp
 }
 
-teacher_scores() { # TEXTS
-    local prompts='prompt-expand --task task.json --model model --shots texts/shots.mp'
+# Of texts of this data set or, where FOLDER is its run's, of another one, by the instructions and shots there.
+teacher_scores() { # TEXTS [FOLDER]
+    local task=${2:+$2/}task.json shots=${2:+$2/}texts/shots.mp
+    local prompts="prompt-expand --task $task --model model --shots $shots"
     spread "$1" "$prompts | tok --model model | lm-score --model model --device $DEVICE --compute $COMPUTE" \
-        task.json texts/shots.mp
+        "$task" "$shots"
 }
 
 # ---- weights: how far each instruction is to be trusted ----
 
 # Twice: as the paper has it, and of prompts that are calibrated first.
 stage_weights() {
-    makes weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT by weights
+    makes weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT by weights scores/validation.mp
     makes calibrated/weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT CALIBRATE \
-        by weights --calibrate
+        by weights scores/validation.mp --calibrate
 }
 
-weights() { # [--calibrate]
-    bpe-fit --objective "$OBJECTIVE" --entropy-weight "$ENTROPY_WEIGHT" ${1:+"$1" "$CALIBRATE"} scores/validation.mp
+weights() { # SCORES [--calibrate]
+    bpe-fit --objective "$OBJECTIVE" --entropy-weight "$ENTROPY_WEIGHT" ${2:+"$2" "$CALIBRATE"} "$1"
 }
 
 # ---- teacher: scores and predictions of the texts to train and to test on ----
@@ -99,8 +104,8 @@ stage_teacher() {
     done
 }
 
-teacher() { # WEIGHTS SCORES
-    bpe-fit --apply "$1" "$2"
+teacher() { # WEIGHTS SCORES [--other-task]
+    bpe-fit --apply "$@"
 }
 
 # ---- softmax, dirichlet, baseline, edl: a student each, and its predictions of the test texts ----
@@ -131,10 +136,8 @@ student() { # STUDENT
     students+=("$1")
 }
 
-student_prompt='prompt-expand --task task.json --model model --instruction best:weights.mp --zero-shot'
-
 student_tokens() { # TEXTS
-    $student_prompt <"$1" | tok --model model
+    prompt-expand --task task.json --model model --instruction best:weights.mp --student <"$1" | tok --model model
 }
 
 train() { # STUDENT
@@ -156,13 +159,19 @@ forget_other_training() { # STUDENT
     echo "$signature" >"students/$1.inputs"
 }
 
-predict() { # STUDENT TEXTS
-    local head=softmax score='lm-score --model model'
+# Of texts of this data set or, where FOLDER is its run's, of another one, by the task there and the best of its
+# instructions by WEIGHTS.
+predict() { # STUDENT TEXTS [FOLDER WEIGHTS]
+    local head=softmax score='lm-score --model model' task=${3:+$3/}task.json weights=${4:-weights.mp} prompts
     local -a adapter=()
     [[ $1 != dirichlet && $1 != edl ]] || head=dirichlet
-    [ "$1" = untrained ] || { adapter=("students/$1.lora") && score+=" --adapter students/$1.lora"; }
-    spread "$2" "$student_prompt | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
-        task.json weights.mp "${adapter[@]}"
+    if [ "$1" != untrained ]; then
+        adapter=("students/$1.lora")
+        score+=" --adapter students/$1.lora ${3:+--other-task}"
+    fi
+    prompts="prompt-expand --task $task --model model --instruction best:$weights --student"
+    spread "$2" "$prompts | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
+        "$task" "$weights" "${adapter[@]}"
 }
 
 # ---- evaluation: figures of all predictions; the model as it is, asked like a student, is one more ----
@@ -180,7 +189,8 @@ evaluate() { # [ood]
     dir-eval -q --members --bootstrap "$BOOTSTRAP" --stream "${sets[@]}"
 }
 
-predictions() { # [ood]: NAME=FILE, or with ood also --ood and NAME:OTHER=FILE, one a line
+# NAME=FILE, or with ood also --ood and NAME:OTHER=FILE, where OTHER:own was asked by its own prompts, one a line.
+predictions() { # [ood]
     local name other
     for name in untrained teacher calibrated "${students[@]}"; do
         case $name in
@@ -191,7 +201,10 @@ predictions() { # [ood]: NAME=FILE, or with ood also --ood and NAME:OTHER=FILE, 
     [ "${1:-}" = ood ] || return 0
     for other in $OTHERS; do
         for name in untrained teacher calibrated "${students[@]}"; do
-            printf -- '--ood\n%s:%s=detection/%s.%s.mp\n' "$name" "$other" "$name" "$other"
+            [ "$DETECTION" = own ] ||
+                printf -- '--ood\n%s:%s=detection/%s.%s.mp\n' "$name" "$other" "$name" "$other"
+            [ "$DETECTION" = common ] || [ "$name" = calibrated ] ||
+                printf -- '--ood\n%s:%s:own=detection/own/%s.%s.mp\n' "$name" "$other" "$name" "$other"
         done
     done
 }
@@ -200,31 +213,57 @@ prediction_files() { # [ood]
     predictions "$@" | sed -n 's/.*=//p'
 }
 
-# ---- detection: texts of other data sets, asked as if they were of this one ----
+# ---- detection: texts of other data sets ----
 
 stage_detection() {
-    local other name texts
+    local other
     for other in $OTHERS; do
-        texts=detection/texts.$other.mp
-        makes "$texts" from "others/$other/texts/test.mp" \
-            with version by strip "others/$other/texts/test.mp"
-        makes "detection/untrained.$other.mp" from "$texts" weights.mp task.json \
-            with "${scoring[@]}" by predict untrained "$texts"
-        makes "detection/scores.$other.mp" from "$texts" texts/shots.mp task.json \
-            with "${scoring[@]}" in_shards_by teacher_scores "$texts"
-        makes "detection/teacher.$other.mp" from "detection/scores.$other.mp" weights.mp \
-            with version by teacher weights.mp "detection/scores.$other.mp"
-        makes "detection/calibrated.$other.mp" from "detection/scores.$other.mp" calibrated/weights.mp \
-            with version by teacher calibrated/weights.mp "detection/scores.$other.mp"
-        for name in "${students[@]}"; do
-            makes "detection/$name.$other.mp" \
-                from "$texts" "students/$name.lora/adapter_config.json" weights.mp task.json \
-                with "${scoring[@]}" by predict "$name" "$texts"
-        done
+        # Without settings stages are only listed.
+        [ "${DETECTION:-both}" = own ] || detection_by_common_prompt "$other"
+        [ "${DETECTION:-both}" = common ] || detection_by_own_prompts "$other"
     done
     # shellcheck disable=SC2046 # names are words
     [ -z "${OTHERS// /}" ] || makes detection/metrics.mp from $(prediction_files ood) \
-        with BOOTSTRAP others by evaluate ood
+        with BOOTSTRAP others DETECTION by evaluate ood
+}
+
+# Asked as if they were of this data set: by its prompts, for its classes.
+detection_by_common_prompt() { # OTHER
+    local other=$1 name texts=detection/texts.$1.mp
+    makes "$texts" from "others/$other/texts/test.mp" \
+        with version by strip "others/$other/texts/test.mp"
+    makes "detection/untrained.$other.mp" from "$texts" weights.mp task.json \
+        with "${scoring[@]}" by predict untrained "$texts"
+    makes "detection/scores.$other.mp" from "$texts" texts/shots.mp task.json \
+        with "${scoring[@]}" in_shards_by teacher_scores "$texts"
+    makes "detection/teacher.$other.mp" from "detection/scores.$other.mp" weights.mp \
+        with version by teacher weights.mp "detection/scores.$other.mp"
+    makes "detection/calibrated.$other.mp" from "detection/scores.$other.mp" calibrated/weights.mp \
+        with version by teacher calibrated/weights.mp "detection/scores.$other.mp"
+    for name in "${students[@]}"; do
+        makes "detection/$name.$other.mp" \
+            from "$texts" "students/$name.lora/adapter_config.json" weights.mp task.json \
+            with "${scoring[@]}" by predict "$name" "$texts"
+    done
+}
+
+# Each asked by its own instructions, for its own classes, as published: the teacher with this data set's weights, the
+# students by the instruction that is the best one there. There is no calibrated teacher, for biases are of classes.
+detection_by_own_prompts() { # OTHER
+    local own=detection/own folder=others/$1 name
+    local validation=$own/validation.$1.mp scores=$own/scores.$1.mp best=$own/weights.$1.mp texts=$folder/texts/test.mp
+    makes "$validation" from "$folder/texts/validation.mp" "$folder/texts/shots.mp" "$folder/task.json" \
+        with "${scoring[@]}" in_shards_by teacher_scores "$folder/texts/validation.mp" "$folder"
+    makes "$best" from "$validation" with OBJECTIVE ENTROPY_WEIGHT by weights "$validation"
+    makes "$scores" from "$texts" "$folder/texts/shots.mp" "$folder/task.json" \
+        with "${scoring[@]}" in_shards_by teacher_scores "$texts" "$folder"
+    makes "$own/teacher.$1.mp" from "$scores" weights.mp with version by teacher weights.mp "$scores" --other-task
+    makes "$own/untrained.$1.mp" from "$texts" "$best" "$folder/task.json" \
+        with "${scoring[@]}" by predict untrained "$texts" "$folder" "$best"
+    for name in "${students[@]}"; do
+        makes "$own/$name.$1.mp" from "$texts" "students/$name.lora/adapter_config.json" "$best" "$folder/task.json" \
+            with "${scoring[@]}" by predict "$name" "$texts" "$folder" "$best"
+    done
 }
 
 # The texts alone: labels and ids of another set mean nothing here.

@@ -108,9 +108,10 @@ show_stages() {
 
 # All that make is to find in the run's folder and in the environment.
 prepare() {
-    digest='' out=${value[OUT]}
+    digest="" task="" out=${value[OUT]}
     need_programs
     need_settings
+    need_task
     ! uses_model || need_model
     export PIPELINES=$pipelines DATASET=$dataset NAME=$name FOLDER=$folder PATH OUT=$out CUT=$cut
     lock_folder

@@ -64,8 +64,17 @@ void check_adapter_classes(const struct adapter *a, const struct stream_reader *
     if (!json_equal(single ? single : several, t->json))
         die(EX_DATAERR,
             "%s: its class tokens are not those that the adapter was trained on: another task's "
-            "stream, or another tokenizer's",
+            "stream, or another tokenizer's; --other-task asks the student about it all the same",
             stream_name(r));
+}
+
+json_t *adapter_made_for(const struct adapter *a)
+{
+    json_t *made_for = json_object();
+    json_t *classes = json_object_get(a->facts, "classes");
+    if (classes)
+        json_object_set(made_for, "classes", classes);
+    return made_for;
 }
 
 int32_t *head_tokens(const struct head *h, const struct adapter *a, const struct answer_tree *t,

@@ -31,6 +31,10 @@ void head_leave_unscaled(struct head *h);
 void check_adapter_classes(const struct adapter *a, const struct stream_reader *r,
                            const struct answer_tree *t);
 
+/* What the adapter was trained for, for the header of what it says of another task's texts: an
+ * object of its own, "classes" in it where the adapter's duq.json has them. */
+json_t *adapter_made_for(const struct adapter *a);
+
 /* The tokens whose logits the head takes, [*count]: the tree's, and of LOSS_IB_EDL after them those
  * of the deviations, which the adapter's duq.json names. The caller frees them. Dies (EX_DATAERR)
  * where deviations come with a tree that is not plain. */

@@ -21,9 +21,9 @@ enum { CHUNK = 1 << 18, PACKED = 1 << 16, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, 
 
 /* The keys in which concatenated headers must agree: they say what a record means. */
 static const char *const essential[] = {
-    "schema",  "task",         "classes",       "answers", "open", "layout", "tokenizer",
-    "model",   "class_tokens", "answer_tokens", "prompts", "head", "alphas", "adapter",
-    "weights", "ensemble",     "fit",           "rule",    NULL};
+    "schema",  "task",         "classes",       "answers", "open",     "layout", "tokenizer",
+    "model",   "class_tokens", "answer_tokens", "prompts", "head",     "alphas", "adapter",
+    "weights", "ensemble",     "fit",           "rule",    "made_for", NULL};
 
 /* Bytes with those before at already used up. */
 struct unread {

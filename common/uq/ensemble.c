@@ -14,17 +14,32 @@
 /* ---- weights ---- */
 
 static void check_same_setting(const char *path, const json_t *fitted,
-                               const struct stream_reader *scores)
+                               const struct stream_reader *scores, bool other_task)
 {
     static const char *const keys[] = {"task",    "classes",   "layout",       "prompts",
                                        "model",   "tokenizer", "class_tokens", "answer_tokens",
                                        "adapter", NULL};
-    const char *key = header_difference(fitted, stream_header(scores), keys);
+    static const char *const of_any_task[] = {"prompts", "model", "tokenizer", "adapter", NULL};
+    const char *key =
+        header_difference(fitted, stream_header(scores), other_task ? of_any_task : keys);
     if (key)
         die(EX_DATAERR,
             "%s: fitted on scores with another '%s' than those of %s; fit weights on scores of "
-            "the same task, prompts and model",
-            path, key, stream_name(scores));
+            "the same %sprompts and model",
+            path, key, stream_name(scores), other_task ? "" : "task, ");
+}
+
+/* Whose the weights are. */
+static json_t *whose(const json_t *header)
+{
+    json_t *made_for = json_object();
+    static const char *const keys[] = {"task", "classes"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        json_t *value = json_object_get(header, keys[i]);
+        if (value)
+            json_object_set(made_for, keys[i], value);
+    }
+    return made_for;
 }
 
 static double *copied(const double *numbers, size_t n)
@@ -54,11 +69,12 @@ static void insert(struct prompt_weights *w, struct stream_reader *r, const stru
                                                x->bias ? copied(x->bias, x->n_classes) : NULL};
 }
 
-struct prompt_weights prompt_weights_read(const char *path, const struct stream_reader *scores)
+struct prompt_weights prompt_weights_read(const char *path, const struct stream_reader *scores,
+                                          bool other_task)
 {
     struct stream_reader *r = stream_open(path, "weights");
-    check_same_setting(path, stream_header(r), scores);
-    struct prompt_weights w = {0};
+    check_same_setting(path, stream_header(r), scores, other_task);
+    struct prompt_weights w = {.made_for = whose(stream_header(r))};
     struct prompt_weight x;
     double sum = 0;
     bool calibrated = false;
@@ -74,6 +90,11 @@ struct prompt_weights prompt_weights_read(const char *path, const struct stream_
     }
     if (!(fabs(sum - 1) <= 1e-6))
         die(EX_DATAERR, "%s: the %zu weights sum to %g, not 1", path, w.count, sum);
+    if (other_task && w.n_classes)
+        die(EX_DATAERR,
+            "%s: its calibrations have a bias for each class of their own task: --other-task takes "
+            "weights without",
+            path);
     if (!calibrated) {
         free(w.calibrations);
         w.calibrations = NULL;
@@ -92,6 +113,7 @@ void prompt_weights_free(struct prompt_weights *w)
     free(w->prompts);
     free(w->values);
     fitted_on_free(&w->fitted_on);
+    json_decref(w->made_for);
     *w = (struct prompt_weights){0};
 }
 

@@ -17,12 +17,16 @@ struct prompt_weights {
     /* The prompts were selected: scores of others are passed over, else they are an error. */
     bool selected;
     struct fitted_on fitted_on; /* of the first prompt's scores */
+    json_t *made_for;           /* "task" and "classes" of the scores they were fitted on */
 };
 
 /* Reads a weights stream and checks that it was fitted on scores like those of r: the same task,
- * classes, prompts, model and tokenizer. Dies (EX_DATAERR) where they differ, at a prompt that
- * appears twice, at weights that do not sum to one, and where biases are not of equal length. */
-struct prompt_weights prompt_weights_read(const char *path, const struct stream_reader *r);
+ * classes, prompts, model and tokenizer; other_task: the same number of prompts, model and
+ * tokenizer, and no biases, which are those of classes. Dies (EX_DATAERR) where they differ, at a
+ * prompt that appears twice, at weights that do not sum to one, and where biases are not of equal
+ * length. */
+struct prompt_weights prompt_weights_read(const char *path, const struct stream_reader *r,
+                                          bool other_task);
 void prompt_weights_free(struct prompt_weights *w);
 
 /* For headers, where the weights alone do not tell the ensemble, for its prompts are calibrated or

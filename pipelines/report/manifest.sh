@@ -19,7 +19,7 @@ outputs() {
 # The command lines that led to each prediction, from its header.
 commands() {
     local file
-    for file in weights.mp teacher/*.mp calibrated/*.mp predictions/*.mp detection/*.mp; do
+    for file in weights.mp teacher/*.mp calibrated/*.mp predictions/*.mp detection/*.mp detection/own/*.mp; do
         case $file in */metrics.mp | */texts.*) continue ;; esac
         [ -e "$file" ] || continue
         # The records after the header are left unread.

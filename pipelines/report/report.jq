@@ -42,10 +42,16 @@ def quality:
     + ($sets | map(. as $set | "<tr>" + (.name | set_name)
         + (columns | map(. as $c | $set.metrics[.key] | cell(.value != null and (.value * 10000 | round) == best($sets; $c))) | join("")) + "</tr>") | join("\n"))
     + (($r.published.sets // {}) | to_entries | map(. as $p
-        | "\n<tr class=published><th scope=row>\($p.key)<small>published\($p.value.note | if . then ": \(.)" else "" end)</small></th>"
+        | "\n<tr class=published><th scope=row>\($p.key)<small>published\($p.value.from | if . then ": \(esc)" else "" end)</small></th>"
         + (columns | map($p.value[.key] | if . == null then "<td></td>" else "<td>\(fixed(3))</td>" end) | join("")) + "</tr>") | join("\n"))
     + "</tbody></table>"
-    + (if $r.published.sets then "<p class=note>Rows in italics are the published figures, of Mistral-7B-Instruct v0.3 on the published split: they were not measured here.</p>" else "" end);
+    + (if $r.published.sets then "<p class=note>Rows in italics are published figures"
+            + ($r.published | if .model then ", of \(.model | esc)" else "" end + if .paper then " (\(.paper | esc); notebooks of \(.code | esc))" else "" end)
+            + ": they were not measured here."
+            + (if any($r.published.sets[]; .chosen_on_test) then " Of an epoch that was chosen on the test set the figures are too good." else "" end)
+            + "</p>" else "" end)
+    + (($r.published.notes // []) | map("<p class=note>\(esc)</p>") | join("\n"))
+    + (if $r.published.elsewhere then "<p class=note>The published figures are those of other steps: PROFILE=\($r.published.elsewhere | esc) follows them, and has the figures in its report.</p>" else "" end);
 
 def uncertainty:
     "<table><thead><tr><th></th><th colspan=3>mean, in nats</th><th colspan=3>area under the risk-coverage curve&nbsp;&darr;</th></tr>"
@@ -55,19 +61,38 @@ def uncertainty:
             | map($set.metrics[.] | cell(false)) | join("")) + "</tr>") | join("\n"))
     + "</tbody></table>";
 
+def natural_log: if . == 1 then 0 else log end;
+# What was asked of the texts of one detection, and how high the total uncertainty can be.
+def classes($k): "\($k) classes: total uncertainty is at most ln&hairsp;\($k)&nbsp;= \($k | natural_log | fixed(3))";
+def asked($r; $own): # of another set
+    ($r.task.classes | length) as $here | (.classes | length) as $there
+    | if $own then "<h4>asked by their own prompts</h4><p class=note>The texts of \(.name | title | esc) are asked for their own classes, the students by <q>\(.own | esc)</q>, the teacher with this set's weights. They have \(classes($there)); this set's have \(classes($here))"
+        + (if $here == $there then "." else ". The ranges differ, so part of what tells the sets apart is how many classes were asked for." end) + "</p>"
+    else "<h4>asked by this set's prompts</h4><p class=note>The texts of \(.name | title | esc) are asked as if they were of this set, for its \(classes($here)) for both.</p>" end;
+
+def detection_rows($rows; $published):
+    "<table><thead><tr><th></th><th>uncertainty</th><th>AUROC&nbsp;&uarr;</th><th>AUPR&nbsp;&uarr;</th><th>FPR at 95&#8239;%&nbsp;&darr;</th><th>Wasserstein&nbsp;&uarr;</th></tr></thead><tbody>"
+    + ([$rows[] | . as $row | ("total", "aleatoric", "epistemic", "vacuity", "differential_entropy", "pairwise_kl") as $k | select($row.metrics["auroc_\($k)"].value != null)
+        | "<tr><th scope=row>\($row.set | esc)</th><td class=word>\($k)</td>"
+        + (["auroc", "aupr", "fpr95", "wasserstein"] | map($row.metrics["\(.)_\($k)"] | cell(false)) | join("")) + "</tr>"] | join("\n"))
+    + ($published | to_entries
+        | map("\n<tr class=published><th scope=row>\(.key)<small>published</small></th><td class=word>total</td><td>\(.value.auroc | fixed(2))</td><td></td><td></td><td>\(.value.wasserstein | fixed(2))</td></tr>") | join("\n"))
+    + "</tbody></table>";
+
 def detection:
     . as $r
     | if (.metrics.detection // []) == [] then "" else
-        "<h2>Telling other texts apart</h2><p>Texts of another kind are given to all of them as if they were of this one; the higher the uncertainty of a text, the likelier it is called foreign.</p>"
+        "<h2>Telling other texts apart</h2><p>Texts of another kind are given to all of them; the higher the uncertainty of a text, the likelier it is called foreign.</p>"
         + ($r.others | map(. as $other
-            | [$r.metrics.detection[] | select(.against == $other)] as $rows
-            | "<h3>against \($other | title | esc)</h3><table><thead><tr><th></th><th>uncertainty</th><th>AUROC&nbsp;&uarr;</th><th>AUPR&nbsp;&uarr;</th><th>FPR at 95&#8239;%&nbsp;&darr;</th><th>Wasserstein&nbsp;&uarr;</th></tr></thead><tbody>"
-            + ([$rows[] | . as $row | ("total", "aleatoric", "epistemic") as $k | select($row.metrics["auroc_\($k)"].value != null)
-                | "<tr><th scope=row>\($row.set | esc)</th><td class=word>\($k)</td>"
-                + (["auroc", "aupr", "fpr95", "wasserstein"] | map($row.metrics["\(.)_\($k)"] | cell(false)) | join("")) + "</tr>"] | join("\n"))
-            + (($r.published.detection[$other] // {}) | to_entries
-                | map("\n<tr class=published><th scope=row>\(.key)<small>published</small></th><td></td><td>\(.value | fixed(2))</td><td></td><td></td><td></td></tr>") | join("\n"))
-            + "</tbody></table>") | join("\n"))
+            | "<h3>against \($other.name | title | esc)</h3>"
+            + ([{own: false, name: $other.name}, {own: true, name: "\($other.name):own"}] | map(. as $one
+                | [$r.metrics.detection[] | select(.against == $one.name)] as $rows
+                | if $rows == [] then "" else
+                    ($other | asked($r; $one.own))
+                    + detection_rows($rows; if ($r.published.detection.protocol // "") == (if $one.own then "own" else "common" end)
+                        then $r.published.detection.against[$other.name] // {} else {} end)
+                  end) | join("\n"))) | join("\n"))
+        + (if $r.published.detection then "<p class=note>Rows in italics: \($r.published.detection.from | esc). They were not measured here.</p>" else "" end)
       end
     + (.missing | map("<p class=note>Detection against \(title | esc) was asked for and left out: its texts were not at hand.</p>") | join("\n"));
 
@@ -94,7 +119,7 @@ def prompts:
 def what:
     . as $r
     | ($r.split | map({key: .part, value: .number}) | from_entries) as $n
-    | "<dl><dt>model</dt><dd>\($r.model.name | esc) (\($r.model.type | esc)), <code>\($r.model.digest | esc)</code>, products in \($r.model.compute // "?" | esc)</dd>"
+    | "<dl><dt>profile</dt><dd>\($r.profile | esc)</dd><dt>model</dt><dd>\($r.model.name | esc) (\($r.model.type | esc)), <code>\($r.model.digest | esc)</code>, products in \($r.model.compute // "?" | esc)</dd>"
     + "<dt>classes</dt><dd>\([$r.task.classes[] | esc] | join(", "))</dd>"
     + "<dt>texts</dt><dd>\($n.train | thousands) to train on, \($n.shots | thousands) for shots, \($n.validation | thousands) to weigh the prompts, \($n.test | thousands) to test on"
     + (if ($r.labels | length) > 0 then " (" + ($r.labels | map("\(.number | thousands) \($r.task.classes[.class] // .class | esc)") | join(", ")) + ")" else "" end) + "</dd>"
@@ -113,7 +138,7 @@ def settings:
 <title>duq: \(.name | title | esc)</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d2026; max-width: 64rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem }
-h1 { font-size: 1.9rem; margin: 0 } h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem } h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
+h1 { font-size: 1.9rem; margin: 0 } h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem } h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem } h4 { font-size: .95rem; margin: 1.1rem 0 .2rem }
 .lead { color: #5a6270; margin: .2rem 0 1.4rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 } .wide { overflow-x: auto }
 th, td { text-align: right; padding: .36rem .6rem; border-bottom: 1px solid #e3e6eb; vertical-align: top; white-space: nowrap }

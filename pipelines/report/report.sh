@@ -19,8 +19,10 @@ evaluate() {
 evaluate --json "$@" --figures "$folder/figures" "${curves[@]}" >"$folder/metrics.json"
 evaluate --stream "$@" | rec to-csv -q >"$folder/metrics.csv"
 
+# Published figures stand beside those of their own profile's steps alone.
 published='{}'
-[ ! -e "$FOLDER/published.json" ] || published=$(cat "$FOLDER/published.json")
+[ ! -e "$FOLDER/published.json" ] || published=$(jq --arg profile "$PROFILE" \
+    'if (.profile // $profile) == $profile then . else {elsewhere: .profile} end' "$FOLDER/published.json")
 
 # Everything that the page and the tables show, as one JSON object.
 settings() { # KEY = value lines of what shapes results
@@ -46,7 +48,20 @@ labels() { # counts of test labels by class
 model_type() {
     [ -e model/config.json ] && jq -r .model_type model/config.json || echo GGUF
 }
-jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
+# The other sets: their classes and, where they were asked by their own prompts, the students' instruction.
+others() {
+    local other own
+    for other in $OTHERS; do
+        own=detection/own/weights.$other.mp
+        [ "$DETECTION" != common ] || own=/dev/null
+        jq -n --arg name "$other" --slurpfile task "others/$other/task.json" \
+            --slurpfile weights <([ "$own" = /dev/null ] || rec to-json "$own") '
+            ($weights | map(.weight) | max) as $most
+            | {name: $name, classes: $task[0].classes,
+                own: (first($weights[] | select(.weight == $most) | $task[0].instructions[.prompt]) // null)}'
+    done | jq -s .
+}
+jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
     --arg model "$(basename "$(readlink -f model)")" --arg digest "$(head -n 1 .settings/model)" \
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
     --argjson published "$published" --slurpfile task task.json --arg type "$(model_type)" \
@@ -56,6 +71,7 @@ jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "
     def lines: split("\n") | map(select(. != ""));
     {
         name: $name,
+        profile: $profile,
         version: $version,
         model: {name: $model, digest: $digest, type: $type, compute: $header[0].compute},
         task: $task[0],
@@ -64,8 +80,8 @@ jq -n --arg name "$NAME" --arg others "$OTHERS" --arg ood "$OOD" --arg version "
         labels: ($labels | lines | map(split("\t") | {class: (.[0] | tonumber), number: (.[2] | tonumber)})),
         data: ($data | lines),
         weights: ($weights | map(.weight)),
-        others: ($others | split(" ") | map(select(. != ""))),
-        missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others | split(" "))),
+        others: $others,
+        missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others | map(.name))),
         published: $published,
         figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),
         metrics: $metrics[0]

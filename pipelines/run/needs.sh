@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # the settings and the like are run.sh's, and so is digest
+# shellcheck shell=bash disable=SC2034,SC2154 # the settings and the like are run.sh's, and so are task and digest
 # What a run needs: programs, settings, a model, a folder that no other run is at work in.
 
 need_programs() {
@@ -20,6 +20,14 @@ need_settings() {
     for key in TRAIN_FILES TEXT LABEL TRAIN SHOTS VALIDATION TEST; do
         [ -n "${value[$key]}" ] || die 65 "there is no $key, neither here nor in $folder/settings (see $pipelines/settings)"
     done
+}
+
+# The task file, into $task: one that prompt-expand takes.
+need_task() {
+    task=${value[TASK]:-$folder/task.json}
+    [ -r "$task" ] || die 66 "$task: cannot be read (TASK=)"
+    rec from-jsonl --id id --text text <<<'{"id": "any", "text": ""}' |
+        prompt-expand -q --task "$task" --student >/dev/null || exit $?
 }
 
 # Whether one of the stages from the first to the last one needs it.

@@ -24,9 +24,20 @@ find_others() {
     done
 }
 
+# This run's, where the set has it; else its texts and task are those of its settings alone, which is said.
+profile_of() { # SET
+    local profile=${value[PROFILE]} set=$1
+    [[ $set == */* ]] || set=$pipelines/$set
+    if [ "$profile" != duq ] && [ -d "$set" ] && [ ! -e "$set/$profile.settings" ]; then
+        printf 'run.sh: %s has no profile %s: it is taken with duq'"'"'s\n' "$1" "$profile" >&2
+        profile=duq
+    fi
+    echo "$profile"
+}
+
 split_other() { # SET NAME
     local own status=0
-    local -a arguments=("$1" "OUT=$out/others/$2" --stop-stage split)
+    local -a arguments=("$1" "OUT=$out/others/$2" --stop-stage split "PROFILE=$(profile_of "$1")")
     # Of its own, if its settings say where its texts are.
     own=$("$pipelines/run.sh" "$1" --settings 2>/dev/null | sed -n 's/^DATA = //p') || own=
     [ -n "$own" ] || arguments+=("DATA=${value[DATA]}")

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # pipelines, dataset, folder and the like are run.sh's
-# Settings: pipelines/settings declares them, a data set's file, a manifest and the command line change them.
+# Settings: pipelines/settings declares them, a data set's file, its profile, a manifest and the command line change them.
 
 keys=()            # in the order of the declarations
 declare -A value   # of each
@@ -8,8 +8,10 @@ shaping=()         # those that results depend on
 
 # The settings of a run, the last word with the command line.
 settle() {
-    local line
+    local line profile
     read_settings "$folder/settings"
+    profile=$(chosen_profile)
+    [ "$profile" = duq ] || read_profile "$profile"
     if [ -n "$manifest" ]; then
         while IFS= read -r line; do
             set_value "${line%%=*}" "${line#*=}" "$manifest" /
@@ -19,7 +21,36 @@ settle() {
     for line in "${command_line[@]}"; do
         set_value "${line%%=*}" "${line#*=}" 'command line' "$PWD"
     done
-    [ -n "${value[OUT]}" ] || value[OUT]=$PWD/runs/$name
+    if [ -z "${value[OUT]}" ]; then
+        value[OUT]=$PWD/runs/$name
+        [ "${value[PROFILE]}" = duq ] || value[OUT]+=.${value[PROFILE]}
+    fi
+}
+
+# What the command line says it is, or a manifest, or the data set's settings.
+chosen_profile() {
+    local line profile=${value[PROFILE]}
+    [ -z "$manifest" ] || profile=$(jq -r --arg otherwise "$profile" '.settings.PROFILE // $otherwise' "$manifest")
+    for line in "${command_line[@]}"; do
+        [[ $line != PROFILE=* ]] || profile=${line#*=}
+    done
+    echo "$profile"
+}
+
+# duq's is what stands in the data set's settings themselves; another one changes some.
+read_profile() { # PROFILE
+    local file=$folder/$1.settings
+    [[ $1 =~ ^[A-Za-z0-9_-]+$ && -e $file ]] ||
+        die 66 "$name has no profile '$1' (PROFILE=): it has $(profiles | paste -sd, | sed 's/,/, /g')"
+    read_settings "$file"
+}
+
+profiles() { # of the data set, in its folder
+    local file
+    echo duq
+    for file in "$folder"/*.settings; do
+        [ ! -e "$file" ] || basename "$file" .settings
+    done
 }
 
 show_settings() {
@@ -32,7 +63,7 @@ show_settings() {
 # Lines KEY = value, or in declarations KEY [WORD, ...] = value.
 read_settings() { # FILE [declarations]
     local file=$1 folder line number=0 key words text marks='()'
-    [ "${2:-}" != declarations ] || marks='(\[[a-z|+, ]*\])?'
+    [ "${2:-}" != declarations ] || marks='(\[[a-z|+, -]*\])?'
     folder=$(cd "$(dirname "$file")" && pwd)
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))

@@ -1,17 +1,47 @@
 # shellcheck shell=bash disable=SC2153 # settings are in the environment
 # From tables to the parts of a data set: reading the tables, and which of their rows each part has.
 
-from_table() { # FILE...
-    local -a options=(--text "$TEXT" --label "$LABEL")
+# A table's rows as a stream, with these labels.
+from_table() { # LABELS FILE...
+    local -a options=(--text "$(unescaped "$TEXT")" --label "$LABEL" --missing "$MISSING")
     [ "$HEADER" = yes ] || options+=(--no-header --ignore-unused)
     [ -z "$ID" ] || options+=(--id "$ID")
-    [ -z "$LABELS" ] || options+=(--labels "$LABELS")
+    [ -z "$1" ] || options+=(--labels "$1")
+    shift
     case $1 in
     *.csv) rec from-csv "${options[@]}" "$@" ;;
     *.tsv) rec from-tsv "${options[@]}" "$@" ;;
     *.jsonl) rec from-jsonl "${options[@]}" "$@" ;;
     *) fail 65 "$1: neither .csv, .tsv nor .jsonl" ;;
     esac
+}
+
+# With a line break for \n, a tab for \t, a backslash for two.
+unescaped() { # TEXT
+    local text=${1//\\\\/$'\1'}
+    text=${text//\\n/$'\n'}
+    text=${text//\\t/$'\t'}
+    printf '%s' "${text//$'\1'/\\}"
+}
+
+# The first alternative of LABELS that the labels of all rows fit.
+fitting_labels() { # NUMBER-OF-ROWS FILE...
+    local number=$1 labels said faults=''
+    local -a alternatives
+    shift
+    IFS='|' read -ra alternatives <<<"$LABELS"
+    [ ${#alternatives[@]} -gt 1 ] || { echo "$LABELS"; return; }
+    for labels in "${alternatives[@]}"; do
+        read -r labels <<<"$labels"
+        ! said=$(first_rows "$number" "$labels" "$@" 2>&1 >/dev/null) || { echo "$labels"; return; }
+        faults+=$'\n'"$labels: ${said%%$'\n'*}"
+    done
+    fail 65 "the rows fit no alternative of LABELS:$faults"
+}
+
+# What is left of the table need not be read.
+first_rows() { # NUMBER LABELS FILE...
+    { from_table "${@:2}" || [ $? = 141 ]; } | rec head -q -n "$1"
 }
 
 has_test_file() {
@@ -28,13 +58,13 @@ rows_needed() { # train or test
         echo "$TEST"
     else
         # shellcheck disable=SC2086 # TRAIN may be several numbers
-        echo $(($(largest $TRAIN) + SHOTS + VALIDATION + $(has_test_file && echo 0 || echo "$TEST")))
+        echo $(($(largest $TRAIN $SHOTS_FROM) + SHOTS + VALIDATION + $(has_test_file && echo 0 || echo "$TEST")))
     fi
 }
 
 # Which rows a part is: a line with the file, the first row's number from 0, and how many.
 plan() { # PART
-    local rows test_rows=0 train need test_file=texts/rows.mp test_first
+    local rows test_rows=0 train shots need test_file=texts/rows.mp test_first
     rows=$(rec count -q texts/rows.mp)
     if [ -s texts/test-rows.mp ]; then
         test_file=texts/test-rows.mp
@@ -42,18 +72,20 @@ plan() { # PART
         [ "$test_rows" -ge "$TEST" ] || fail 65 "the texts to test on are too few: $test_rows rows for $TEST (TEST)"
     fi
     for train in $TRAIN; do
-        need=$((train + SHOTS + VALIDATION))
+        shots=${SHOTS_FROM:-$train}
+        need=$((shots + SHOTS + VALIDATION))
         [ "$test_rows" -gt 0 ] || need=$((need + TEST))
         [ "$need" -gt "$rows" ] || break
     done
+    [ "$shots" -ge "$train" ] || fail 65 "row $shots, where shots begin (SHOTS_FROM), is one of the $train to train on (TRAIN)"
     [ "$need" -le "$rows" ] ||
-        fail 65 "the texts are too few: $rows rows for $train (TRAIN) + $SHOTS (SHOTS) + $VALIDATION (VALIDATION)$([ "$test_rows" -gt 0 ] || echo " + $TEST (TEST)")"
-    test_first=$((train + SHOTS + VALIDATION))
+        fail 65 "the texts are too few: $rows rows for $([ "$shots" = "$train" ] && echo "$train (TRAIN)" || echo "$shots (SHOTS_FROM)") + $SHOTS (SHOTS) + $VALIDATION (VALIDATION)$([ "$test_rows" -gt 0 ] || echo " + $TEST (TEST)")"
+    test_first=$((shots + SHOTS + VALIDATION))
     [ "$test_rows" = 0 ] || test_first=0
     case $1 in
     train) echo texts/rows.mp 0 "$(smaller "$train" "$N_TRAIN")" ;;
-    shots) echo texts/rows.mp "$train" "$SHOTS" ;;
-    validation) echo texts/rows.mp $((train + SHOTS)) "$VALIDATION" ;;
+    shots) echo texts/rows.mp "$shots" "$SHOTS" ;;
+    validation) echo texts/rows.mp $((shots + SHOTS)) "$VALIDATION" ;;
     test) echo "$test_file" "$test_first" "$(smaller "$TEST" "$N_TEST")" ;;
     esac
 }

@@ -21,7 +21,7 @@ put_settings() {
         printf '%s\n' "${value[$key]}" | put ".settings/$key"
         export "$key=${value[$key]}"
     done
-    put task.json <"$folder/task.json"
+    put task.json <"$task"
     { [ ! -e "$folder/published.json" ] || cat "$folder/published.json"; } | put .settings/published
     rec --version | sed 's/.* //' | put .settings/version
 }
