@@ -124,6 +124,8 @@ static const struct option_row rows[] = {
     {"checkpoint-every", 0, "N", "steps between checkpoints (100); 0: none",
      WHOLE(files.every, 0, LONG_MAX)},
     {"resume", 0, NULL, "go on where an interrupted run left its checkpoint", SET(files.resume)},
+    {"every-epoch", 0, "FOLDER", "keep each epoch's adapter there, as FOLDER/1, FOLDER/2 ...",
+     TEXT(files.epochs)},
     {"log", 0, "FILE", "step, loss and learning rate as TSV", TEXT(files.log)},
     {"compute", 0, "TYPE", "auto (default), f32 or bf16: what products take in",
      CHOICE(enum device_compute, device.compute, device_computes)},

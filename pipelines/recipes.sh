@@ -10,7 +10,7 @@
 # wherever the folder is. Scoring goes through spread (spread/spread.sh), which has it done in one place or in several.
 #
 # shellcheck disable=SC2034,SC2153,SC2154 # settings are in the environment; signature and students are the callers'
-every_stage=(fetch split validation weights teacher softmax dirichlet baseline edl evaluation detection report)
+every_stage=(fetch split validation weights teacher softmax dirichlet baseline edl evaluation epochs sweep detection report)
 without_model=(fetch split report) # these need none at hand
 
 # What every score depends on, beside its text and prompt.
@@ -129,8 +129,8 @@ student() { # STUDENT
     [ ${#students[@]} -gt 0 ] || makes students/train.tokens.mp from texts/train.mp weights.mp task.json \
         with "${scoring[@]}" by student_tokens texts/train.mp
     makes "$adapter" from students/train.tokens.mp "${taught[@]}" \
-        with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT SEED TRAIN_OPTIONS DEVICE COMPUTE model version "${1^^}_OPTIONS" \
-        in_place_by train "$1"
+        with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT SEED TRAIN_OPTIONS EVERY_EPOCH DEVICE COMPUTE model version \
+        "${1^^}_OPTIONS" in_place_by train "$1"
     makes "predictions/$1.test.mp" from texts/test.mp "$adapter" weights.mp task.json \
         with "${scoring[@]}" by predict "$1" texts/test.mp
     students+=("$1")
@@ -140,38 +140,45 @@ student_tokens() { # TEXTS
     prompt-expand --task task.json --model model --instruction best:weights.mp --student <"$1" | tok --model model
 }
 
-train() { # STUDENT
-    local own=${1^^}_OPTIONS
-    local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp")
+train() { # STUDENT [NAME OPTION...]: students/NAME.lora, which is the student's own name if not said
+    local own=${1^^}_OPTIONS name=${2:-$1}
+    local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp") keep=()
     ! learns_labels "$1" || loss=(--loss "${1/baseline/labels}")
-    forget_other_training "$1"
+    [ "$EVERY_EPOCH" = no ] || [ $# -gt 1 ] || keep=(--every-epoch "students/$name.epochs")
+    forget_other_training "$name"
     # shellcheck disable=SC2086 # options are words
     $LAUNCH lora-train --model model "${loss[@]}" --lr "$LR" --batch "$BATCH" --epochs "$EPOCHS" --rank "$RANK" \
-        --alpha "$LORA_ALPHA" --dropout "$DROPOUT" --seed "$SEED" --device "$DEVICE" --compute "$COMPUTE" $TRAIN_OPTIONS ${!own} \
-        --checkpoint-every "$CHECKPOINT_EVERY" --resume --log "students/$1.tsv" -o "students/$1.lora" \
-        students/train.tokens.mp
+        --alpha "$LORA_ALPHA" --dropout "$DROPOUT" --seed "$SEED" --device "$DEVICE" --compute "$COMPUTE" $TRAIN_OPTIONS ${!own} "${@:3}" \
+        --checkpoint-every "$CHECKPOINT_EVERY" --resume --log "students/$name.tsv" "${keep[@]}" \
+        -o "students/$name.lora" students/train.tokens.mp
 }
 
 # A checkpoint of other inputs or settings is of no use.
-forget_other_training() { # STUDENT
+forget_other_training() { # NAME
     [ "$(cat "students/$1.inputs" 2>/dev/null)" != "$signature" ] || return 0
-    rm -rf "students/$1.lora" "students/$1.lora.checkpoint" "students/$1.tsv"
+    rm -rf "students/$1.lora" "students/$1.lora.checkpoint" "students/$1.tsv" "students/$1.epochs"
     echo "$signature" >"students/$1.inputs"
 }
 
 # Of texts of this data set or, where FOLDER is its run's, of another one, by the task there and the best of its
 # instructions by WEIGHTS.
 predict() { # STUDENT TEXTS [FOLDER WEIGHTS]
-    local head=softmax score='lm-score --model model' task=${3:+$3/}task.json weights=${4:-weights.mp} prompts
-    local -a adapter=()
+    local adapter=students/$1.lora
+    [ "$1" != untrained ] || adapter=''
+    ask "$1" "$adapter" "${@:2}"
+}
+
+predict_epoch() { # STUDENT EPOCH TEXTS
+    ask "$1" "students/$1.epochs/$2" "$3"
+}
+
+ask() { # STUDENT ADAPTER TEXTS [FOLDER WEIGHTS]
+    local head=softmax score='lm-score --model model' task=${4:+$4/}task.json weights=${5:-weights.mp} prompts
     [[ $1 != dirichlet && $1 != edl ]] || head=dirichlet
-    if [ "$1" != untrained ]; then
-        adapter=("students/$1.lora")
-        score+=" --adapter students/$1.lora ${3:+--other-task}"
-    fi
+    [ -z "$2" ] || score+=" --adapter $2${4:+ --other-task}"
     prompts="prompt-expand --task $task --model model --instruction best:$weights --student"
-    spread "$2" "$prompts | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
-        "$task" "$weights" "${adapter[@]}"
+    spread "$3" "$prompts | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
+        "$task" "$weights" ${2:+"$2"}
 }
 
 # ---- evaluation: figures of all predictions; the model as it is, asked like a student, is one more ----
@@ -211,6 +218,72 @@ predictions() { # [ood]
 
 prediction_files() { # [ood]
     predictions "$@" | sed -n 's/.*=//p'
+}
+
+# ---- epochs: each student after each epoch, on the texts to train and to test on (EVERY_EPOCH) ----
+
+stage_epochs() {
+    local student epoch part
+    local -a predicted=()
+    [ "${EVERY_EPOCH:-no}" = yes ] || return 0
+    for student in "${students[@]}"; do
+        for ((epoch = 1; epoch <= $(epochs_of "$student"); epoch++)); do
+            for part in train test; do
+                predicted+=("epochs/$student.$epoch.$part.mp")
+                makes "${predicted[-1]}" from "texts/$part.mp" "students/$student.lora/adapter_config.json" weights.mp task.json \
+                    with "${scoring[@]}" by predict_epoch "$student" "$epoch" "texts/$part.mp"
+            done
+        done
+    done
+    makes epochs/table.json from "${predicted[@]}" with version by epoch_table "${students[@]}"
+}
+
+# How many there are: what the last --epochs among the student's options says, or EPOCHS.
+epochs_of() { # STUDENT
+    local own=${1^^}_OPTIONS number=$EPOCHS last='' word
+    for word in $TRAIN_OPTIONS ${!own}; do
+        [ "$last" != --epochs ] || number=$word
+        last=$word
+    done
+    echo "$number"
+}
+
+epoch_table() { # STUDENT...
+    "$PIPELINES/report/epochs.sh" "$@"
+}
+
+# ---- sweep: Dirichlet students whose alphas have a fixed sum, of several seeds each (SWEEP) ----
+
+stage_sweep() {
+    local sum seed name
+    local -a predicted=()
+    [ "${SWEEP:-no}" = yes ] || return 0
+    for sum in $SWEEP_ALPHAS; do
+        for seed in $SWEEP_SEEDS; do
+            name=sweep/$sum.seed$seed
+            predicted+=("predictions/$name.test.mp")
+            makes "students/$name.lora/adapter_config.json" from students/train.tokens.mp "$TEACHER/train.mp" \
+                with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT TRAIN_OPTIONS DIRICHLET_OPTIONS DEVICE COMPUTE model version \
+                in_place_by train dirichlet "$name" --alpha0 "fixed:$sum" --seed "$seed"
+            makes "${predicted[-1]}" from texts/test.mp "students/$name.lora/adapter_config.json" weights.mp task.json \
+                with "${scoring[@]}" by ask dirichlet "students/$name.lora" texts/test.mp
+        done
+    done
+    makes sweep/table.json from "${predicted[@]}" with version by sweep_table
+}
+
+# For each sum the mean over seeds, and the standard deviation, of each figure.
+sweep_table() {
+    local sum seed
+    local -a sets=()
+    for sum in $SWEEP_ALPHAS; do
+        for seed in $SWEEP_SEEDS; do
+            sets+=("$sum=predictions/sweep/$sum.seed$seed.test.mp")
+        done
+    done
+    dir-eval -q --json --seeds "${sets[@]}" | jq '[.sets[] | select(.name | contains("#") | not)
+        | {alpha0: .name} + (.metrics | {accuracy, macro_f1, ece, nll, brier}
+            | map_values({mean: .value, deviation, seeds}))]'
 }
 
 # ---- detection: texts of other data sets ----
@@ -274,9 +347,11 @@ strip() { # TEXTS
 # ---- report: tables, figures and a page ----
 
 stage_report() {
-    local plans=("${parts[@]/#/texts/}") adapters=("${students[@]/#/students/}")
+    local plans=("${parts[@]/#/texts/}") adapters=("${students[@]/#/students/}") tables=()
+    [ "${EVERY_EPOCH:-no}" = no ] || tables+=(epochs/table.json)
+    [ "${SWEEP:-no}" = no ] || tables+=(sweep/table.json)
     # shellcheck disable=SC2046,SC2086 # names are words
-    makes report/index.html from $(prediction_files ood) weights.mp "${plans[@]/%/.plan}" data/files task.json \
+    makes report/index.html from $(prediction_files ood) "${tables[@]}" weights.mp "${plans[@]/%/.plan}" data/files task.json \
         "${adapters[@]/%/.lora/adapter_config.json}" \
         with $SHAPING others model published in_place_by report
 }

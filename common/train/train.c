@@ -243,6 +243,19 @@ static void open_log(struct run *r)
         fputs("step\tloss\tlr\n", r->log);
 }
 
+/* A run that is done has kept its epochs, if this one is to. */
+static void check_epochs(const struct run *r)
+{
+    for (int epoch = 1; r->files->epochs && epoch <= r->settings->epochs; epoch++) {
+        char *path = xasprintf("%s/%d/adapter_config.json", r->files->epochs, epoch);
+        if (access(path, F_OK))
+            die(EX_DATAERR,
+                "%s: complete, but the adapter of epoch %d is not in %s: remove it to train anew",
+                r->files->folder, epoch, r->files->epochs);
+        free(path);
+    }
+}
+
 /* Whether the folder already holds what this run would write. Dies (EX_DATAERR) where it holds what
  * another run wrote: going on with that would throw it away. */
 static bool is_done(const struct run *r)
@@ -262,6 +275,7 @@ static bool is_done(const struct run *r)
                 "it to train anew",
                 folder, key, theirs, ours);
         json_decref(f);
+        check_epochs(r);
     }
     free(config);
     free(path);
@@ -301,6 +315,29 @@ static void write_checkpoint(struct run *r)
     checkpoint_write(r->files->checkpoint, r->state, r->description);
 }
 
+static void write_adapter(struct run *r, const char *folder)
+{
+    trainer_fetch(r->trainer, r->adapter);
+    json_decref(r->adapter->facts);
+    r->adapter->facts = facts(r);
+    const char *model = r->model->config->folder;
+    char *base = realpath(model, NULL);
+    adapter_write(r->adapter, folder, base ? base : model);
+    free(base);
+}
+
+/* epoch: how many are done */
+static void write_epoch(struct run *r, unsigned long epoch)
+{
+    if (!r->files->epochs || r->ranks->rank > 0)
+        return;
+    if (mkdir(r->files->epochs, 0777) && errno != EEXIST)
+        die(EX_CANTCREAT, "%s: cannot be created: %s", r->files->epochs, strerror(errno));
+    char *folder = xasprintf("%s/%lu", r->files->epochs, epoch);
+    write_adapter(r, folder);
+    free(folder);
+}
+
 static void run_epochs(struct run *r)
 {
     const struct train_settings *s = r->settings;
@@ -313,6 +350,9 @@ static void run_epochs(struct run *r)
         for (; within < r->steps_per_epoch; within++) {
             run_step(r, (int)within * s->step.batch * s->step.accumulate);
             taken = trainer_steps(r->trainer);
+            /* Before the checkpoint: what goes on from that has every epoch before it. */
+            if (within + 1 == r->steps_per_epoch)
+                write_epoch(r, taken / r->steps_per_epoch);
             if (r->every && taken % r->every == 0 && taken < total)
                 write_checkpoint(r);
             progress_update(taken - before);
@@ -366,16 +406,6 @@ static enum beginning begin_together(struct run *r)
     return where;
 }
 
-static void write_adapter(struct run *r)
-{
-    trainer_fetch(r->trainer, r->adapter);
-    r->adapter->facts = facts(r);
-    const char *folder = r->model->config->folder;
-    char *base = realpath(folder, NULL);
-    adapter_write(r->adapter, r->files->folder, base ? base : folder);
-    free(base);
-}
-
 void train(struct model *m, const struct training_set *t, const struct train_settings *s,
            const struct train_files *files, struct ranks *ranks)
 {
@@ -396,7 +426,7 @@ void train(struct model *m, const struct training_set *t, const struct train_set
         open_log(&r);
         run_epochs(&r);
         if (ranks->rank == 0)
-            write_adapter(&r);
+            write_adapter(&r, files->folder);
     }
     /* Only now: until the adapter is in place the checkpoint is all there is. */
     if (ranks->rank == 0 && unlink(files->checkpoint) && errno != ENOENT)

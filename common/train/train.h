@@ -20,7 +20,8 @@ struct train_files {
     const char *checkpoint; /* kept while training, removed at its end */
     unsigned long every;    /* steps between checkpoints; 0: none */
     bool resume;
-    const char *log; /* "step, loss, lr" as TSV, or NULL */
+    const char *log;    /* "step, loss, lr" as TSV, or NULL */
+    const char *epochs; /* a folder that gets the adapter after each epoch, as 1, 2 ...; or NULL */
 };
 
 const char *alpha0_mode_name(enum alpha0_mode m); /* "standard", "fixed", "learned" */

@@ -2,7 +2,22 @@
 include "numbers";
 def pad(n): tostring | . + " " * ([n - length, 0] | max);
 def ln: if . == 1 then 0 else log end | digits(3);
-. as $r | (.task.classes | length) as $here
+def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] | max) + .;
+(if .epochs != [] then
+    "", "epoch by epoch, without dropout: on the texts to train on, then on those to test on; an epoch chosen by the latter",
+    "has better figures there than elsewhere (*: the highest macro_f1 of them)",
+    "student     epoch     loss accuracy macro_f1      ece      nll    brier accuracy macro_f1      ece      nll    brier   alpha0 regulariser",
+    (.epochs | group_by(.student)[] | (map(.test.macro_f1 | values) | max) as $best | .[]
+        | (.student | pad(12)) + (.epoch | pad(4)) + (if .test.macro_f1 == $best then "*" else " " end)
+        + (.loss | cell(4)) + ([.train, .test | .accuracy, .macro_f1, .ece, .nll, .brier | cell(4)] | join(""))
+        + (.alpha0 | cell(2)) + (.regulariser | cell(3)))
+ else empty end),
+(if .sweep != [] then
+    "", "Dirichlet students of fixed sums of alphas: mean over seeds, and standard deviation",
+    "alpha0        macro_f1              ece              nll",
+    (.sweep[] | (.alpha0 | pad(8)) + ([.macro_f1, .ece, .nll | (.mean | cell(4)) + (.deviation | cell(4))] | join("")))
+ else empty end),
+(. as $r | (.task.classes | length) as $here
 | (.others[] | . as $other | (.classes | length) as $there
     | (if any($r.metrics.detection[]?; .against == $other.name) then
         "", "against \(.name): asked by this set's prompts; \($here) classes, total uncertainty at most ln \($here) = \($here | ln)"
@@ -10,7 +25,7 @@ def ln: if . == 1 then 0 else log end | digits(3);
       (if .own then
         "", "against \(.name):own: asked by its own prompts; \($there) classes, total uncertainty at most ln \($there) = \($there | ln);",
         "this set's texts: \($here) classes, ln \($here) = \($here | ln)"
-      else empty end)),
+      else empty end))),
 (if .published.sets then
     "", "published\(if .published.model then ", with " + .published.model else "" end) (not measured here)",
     ("set" | pad(12)) + "macro_f1     ece",

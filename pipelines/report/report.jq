@@ -61,6 +61,65 @@ def uncertainty:
             | map($set.metrics[.] | cell(false)) | join("")) + "</tr>") | join("\n"))
     + "</tbody></table>";
 
+# ---- epochs ----
+
+def epoch_metrics: [{key: "accuracy", name: "accuracy"}, {key: "macro_f1", name: "macro F1"}, {key: "ece", name: "ECE"},
+    {key: "nll", name: "NLL"}, {key: "brier", name: "Brier"}];
+# A small chart of one metric over the epochs: solid on the texts to test on, dashed on those to train on.
+def chart($rows; $metric):
+    ([$rows[] | .train[$metric.key], .test[$metric.key] | values]) as $all
+    | ($all | min) as $low | ($all | max) as $high | ($rows | length) as $n
+    | def x: 48 + 232 * (if $n > 1 then . / ($n - 1) else 0.5 end);
+      def y: 124 - 104 * (if $high > $low then (. - $low) / ($high - $low) else 0.5 end);
+      def line($part; $style): "<polyline fill=none stroke=\"#0072b2\" stroke-width=2 \($style) points=\""
+          + ([$rows | to_entries[] | select(.value[$part][$metric.key] != null)
+              | "\(.key | x | digits(1)),\(.value[$part][$metric.key] | y | digits(1))"] | join(" ")) + "\"/>";
+    "<figure><figcaption>\($metric.name)</figcaption><svg viewBox=\"0 0 290 150\" width=290 height=150 role=img aria-label=\"\($metric.name) over the epochs\" font-size=11 fill=\"#5a6270\">"
+    + "<path d=\"M48 16V128H284\" fill=none stroke=\"#c9ced6\"/>"
+    + "<text x=44 y=24 text-anchor=end>\($high | digits(3))</text><text x=44 y=128 text-anchor=end>\($low | digits(3))</text>"
+    + "<text x=48 y=144 text-anchor=middle>\($rows[0].epoch)</text><text x=280 y=144 text-anchor=middle>\($rows[-1].epoch)</text>"
+    + line("train"; "stroke-dasharray=\"5 4\"") + line("test"; "") + "</svg></figure>";
+
+def epochs_of($rows):
+    ($rows | map(.test.macro_f1 | values) | max) as $best
+    | any($rows[]; .alpha0 != null) as $sums | any($rows[]; .regulariser != null) as $pull
+    | "<table><thead><tr><th></th><th></th><th colspan=5>on the texts to train on</th><th colspan=5>on the texts to test on</th>"
+    + (if $sums then "<th></th>" else "" end) + (if $pull then "<th></th>" else "" end) + "</tr><tr><th>epoch</th><th>loss</th>"
+    + ([range(2) as $i | epoch_metrics[] | "<th>\(.name)</th>"] | join(""))
+    + (if $sums then "<th>&alpha;<sub>0</sub></th>" else "" end) + (if $pull then "<th>regulariser</th>" else "" end) + "</tr></thead><tbody>"
+    + ($rows | to_entries | map(.value as $row | (.key + 1 == ($rows | length)) as $last | ($row.test.macro_f1 == $best) as $top
+        | "<tr><th scope=row>\($row.epoch)"
+        + (if $last then "<small>the student above</small>" else "" end)
+        + (if $top and ($last | not) then "<small>chosen on the test texts, if it is</small>" else "" end) + "</th><td>\($row.loss | fixed(4))</td>"
+        + ([("train", "test") as $part | epoch_metrics[] | $row[$part][.key] | "<td>\(fixed(3))</td>"] | join(""))
+        + (if $sums then "<td>\($row.alpha0 | fixed(2))</td>" else "" end)
+        + (if $pull then "<td>\($row.regulariser | fixed(3))</td>" else "" end) + "</tr>") | join("\n"))
+    + "</tbody></table><div class=figures>\(epoch_metrics | map(chart($rows; .)) | join("\n"))</div>";
+
+def epochs:
+    if .epochs == [] then "" else
+        "<h2>Epoch by epoch</h2><p class=note>Each student after each epoch, without dropout; loss: the mean of the epoch's steps. In the charts the dashed line is on the texts to train on. The last epoch is the student of this report. An epoch that is chosen by its figures on the test texts has better ones there than it would have on others.</p>"
+        + (.epochs | group_by(.student) | sort_by(.[0].student as $s | ["softmax", "dirichlet", "baseline", "edl"] | index($s) // 9)
+            | map("<h3>\(.[0].student | esc)</h3>" + epochs_of(.)) | join("\n"))
+    end;
+
+# ---- sweep ----
+
+def spread($n): if . == null or .mean == null then "<td class=none>&ndash;</td>"
+    else "<td>\(.mean | fixed($n))<small>&plusmn;&hairsp;\(.deviation | fixed($n))</small></td>" end;
+def sweep:
+    . as $r | if .sweep == [] then "" else
+        "<h2>Fixed sums of alphas</h2><p class=note>Dirichlet students whose alphas are scaled to the sum &alpha;<sub>0</sub> in training: mean over \(.sweep[0].accuracy.seeds // 1) seeds, and standard deviation.</p>"
+        + "<table><thead><tr><th>&alpha;<sub>0</sub></th>" + (epoch_metrics | map("<th>\(.name)</th>") | join("")) + "</tr></thead><tbody>"
+        + (.sweep | map(. as $row | "<tr><th scope=row>\(.alpha0 | esc)</th>" + (epoch_metrics | map($row[.key] | spread(3)) | join("")) + "</tr>") | join("\n"))
+        + (($r.published.alpha0.rows // []) | map("\n<tr class=published><th scope=row>\(.alpha0)<small>published</small></th><td></td>"
+            + "<td>\(.macro_f1 | fixed(3))<small>&plusmn;&hairsp;\(.macro_f1_deviation | fixed(3))</small></td><td>\(.ece | fixed(3))<small>&plusmn;&hairsp;\(.ece_deviation | fixed(3))</small></td><td></td><td></td></tr>") | join(""))
+        + "</tbody></table>"
+        + (if $r.published.alpha0 then "<p class=note>Rows in italics: \($r.published.alpha0.from | esc). They were not measured here.</p>" else "" end)
+    end;
+
+# ---- detection ----
+
 def natural_log: if . == 1 then 0 else log end;
 # What was asked of the texts of one detection, and how high the total uncertainty can be.
 def classes($k): "\($k) classes: total uncertainty is at most ln&hairsp;\($k)&nbsp;= \($k | natural_log | fixed(3))";
@@ -162,6 +221,8 @@ summary { cursor: pointer; font-size: 1.3rem; font-weight: 700; margin: 2.6rem 0
 <p class=note>On \(.metrics.sets[0].texts | thousands) test texts; small print: 95&#8239;% intervals of \(.metrics.bootstrap.replicates // 0 | thousands) resamplings. Definitions: dir-eval(1).</p>
 <h2>Uncertainty</h2>
 <div class=wide>\(uncertainty)</div>
+<div class=wide>\(epochs)</div>
+<div class=wide>\(sweep)</div>
 <div class=wide>\(detection)</div>
 <h2>Figures</h2>
 <div class=figures>

@@ -66,6 +66,8 @@ jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" -
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
     --argjson published "$published" --slurpfile task task.json --arg type "$(model_type)" \
     --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
+    --slurpfile sweep <([ "$SWEEP" = no ] || cat sweep/table.json) \
+    --slurpfile epochs <([ "$EVERY_EPOCH" = no ] || cat epochs/table.json) \
     --slurpfile header <(rec to-json --header teacher/test.mp | head -n 1) \
     --arg figures "$(cd "$folder/figures" && ls -1 ./*.svg)" '
     def lines: split("\n") | map(select(. != ""));
@@ -83,6 +85,8 @@ jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" -
         others: $others,
         missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others | map(.name))),
         published: $published,
+        epochs: ($epochs[0] // []),
+        sweep: ($sweep[0] // []),
         figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),
         metrics: $metrics[0]
     }' >"$folder/report.json"

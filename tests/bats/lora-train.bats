@@ -262,6 +262,33 @@ long_run() { # FOLDER OPTION...
     [ ! -e cut.lora.checkpoint ]
 }
 
+@test "each epoch's adapter is that of a training that ends there, killed and resumed or not" {
+    options=(--loss dirichlet --alpha0 learned --alpha0-lr 0.01 --batch 4 --shuffle --checkpoint-every 5)
+    teach "${options[@]}" --epochs 3 --every-epoch kept -o whole.lora
+    [ "$(ls kept)" = "$(printf '%s\n' 1 2 3)" ]
+    teach "${options[@]}" --epochs 2 -o two.lora
+    cmp kept/2/adapter_model.safetensors two.lora/adapter_model.safetensors
+    cmp <(jq .alpha0 kept/2/duq.json) <(jq .alpha0 two.lora/duq.json)
+    for file in adapter_model.safetensors adapter_config.json duq.json; do
+        cmp kept/3/$file whole.lora/$file
+    done
+    ! cmp -s kept/1/duq.json kept/2/duq.json
+    # What is done without them has not got them.
+    run teach "${options[@]}" --epochs 2 --every-epoch other -o two.lora --resume
+    [ "$status" -eq 65 ]
+    [[ $output == *"two.lora: complete, but the adapter of epoch 1 is not in other: remove it to train anew"* ]]
+    teach "${options[@]}" --epochs 3 --every-epoch kept -o whole.lora --resume
+    # Cut off on its way.
+    runner=exec long_run cut.lora --epochs 30 --every-epoch cut &
+    pid=$!
+    until [ -e cut/9/duq.json ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
+    kill -9 $pid 2>/dev/null || true
+    wait $pid || true
+    long_run cut.lora --epochs 30 --every-epoch cut --resume
+    long_run straight.lora --epochs 30 --every-epoch straight
+    diff -r straight cut
+}
+
 # Leaves half.lora.checkpoint.
 interrupt() {
     for i in {1..200}; do

@@ -168,6 +168,39 @@ published() {
     grep -q '^published figures: in the report of PROFILE=published' run/report/tables.txt
 }
 
+@test "every epoch's student is kept and measured, and a sweep of fixed sums of alphas is one setting" {
+    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 EVERY_EPOCH=yes SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' \
+        DIRICHLET_OPTIONS='--epochs 2' SOFTMAX_OPTIONS='--epochs 1' BASELINE_OPTIONS='--epochs 1' EDL_OPTIONS='--epochs 1'
+    cd run
+    jq -e '[.[] | [.student, .epoch]] == [["softmax", 1], ["dirichlet", 1], ["dirichlet", 2], ["baseline", 1], ["edl", 1]]' epochs/table.json
+    # The last epoch is the student; each has the figures that dir-eval gives.
+    cmp students/dirichlet.epochs/2/adapter_model.safetensors students/dirichlet.lora/adapter_model.safetensors
+    rec to-json epochs/dirichlet.2.test.mp | cmp - <(rec to-json predictions/dirichlet.test.mp)
+    for part in train test; do
+        dir-eval --json epochs/dirichlet.1.$part.mp | jq -e --arg part $part --slurpfile table epochs/table.json '.sets[0].metrics as $m
+            | $table[0][1][$part] | to_entries | all(.value == $m[.key].value) and length == 5'
+    done
+    sum=$(rec to-json epochs/dirichlet.1.train.mp | jq -s 'map(.alpha | add) | add / length')
+    jq -e --argjson sum "$sum" '.[1].alpha0 == $sum and .[1].regulariser == null and .[0].alpha0 == null' epochs/table.json
+    loss=$(awk 'NR > 1 && NR <= 1 + n / 2 { sum += $2; k++ } END { print sum / k }' n="$(($(wc -l <students/dirichlet.tsv) - 1))" students/dirichlet.tsv)
+    jq -e --argjson loss "$loss" '.[1].loss - $loss | fabs < 1e-4' epochs/table.json
+    grep -q '<small>the student above</small>' report/index.html
+    grep -q 'An epoch that is chosen by its figures on the test texts has better ones there' report/index.html
+    grep -Eq '^dirichlet   2  ' report/tables.txt
+    # The sweep: two seeds each of two sums.
+    jq -e '.training.seed == 4 and .alpha0 == 10' students/sweep/10.seed4.lora/duq.json
+    dir-eval --json --seeds a=predictions/sweep/1.seed3.test.mp a=predictions/sweep/1.seed4.test.mp |
+        jq -e --slurpfile table sweep/table.json '.sets[2].metrics.ece as $m | $table[0][0] | .alpha0 == "1" and .ece.mean == $m.value
+            and .ece.deviation == $m.deviation and .ece.seeds == 2'
+    grep -q '<h2>Fixed sums of alphas</h2>' report/index.html
+    cd ..
+    # What learns alpha0 is pulled to it.
+    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=1 EVERY_EPOCH=yes DIRICHLET_OPTIONS='--alpha0 learned --beta 2' --stop-stage epochs
+    prior=$(jq .alpha0 run/students/dirichlet.epochs/1/duq.json)
+    pull=$(rec to-json run/epochs/dirichlet.1.train.mp | jq -s --argjson prior "$prior" '2 * (map((.alpha | add) - $prior | . * .) | add / length)')
+    jq -e --argjson pull "$pull" '.[1].regulariser - $pull | fabs < 1e-9' run/epochs/table.json
+}
+
 @test "the adapter of another task says its own of it, as one that nobody knows the task of" {
     data=$BATS_TEST_DIRNAME/../data/lora/streams model=$BATS_TEST_DIRNAME/../data/engine/mistral-window
     lora-train --model "$model" --teacher "$data/teacher.mp" --loss dirichlet --lr 1e-3 --epochs 1 --rank 4 -o d.lora "$data/tokens.mp"
