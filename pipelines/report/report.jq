@@ -158,12 +158,14 @@ def detection:
 def figure_title: if . == "reliability" then "Reliability"
     elif . == "risk-coverage" then "Risk over coverage"
     elif . == "training" then "Training"
+    elif . == "decomposition-own" then "Uncertainties of this set and of the others, each asked by its own prompts, for its own classes"
+    elif . == "decomposition-common" then "Uncertainties of this set and of the others, asked by this set's prompts"
     elif startswith("uncertainty-") then "Uncertainty: \(.[12:])"
     else . end;
 # First the sets that tell all three uncertainties, for their figures are wide; the others fit side by side.
 def figures:
     ([.metrics.sets | sort_by(.metrics.mean_epistemic.value == null)[].name | "uncertainty-\(.)"]) as $sets
-    | (["reliability", "risk-coverage"] + $sets + ["training"]) as $order
+    | (["reliability", "risk-coverage"] + $sets + ["decomposition-own", "decomposition-common", "training"]) as $order
     | .figures | sort_by(. as $figure | $order | index($figure) // length)
     | map("<figure><figcaption>\(figure_title | esc)</figcaption><a href=\"figures/\(. | @uri).svg\"><img src=\"figures/\(. | @uri).svg\" alt=\"\(figure_title | esc)\"></a></figure>") | join("\n");
 

@@ -19,6 +19,13 @@ evaluate() {
 evaluate --json "$@" --figures "$folder/figures" "${curves[@]}" >"$folder/metrics.json"
 evaluate --stream "$@" | rec to-csv -q >"$folder/metrics.csv"
 
+# Of sets that were asked both ways, those asked by their own prompts: so is the published figure.
+if [ -n "${OTHERS// /}" ]; then
+    protocol=own
+    [ "$DETECTION" != common ] || protocol=common
+    "$PIPELINES/report/decomposition.sh" $protocol >"$folder/figures/decomposition-$protocol.svg"
+fi
+
 # Published figures stand beside those of their own profile's steps alone.
 published='{}'
 [ ! -e "$FOLDER/published.json" ] || published=$(jq --arg profile "$PROFILE" \

@@ -22,12 +22,16 @@ need_settings() {
     done
 }
 
-# The task file, into $task: one that prompt-expand takes.
+# The task file, into $task: one that prompt-expand takes. A chat is the model's to write: where there is no model yet,
+# it is not tried.
 need_task() {
+    local -a model=()
     task=${value[TASK]:-$folder/task.json}
     [ -r "$task" ] || die 66 "$task: cannot be read (TASK=)"
-    rec from-jsonl --id id --text text <<<'{"id": "any", "text": ""}' |
-        prompt-expand -q --task "$task" --student >/dev/null || exit $?
+    [ -z "${value[MODEL]}" ] || model=(--model "${value[MODEL]}")
+    [ -n "${value[MODEL]}" ] || ! jq -e '.layout == "chat"' "$task" >/dev/null 2>&1 || return 0
+    rec from-jsonl --id id --text text <<<'{"id": "any", "text": "any"}' |
+        prompt-expand -q --task "$task" "${model[@]}" --student >/dev/null || exit $?
 }
 
 # Whether one of the stages from the first to the last one needs it.
