@@ -19,7 +19,8 @@ static void check_same_setting(const char *path, const json_t *fitted,
     static const char *const keys[] = {"task",    "classes",   "layout",       "prompts",
                                        "model",   "tokenizer", "class_tokens", "answer_tokens",
                                        "adapter", NULL};
-    static const char *const of_any_task[] = {"prompts", "model", "tokenizer", "adapter", NULL};
+    static const char *const of_any_task[] = {"layout",    "prompts", "model",
+                                              "tokenizer", "adapter", NULL};
     const char *key =
         header_difference(fitted, stream_header(scores), other_task ? of_any_task : keys);
     if (key)

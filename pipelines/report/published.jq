@@ -7,8 +7,8 @@ def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] |
     "", "epoch by epoch, without dropout: on the texts to train on, then on those to test on; an epoch chosen by the latter",
     "has better figures there than elsewhere (*: the highest macro_f1 of them)",
     "student     epoch     loss accuracy macro_f1      ece      nll    brier accuracy macro_f1      ece      nll    brier   alpha0 regulariser",
-    (.epochs | group_by(.student)[] | (map(.test.macro_f1 | values) | max) as $best | .[]
-        | (.student | pad(12)) + (.epoch | pad(4)) + (if .test.macro_f1 == $best then "*" else " " end)
+    (.epochs | group_by(.student)[] | first(sort_by(-(.test.macro_f1 // 0), .epoch)[]).epoch as $best | .[]
+        | (.student | pad(12)) + (.epoch | pad(4)) + (if .epoch == $best then "*" else " " end)
         + (.loss | cell(4)) + ([.train, .test | .accuracy, .macro_f1, .ece, .nll, .brier | cell(4)] | join(""))
         + (.alpha0 | cell(2)) + (.regulariser | cell(3)))
  else empty end),

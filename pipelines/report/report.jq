@@ -87,10 +87,10 @@ def epochs_of($rows):
     + (if $sums then "<th></th>" else "" end) + (if $pull then "<th></th>" else "" end) + "</tr><tr><th>epoch</th><th>loss</th>"
     + ([range(2) as $i | epoch_metrics[] | "<th>\(.name)</th>"] | join(""))
     + (if $sums then "<th>&alpha;<sub>0</sub></th>" else "" end) + (if $pull then "<th>regulariser</th>" else "" end) + "</tr></thead><tbody>"
-    + ($rows | to_entries | map(.value as $row | (.key + 1 == ($rows | length)) as $last | ($row.test.macro_f1 == $best) as $top
+    + ($rows | to_entries | map(.value as $row | (.key + 1 == ($rows | length)) as $last | (($rows | map(.test.macro_f1) | index($best)) == .key) as $top
         | "<tr><th scope=row>\($row.epoch)"
         + (if $last then "<small>the student above</small>" else "" end)
-        + (if $top and ($last | not) then "<small>chosen on the test texts, if it is</small>" else "" end) + "</th><td>\($row.loss | fixed(4))</td>"
+        + (if $top and ($last | not) then "<small>best on the test texts: chosen on them, if taken</small>" else "" end) + "</th><td>\($row.loss | fixed(4))</td>"
         + ([("train", "test") as $part | epoch_metrics[] | $row[$part][.key] | "<td>\(fixed(3))</td>"] | join(""))
         + (if $sums then "<td>\($row.alpha0 | fixed(2))</td>" else "" end)
         + (if $pull then "<td>\($row.regulariser | fixed(3))</td>" else "" end) + "</tr>") | join("\n"))
