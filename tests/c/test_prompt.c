@@ -84,12 +84,34 @@ static void each_data_set_has_nine_instructions_and_five_shots(void **state)
     }
 }
 
+/* What the published students are asked, by a task of the published layout. */
+static void a_students_prompt_may_lack_list_and_blank_line(void **state)
+{
+    (void)state;
+    struct task *t = task_read("pipelines/sst2/published.task.json");
+    struct buf teacher = {0}, student = {0}, expected = {0};
+    prompt_before(&teacher, t, 0, NULL);
+    task_for_student(t);
+    prompt_before(&student, t, 0, NULL);
+    buf_addf(&expected, "%s\n1. negative\n2. positive\n\nreview: ", t->instructions[0]);
+    assert_string_equal(buf_str(&teacher), buf_str(&expected));
+    expected.len = 0;
+    buf_addf(&expected, "%s\nreview: ", t->instructions[0]);
+    assert_string_equal(buf_str(&student), buf_str(&expected));
+    assert_true(t->after_text.data[t->after_text.len - 1] == ' ');
+    buf_free(&teacher);
+    buf_free(&student);
+    buf_free(&expected);
+    task_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_end_at_the_characters_where_python_splits),
         cmocka_unit_test(texts_are_cut_as_python_cuts_them),
         cmocka_unit_test(each_data_set_has_nine_instructions_and_five_shots),
+        cmocka_unit_test(a_students_prompt_may_lack_list_and_blank_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
