@@ -81,13 +81,15 @@ teacher_scores() { # TEXTS [FOLDER]
 
 # Twice: as the paper has it, and of prompts that are calibrated first.
 stage_weights() {
-    makes weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT by weights scores/validation.mp
+    makes weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT SOLVER by weights scores/validation.mp
     makes calibrated/weights.mp from scores/validation.mp with OBJECTIVE ENTROPY_WEIGHT CALIBRATE \
         by weights scores/validation.mp --calibrate
 }
 
 weights() { # SCORES [--calibrate]
-    bpe-fit --objective "$OBJECTIVE" --entropy-weight "$ENTROPY_WEIGHT" ${2:+"$2" "$CALIBRATE"} "$1"
+    local -a how=(--solver "$SOLVER")
+    [ $# = 1 ] || how=("$2" "$CALIBRATE")
+    bpe-fit --objective "$OBJECTIVE" --entropy-weight "$ENTROPY_WEIGHT" "${how[@]}" "$1"
 }
 
 # ---- teacher: scores and predictions of the texts to train and to test on ----
@@ -131,8 +133,9 @@ student() { # STUDENT
     makes "$adapter" from students/train.tokens.mp "${taught[@]}" \
         with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT SEED TRAIN_OPTIONS EVERY_EPOCH DEVICE COMPUTE model version \
         "${1^^}_OPTIONS" in_place_by train "$1"
+    asked_with "$1"
     makes "predictions/$1.test.mp" from texts/test.mp "$adapter" weights.mp task.json \
-        with "${scoring[@]}" by predict "$1" texts/test.mp
+        with "${asked_with[@]}" by predict "$1" texts/test.mp
     students+=("$1")
 }
 
@@ -172,10 +175,21 @@ predict_epoch() { # STUDENT EPOCH TEXTS
     ask "$1" "students/$1.epochs/$2" "$3"
 }
 
+# What a student's predictions depend on, beside texts and prompts, into $asked_with: alphas are a Dirichlet student's.
+asked_with() { # STUDENT
+    asked_with=("${scoring[@]}")
+    [ "$1" != dirichlet ] || asked_with+=(ALPHAS)
+}
+
+has_fixed_sum() { # ADAPTER
+    [ -n "$1" ] && jq -e '.alpha0_mode == "fixed"' "$1/duq.json" >/dev/null
+}
+
 ask() { # STUDENT ADAPTER TEXTS [FOLDER WEIGHTS]
     local head=softmax score='lm-score --model model' task=${4:+$4/}task.json weights=${5:-weights.mp} prompts
     [[ $1 != dirichlet && $1 != edl ]] || head=dirichlet
     [ -z "$2" ] || score+=" --adapter $2${4:+ --other-task}"
+    [ "$ALPHAS" = trained ] || ! has_fixed_sum "$2" || score+=" --alphas $ALPHAS"
     prompts="prompt-expand --task $task --model model --instruction best:$weights --student"
     spread "$3" "$prompts | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
         "$task" "$weights" ${2:+"$2"}
@@ -227,11 +241,12 @@ stage_epochs() {
     local -a predicted=()
     [ "${EVERY_EPOCH:-no}" = yes ] || return 0
     for student in "${students[@]}"; do
+        asked_with "$student"
         for ((epoch = 1; epoch <= $(epochs_of "$student"); epoch++)); do
             for part in train test; do
                 predicted+=("epochs/$student.$epoch.$part.mp")
                 makes "${predicted[-1]}" from "texts/$part.mp" "students/$student.lora/adapter_config.json" weights.mp task.json \
-                    with "${scoring[@]}" by predict_epoch "$student" "$epoch" "texts/$part.mp"
+                    with "${asked_with[@]}" by predict_epoch "$student" "$epoch" "texts/$part.mp"
             done
         done
     done
@@ -266,7 +281,7 @@ stage_sweep() {
                 with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT TRAIN_OPTIONS DIRICHLET_OPTIONS DEVICE COMPUTE model version \
                 in_place_by train dirichlet "$name" --alpha0 "fixed:$sum" --seed "$seed"
             makes "${predicted[-1]}" from texts/test.mp "students/$name.lora/adapter_config.json" weights.mp task.json \
-                with "${scoring[@]}" by ask dirichlet "students/$name.lora" texts/test.mp
+                with "${scoring[@]}" ALPHAS by ask dirichlet "students/$name.lora" texts/test.mp
         done
     done
     makes sweep/table.json from "${predicted[@]}" with version by sweep_table
@@ -314,9 +329,10 @@ detection_by_common_prompt() { # OTHER
     makes "detection/calibrated.$other.mp" from "detection/scores.$other.mp" calibrated/weights.mp \
         with version by teacher calibrated/weights.mp "detection/scores.$other.mp"
     for name in "${students[@]}"; do
+        asked_with "$name"
         makes "detection/$name.$other.mp" \
             from "$texts" "students/$name.lora/adapter_config.json" weights.mp task.json \
-            with "${scoring[@]}" by predict "$name" "$texts"
+            with "${asked_with[@]}" by predict "$name" "$texts"
     done
 }
 
@@ -327,15 +343,16 @@ detection_by_own_prompts() { # OTHER
     local validation=$own/validation.$1.mp scores=$own/scores.$1.mp best=$own/weights.$1.mp texts=$folder/texts/test.mp
     makes "$validation" from "$folder/texts/validation.mp" "$folder/texts/shots.mp" "$folder/task.json" \
         with "${scoring[@]}" in_shards_by teacher_scores "$folder/texts/validation.mp" "$folder"
-    makes "$best" from "$validation" with OBJECTIVE ENTROPY_WEIGHT by weights "$validation"
+    makes "$best" from "$validation" with OBJECTIVE ENTROPY_WEIGHT SOLVER by weights "$validation"
     makes "$scores" from "$texts" "$folder/texts/shots.mp" "$folder/task.json" \
         with "${scoring[@]}" in_shards_by teacher_scores "$texts" "$folder"
     makes "$own/teacher.$1.mp" from "$scores" weights.mp with version by teacher weights.mp "$scores" --other-task
     makes "$own/untrained.$1.mp" from "$texts" "$best" "$folder/task.json" \
         with "${scoring[@]}" by predict untrained "$texts" "$folder" "$best"
     for name in "${students[@]}"; do
+        asked_with "$name"
         makes "$own/$name.$1.mp" from "$texts" "students/$name.lora/adapter_config.json" "$best" "$folder/task.json" \
-            with "${scoring[@]}" by predict "$name" "$texts" "$folder" "$best"
+            with "${asked_with[@]}" by predict "$name" "$texts" "$folder" "$best"
     done
 }
 

@@ -26,17 +26,18 @@ settings() { # SET PROFILE KEY...: their values
 }
 
 @test "each data set's published profile has what the notebooks ran, duq's what it had" {
-    keys=(TRAIN SHOTS_FROM TEST SHUFFLE MISSING EPOCHS LR BATCH RANK LORA_ALPHA OBJECTIVE DETECTION SOFTMAX_OPTIONS)
+    keys=(TRAIN SHOTS_FROM TEST SHUFFLE MISSING EPOCHS LR BATCH RANK LORA_ALPHA OBJECTIVE SOLVER ALPHAS DETECTION
+        SOFTMAX_OPTIONS)
     for set in amazon sst2; do
         [ "$(settings $set published "${keys[@]}")" = \
-            "10000|50000|$([ $set = amazon ] && echo 5000 || echo 872)||pandas|10|1e-5|16|16|32|published|both|--rank 8 --alpha 16" ]
+            "10000|50000|$([ $set = amazon ] && echo 5000 || echo 872)||pandas|10|1e-5|16|16|32|published|published|unscaled|both|--rank 8 --alpha 16" ]
     done
     [ "$(settings yahoo published "${keys[@]}")" = \
-        '10000|50000|5000||pandas|10|1e-5|1|16|32|published|both|--rank 8 --alpha 16' ]
+        '10000|50000|5000||pandas|10|1e-5|1|16|32|published|published|unscaled|both|--rank 8 --alpha 16' ]
     [ "$(settings yahoo published TEXT)" = 'Question: {2} {3}\nAnswer: {4}' ]
     [ "$(settings youtube published "${keys[@]}")" = \
-        '1100||711||pandas|10|1e-5|32|16|32|published|both|--rank 8 --alpha 16 --batch 16' ]
-    [ "$(settings youtube duq "${keys[@]}")" = '1100||711|1|as-is|10|1e-5|16|16|32|paper|common|' ]
+        '1100||711||pandas|10|1e-5|32|16|32|published|published|unscaled|both|--rank 8 --alpha 16 --batch 16' ]
+    [ "$(settings youtube duq "${keys[@]}")" = '1100||711|1|as-is|10|1e-5|16|16|32|paper|optimum|trained|common|' ]
     [ "$(settings amazon published OUT)" = "$PWD/runs/amazon.published" ]
     "$top/pipelines/amazon.sh" --settings | cmp - <("$top/pipelines/amazon.sh" PROFILE=duq --settings)
 }
@@ -139,6 +140,8 @@ published() {
     grep -q "examples/yahoo has no profile published: it is taken with duq's" said
     jq -e '.training.rank == 8 and .training.batch == 16' run/students/softmax.lora/duq.json
     jq -e '.training.rank == 16' run/students/dirichlet.lora/duq.json
+    rec to-json --header run/weights.mp | head -n 1 | jq -e '.fit.solver == "published"'
+    rec to-json --header run/calibrated/weights.mp | head -n 1 | jq -e '.fit.solver != "published"'
     # By their own prompts: ten classes, and what the adapter and the weights were made for is recorded.
     for set in teacher dirichlet softmax untrained; do
         rec check run/detection/own/$set.yahoo.mp
@@ -169,7 +172,7 @@ published() {
 }
 
 @test "every epoch's student is kept and measured, and a sweep of fixed sums of alphas is one setting" {
-    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 EVERY_EPOCH=yes SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' \
+    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 EVERY_EPOCH=yes SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' ALPHAS=unscaled \
         DIRICHLET_OPTIONS='--epochs 2' SOFTMAX_OPTIONS='--epochs 1' BASELINE_OPTIONS='--epochs 1' EDL_OPTIONS='--epochs 1'
     cd run
     jq -e '[.[] | [.student, .epoch]] == [["softmax", 1], ["dirichlet", 1], ["dirichlet", 2], ["baseline", 1], ["edl", 1]]' epochs/table.json
@@ -189,6 +192,10 @@ published() {
     grep -Eq '^dirichlet   2  ' report/tables.txt
     # The sweep: two seeds each of two sums.
     jq -e '.training.seed == 4 and .alpha0 == 10' students/sweep/10.seed4.lora/duq.json
+    rec to-json --header predictions/sweep/10.seed4.test.mp >unscaled
+    head -n 1 unscaled | jq -e '.alphas == "unscaled"'
+    tail -n +2 unscaled | jq -e 'select((.alpha | add) - 10 | fabs > 1)' | jq -s -e 'length == 12'
+    rec to-json --header predictions/dirichlet.test.mp | head -n 1 | jq -e 'has("alphas") | not'
     dir-eval --json --seeds a=predictions/sweep/1.seed3.test.mp a=predictions/sweep/1.seed4.test.mp |
         jq -e --slurpfile table sweep/table.json '.sets[2].metrics.ece as $m | $table[0][0] | .alpha0 == "1" and .ece.mean == $m.value
             and .ece.deviation == $m.deviation and .ece.seeds == 2'
