@@ -1,9 +1,9 @@
 #include "common/stream/json_records.h"
 
 #include "common/stream/check.h"
+#include "common/stream/rows.h"
 #include "common/stream/schema.h"
 #include "common/util/diag.h"
-#include "common/util/input.h"
 #include "common/util/mem.h"
 
 #include <inttypes.h>
@@ -12,16 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1 << 16 };
+enum { ZONE = 1 << 16 };
 
 struct json_records {
-    int fd;
-    const char *name; /* of the file */
-    struct buf text;  /* read and not yet let go of */
-    size_t line_at;   /* where the next line begins in it */
-    bool at_end;      /* of the file */
-    uint64_t line;    /* the last one's number in its file */
-
+    struct rows *lines;
     json_t *header;
     const struct schema *schema;
     struct checker *checker;
@@ -41,55 +35,18 @@ static void bad_line(const struct json_records *j, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    die(EX_DATAERR, "%s: line %" PRIu64 ": %s", j->name, j->line, text);
-}
-
-/* ---- lines ---- */
-
-static void read_text(struct json_records *j)
-{
-    if (j->line_at)
-        memmove(j->text.data, j->text.data + j->line_at, j->text.len -= j->line_at);
-    j->line_at = 0;
-    buf_reserve(&j->text, CHUNK);
-    ssize_t n = input_read(j->fd, j->text.data + j->text.len, CHUNK);
-    if (n < 0)
-        die_errno("%s", j->name);
-    j->text.len += (size_t)n;
-    j->at_end = n == 0;
-}
-
-/* The next line of the file, without its newline; false at the end. */
-static bool next_line(struct json_records *j, const char **line, size_t *len)
-{
-    const char *end = NULL;
-    for (size_t seen = 0;;) {
-        size_t have = j->text.len - j->line_at;
-        if (have > seen)
-            end = memchr(j->text.data + j->line_at + seen, '\n', have - seen);
-        if (end || j->at_end)
-            break;
-        seen = have;
-        read_text(j);
-    }
-    *line = j->text.data + j->line_at;
-    *len = end ? (size_t)(end - *line) : j->text.len - j->line_at;
-    if (!end && !*len)
-        return false;
-    j->line_at += *len + (end != NULL);
-    j->line++;
-    return true;
+    die(EX_DATAERR, "%s: line %" PRIu64 ": %s", rows_file(j->lines), rows_number(j->lines), text);
 }
 
 /* The next line's object, a new reference; NULL at the end. */
 static json_t *next_object(struct json_records *j, size_t flags)
 {
-    const char *line;
-    size_t len;
-    if (!next_line(j, &line, &len))
+    const struct span *line;
+    if (rows_next(j->lines, &line) == ROW_END)
         return NULL;
     json_error_t error;
-    json_t *object = json_loadb(line, len, flags | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *object =
+        json_loadb(line->data, line->len, flags | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!object)
         bad_line(j, "%s", error.text);
     if (!json_is_object(object))
@@ -215,7 +172,7 @@ static json_t *read_header(struct json_records *j)
 {
     json_t *read = next_object(j, 0);
     if (!read)
-        die(EX_DATAERR, "%s: empty, not even a header", j->name);
+        die(EX_DATAERR, "%s: empty, not even a header", rows_file(j->lines));
     if (!json_object_get(read, "duq") || !json_object_get(read, "schema"))
         bad_line(j, "not a header, with the keys \"duq\" and \"schema\": rec to-json --header "
                     "prints one");
@@ -229,14 +186,12 @@ static json_t *read_header(struct json_records *j)
 struct json_records *json_records_open(const char *path)
 {
     struct json_records *j = xcalloc(1, sizeof *j);
-    bool named = path && strcmp(path, "-");
-    j->name = named ? path : "standard input";
-    j->fd = input_open(named ? path : "-");
-    if (!msgpack_zone_init(&j->zone, CHUNK))
+    j->lines = rows_open(ROWS_LINES, (char *const[]){(char *)path}, path != NULL, 0, false);
+    if (!msgpack_zone_init(&j->zone, ZONE))
         die(EX_OSERR, "out of memory");
     msgpack_packer_init(&j->packer, &j->packed, append);
     j->header = read_header(j);
-    j->checker = checker_new(j->name, j->header);
+    j->checker = checker_new(rows_file(j->lines), j->header);
     j->schema = schema_of_records(json_string_value(json_object_get(j->header, "schema")));
     return j;
 }
@@ -248,10 +203,9 @@ const json_t *json_records_header(const struct json_records *j)
 
 void json_records_close(struct json_records *j)
 {
-    input_close(j->fd);
+    rows_close(j->lines);
     checker_free(j->checker);
     json_decref(j->header);
-    buf_free(&j->text);
     buf_free(&j->packed);
     msgpack_zone_destroy(&j->zone);
     free(j);

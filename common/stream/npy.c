@@ -152,8 +152,9 @@ static char *header_text(const struct npy *a, size_t *data_at)
     const unsigned char *p = a->base;
     if (a->size < MAGIC + 4 || memcmp(p, magic, MAGIC) != 0)
         die(EX_DATAERR,
-            "%s: not a .npy file (numpy.save() writes them; of a .pt file: numpy.save('x.npy', "
-            "torch.load('x.pt')))",
+            "%s: not a .npy file, as numpy.save() writes them (rec(1) says how to make one of a "
+            ".pt "
+            "file)",
             a->name);
     unsigned version = p[MAGIC];
     if (version < 1 || version > 3)

@@ -3,8 +3,6 @@
   npy.py record FOLDER STREAMS    writes FOLDER/*.npy, FOLDER/npy.json and, beside the Dirichlet teacher of STREAMS
                                   (tests/data/lora/streams), STREAMS/teacher.npy and teacher-weights.npy of its members
   npy.py check REC                arrays of every layout, reduced live by that program and by NumPy
-
-  npy.py convert PT NPY           a .pt file of torch.save() to .npy, as the manual page shows it
 """
 import json
 import math
@@ -109,8 +107,5 @@ def check(program):
 if __name__ == "__main__":
     if sys.argv[1] == "record":
         record(*sys.argv[2:])
-    elif sys.argv[1] == "convert":
-        import torch
-        np.save(sys.argv[3], np.asarray(torch.load(sys.argv[2], map_location="cpu", weights_only=True)))
     else:
         sys.exit(check(sys.argv[2]))
