@@ -38,7 +38,8 @@ same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses with
     paste "$2" "$4" | awk -F '\t' 'NR > 1 { d = $2 / $5 - 1; if (d > 1e-6 || d < -1e-6 || $1 != $4 || $3 != $6) exit 1; n++ }
         END { exit n < 4 }'
     cmp "$1/adapter_config.json" "$3/adapter_config.json"
-    cmp "$1/duq.json" "$3/duq.json"
+    # All but the digest of the weights, whose last bits differ.
+    cmp <(jq 'del(.weights)' "$1/duq.json") <(jq 'del(.weights)' "$3/duq.json")
 }
 
 # Of 24 examples batches of 5 leave a last one of 4, and batches of 1 most ranks without work.
