@@ -15,7 +15,7 @@ struct prediction tempered_prediction(const struct prediction *p, double tempera
         return seen;
     temper(p->probs, p->n_classes, temperature, room);
     seen.probs = room;
-    seen.alpha = seen.members = NULL;
+    seen.alpha = seen.members = seen.mean_log = NULL;
     seen.n_members = 0;
     seen.total = entropy(room, p->n_classes);
     seen.aleatoric = seen.epistemic = NAN;
