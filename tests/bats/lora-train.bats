@@ -48,6 +48,7 @@ like_the_published() { # MODE OPTION...
     like_the_published standard --loss dirichlet --rank 16 --alpha 32
     like_the_published fixed --loss dirichlet --rank 16 --alpha 32 --alpha0 fixed:10
     like_the_published learnable --loss dirichlet --rank 16 --alpha 32 --alpha0 learned
+    jq -e --slurpfile want "$data/published.json" '(.alpha0 / $want[0].learnable.alpha0 - 1 | fabs) < 1e-5' a.lora/duq.json
 }
 
 @test "fifty steps with the softmax loss follow PyTorch's" {

@@ -51,16 +51,14 @@ def dirichlet_loss(alpha, teacher, weights):
 
 
 def loss_of(mode, out, teacher, weights, log_alpha0):
-    """The loss, and the regulariser within it."""
     if mode == "softmax":
-        return softmax_loss(out, teacher, weights), 0.0
+        return softmax_loss(out, teacher, weights)
     if mode == "fixed":
         out = out * (FIXED_ALPHA0 / out.sum(1, keepdim=True))
     loss = dirichlet_loss(out, teacher, weights)
-    if mode != "learnable":
-        return loss, 0.0
-    pull = BETA * ((out.sum(1) - torch.exp(log_alpha0)) ** 2).mean()
-    return loss + pull, pull.item()
+    if mode == "learnable":
+        loss = loss + BETA * ((out.sum(1) - torch.exp(log_alpha0)) ** 2).mean()
+    return loss
 
 
 def train(mode, model, texts, class_tokens, teacher, weights, batch, rate):
@@ -78,7 +76,7 @@ def train(mode, model, texts, class_tokens, teacher, weights, batch, rate):
         for first in range(0, len(texts), batch):
             rows = slice(first, first + batch)
             optimizer.zero_grad()
-            loss, _ = loss_of(mode, outputs(mode, logits(texts[rows])), teacher[rows], weights, log_alpha0)
+            loss = loss_of(mode, outputs(mode, logits(texts[rows])), teacher[rows], weights, log_alpha0)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
