@@ -92,10 +92,10 @@ def families(base, context):
             base, attention_bias=True, use_sliding_window=True, sliding_window=window,
             max_window_layers=1), "bfloat16", 1),
         "gemma2": (transformers.Gemma2Config, dict(
-            base, tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=5,
+            base, tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=head_dim * 5 // 8,
             attn_logit_softcapping=4.0, final_logit_softcapping=6.0), "float32", 1),
         "gemma3": (transformers.Gemma3TextConfig, dict(
-            base, tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=6,
+            base, tie_word_embeddings=True, sliding_window=window, query_pre_attn_scalar=head_dim * 3 // 4,
             layer_types=mixed, rope_parameters=dict(
                 full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6),
                 sliding_attention=dict(rope_type="default", rope_theta=1e4))), "bfloat16", 1),
