@@ -258,7 +258,8 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
 
 static bool same_model(const json_t *a, const json_t *b)
 {
-    static const char *const keys[] = {"model", "head", "adapter", "weights", "ensemble", NULL};
+    static const char *const keys[] = {"model",   "head",     "alphas", "adapter",
+                                       "weights", "ensemble", NULL};
     return !header_difference(a, b, keys);
 }
 

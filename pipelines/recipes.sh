@@ -222,9 +222,9 @@ predictions() { # [ood]
     [ "${1:-}" = ood ] || return 0
     for other in $OTHERS; do
         for name in untrained teacher calibrated "${students[@]}"; do
-            [ "$DETECTION" = own ] ||
+            [ "${DETECTION:-both}" = own ] ||
                 printf -- '--ood\n%s:%s=detection/%s.%s.mp\n' "$name" "$other" "$name" "$other"
-            [ "$DETECTION" = common ] || [ "$name" = calibrated ] ||
+            [ "${DETECTION:-both}" = common ] || [ "$name" = calibrated ] ||
                 printf -- '--ood\n%s:%s:own=detection/own/%s.%s.mp\n' "$name" "$other" "$name" "$other"
         done
     done

@@ -37,8 +37,8 @@ const char *set_score_name(enum set_score score)
 const char *rule_difference(const json_t *fitted, const json_t *predictions)
 {
     static const char *const keys[] = {
-        "task",          "classes", "layout",  "prompts", "model",    "tokenizer", "class_tokens",
-        "answer_tokens", "head",    "adapter", "weights", "ensemble", NULL};
+        "task",          "classes", "layout", "prompts", "model",   "tokenizer", "class_tokens",
+        "answer_tokens", "head",    "alphas", "adapter", "weights", "ensemble",  NULL};
     return header_difference(fitted, predictions, keys);
 }
 

@@ -64,10 +64,13 @@ static struct adapter_settings read_settings(const json_t *config, const char *p
     const json_t *bias = json_object_get(config, "bias");
     if (bias && (!json_is_string(bias) || strcmp(json_string_value(bias), "none") != 0))
         die(EX_DATAERR, "%s: 'bias' is not \"none\": trained biases are not supported", path);
+    const json_t *rslora = json_object_get(config, "use_rslora");
+    if (rslora && !json_is_null(rslora) && !json_is_boolean(rslora))
+        die(EX_DATAERR, "%s: 'use_rslora' is not true or false", path);
     struct adapter_settings s = {.alpha = need_number(config, path, "lora_alpha"),
                                  .dropout =
                                      json_number_value(json_object_get(config, "lora_dropout")),
-                                 .rslora = json_is_true(json_object_get(config, "use_rslora"))};
+                                 .rslora = json_is_true(rslora)};
     double rank = need_number(config, path, "r");
     if (rank > MOST_RANK || rank != floor(rank))
         die(EX_DATAERR, "%s: 'r' is not a rank", path);
@@ -99,9 +102,12 @@ static bool targeted(const json_t *targets, const char *module)
 static double of_pattern(const json_t *config, const char *path, const char *key,
                          const char *module, double fallback)
 {
+    const json_t *patterns = json_object_get(config, key);
     const char *name;
     json_t *value;
-    json_object_foreach(json_object_get(config, key), name, value)
+    if (patterns && !json_is_null(patterns) && !json_is_object(patterns))
+        die(EX_DATAERR, "%s: '%s' is no object", path, key);
+    json_object_foreach((json_t *)patterns, name, value)
     {
         if (name[strcspn(name, "*+?()[]{}|^$\\")])
             die(EX_DATAERR, "%s: '%s' has the pattern %s, which is no module's name: not supported",
@@ -125,6 +131,43 @@ static void read_patterns(struct adapter *a, const json_t *config, const char *p
             die(EX_DATAERR, "%s: 'rank_pattern' gives %s what is no rank", path, l->module);
         l->rank = (int)rank;
         l->scale = (float)adapter_scale(&a->settings, alpha, l->rank);
+    }
+}
+
+static bool holds_integer(const json_t *list, json_int_t number)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(list, i, v)
+    {
+        if (json_integer_value(v) == number)
+            return true;
+    }
+    return false;
+}
+
+/* Dies where the file has tensors that the lists leave out: PEFT would not compute them. */
+static void check_left_out(const struct adapter *a, const json_t *config, const char *config_path,
+                           const char *weights_path)
+{
+    const json_t *targets = json_object_get(config, "target_modules");
+    const json_t *excluded = json_object_get(config, "exclude_modules");
+    const json_t *layers = json_object_get(config, "layers_to_transform");
+    if (!unused(excluded) && !json_is_array(excluded))
+        die(EX_DATAERR, "%s: 'exclude_modules' is no list, which is not supported", config_path);
+    if (!unused(layers) && !json_is_array(layers))
+        die(EX_DATAERR, "%s: 'layers_to_transform' is no list, which is not supported",
+            config_path);
+    for (size_t i = 0; i < adapter_parts(a); i++) {
+        const struct lora *l = &a->parts[i];
+        bool head = i + 1 == adapter_parts(a);
+        bool out = (json_is_array(targets) && !targeted(targets, l->module)) ||
+                   targeted(excluded, l->module) ||
+                   (!head && !unused(layers) &&
+                    !holds_integer(layers, (json_int_t)(i / LAYER_PROJECTIONS)));
+        if (l->a && out)
+            die(EX_DATAERR, "%s: tensors for %s, which %s leaves out", weights_path, l->module,
+                config_path);
     }
 }
 
@@ -328,10 +371,14 @@ static void compute_digest(struct adapter *a, const struct safetensors *tensors)
         XXH64_update(h, t->name, strlen(t->name) + 1);
         XXH64_update(h, t->data, t->bytes);
     }
-    for (size_t i = 0; i < adapter_parts(a); i++)
-        if (i == 0 || a->parts[i].scale < a->parts[0].scale ||
-            a->parts[i].scale > a->parts[0].scale)
-            XXH64_update(h, &a->parts[i].scale, sizeof a->parts[i].scale);
+    for (size_t i = 0; i < adapter_parts(a); i++) {
+        float scale = a->parts[i].scale;
+        bool own = scale < a->parts[0].scale || scale > a->parts[0].scale;
+        if (own)
+            XXH64_update(h, a->parts[i].module, strlen(a->parts[i].module));
+        if (own || i == 0)
+            XXH64_update(h, &scale, sizeof scale);
+    }
     snprintf(a->digest, sizeof a->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(h));
     XXH64_freeState(h);
 }
@@ -364,6 +411,7 @@ struct adapter *adapter_read(const char *folder, const struct config *c, const c
         if (l->a && l->fused.out != l->out)
             leave_out_zeros(l);
     }
+    check_left_out(a, config, config_path, weights_path);
     check_complete(a, config, config_path, weights_path);
     compute_digest(a, tensors);
     safetensors_close(tensors);

@@ -126,8 +126,9 @@ static const struct architecture architectures[] = {
      .norm_eps = 1e-6, .rope_theta = 10000, SILU_ACTIVATION},
     {"MinistralForCausalLM", "ministral", .windows = ONE_WINDOW, .window = 4096, .kv_heads = 8,
      .norm_eps = 1e-6, .rope_theta = 10000, SILU_ACTIVATION},
-    {"Ministral3ForCausalLM", "ministral3", .windows = ONE_WINDOW, .kv_heads = 8, .head_dim = 128,
-     .norm_eps = 1e-5, .rope_theta = 1000000, .rope = GROWING_ROPE, SILU_ACTIVATION},
+    {"Ministral3ForCausalLM", "ministral3", .windows = ONE_WINDOW, .untyped = true, .kv_heads = 8,
+     .head_dim = 128, .norm_eps = 1e-5, .rope_theta = 1000000, .rope = GROWING_ROPE,
+     SILU_ACTIVATION},
     {"LlamaForCausalLM", "llama", .biases = BIASES_AS_TOLD, .norm_eps = 1e-6, .rope_theta = 10000,
      SILU_ACTIVATION},
     {"SmolLM3ForCausalLM", "smollm3", .biases = BIASES_AS_TOLD, .windows = UNTURNED_WINDOWS,
@@ -147,8 +148,8 @@ static const struct architecture architectures[] = {
      .norm_eps = 1e-6, .rope_theta = 1000000, .rope = ROPE_BY_LAYER_TYPE, .tied = true,
      .norms = NORMS_AROUND, .qk_norms = QK_NORMS_OF_HEADS, .gain_shift = 1, .read_own = read_gemma3,
      .keys = gemma3_keys, GELU_ACTIVATION},
-    {"Phi3ForCausalLM", "phi3", .windows = ONE_WINDOW, .norm_eps = 1e-5, .rope_theta = 10000,
-     .rope = PARTIAL_ROPE, .fused = true, .keys = phi3_keys, SILU_ACTIVATION},
+    {"Phi3ForCausalLM", "phi3", .windows = ONE_WINDOW, .untyped = true, .norm_eps = 1e-5,
+     .rope_theta = 10000, .rope = PARTIAL_ROPE, .fused = true, .keys = phi3_keys, SILU_ACTIVATION},
     {"GraniteForCausalLM", "granite", .biases = BIASES_AS_TOLD, .norm_eps = 1e-6,
      .rope_theta = 10000, .read_own = read_granite, .keys = granite_keys, SILU_ACTIVATION},
     {"Olmo2ForCausalLM", "olmo2", .biases = ATTENTION_BIASES_AS_TOLD, .norm_eps = 1e-5,
@@ -162,9 +163,17 @@ static bool *read_sliding(const struct source *s, const struct architecture *a,
 {
     bool *sliding = xcalloc((size_t)c->layers, sizeof *sliding);
     const json_t *types = json_object_get(s->root, "layer_types");
+    if (given(s->root, "layer_types") && !json_is_array(types))
+        die(EX_DATAERR, "%s: 'layer_types' is no list", s->path);
+    if (given(s->root, "layer_types") && a->untyped)
+        die(EX_DATAERR, "%s: 'layer_types' is nothing that %s has", s->path, a->name);
     if (json_is_array(types) && json_array_size(types) != (size_t)c->layers)
         die(EX_DATAERR, "%s: 'layer_types' does not name every layer", s->path);
     const json_t *from = json_object_get(s->root, "max_window_layers");
+    if (given(s->root, "max_window_layers") &&
+        (!json_is_integer(from) || json_integer_value(from) < 0 ||
+         json_integer_value(from) > 1 << 28))
+        die(EX_DATAERR, "%s: 'max_window_layers' is not a whole number", s->path);
     int first = json_is_integer(from) ? (int)json_integer_value(from) : 28;
     int pattern = a->pattern ? get_int(s, "sliding_window_pattern", a->pattern) : 1;
     for (int i = 0; i < c->layers; i++) {
@@ -195,8 +204,15 @@ static void read_windows(const struct source *s, const struct architecture *a, c
     if (asked && !json_is_null(json_object_get(s->root, "sliding_window")))
         window = get_int(s, "sliding_window", a->window);
     c->window = xcalloc((size_t)c->layers, sizeof *c->window);
-    for (int i = 0; i < c->layers; i++)
+    for (int i = 0; i < c->layers; i++) {
+        if (sliding[i] && !asked && a->windows == UNTURNED_WINDOWS &&
+            given(s->root, "sliding_window") && given(s->root, "layer_types"))
+            die(EX_DATAERR,
+                "%s: 'layer_types' has windows, which 'use_sliding_window' turns off: make the two "
+                "agree",
+                s->path);
         c->window[i] = sliding[i] ? window : 0;
+    }
 }
 
 static void read_biases(const struct source *s, const struct architecture *a, struct config *c)
@@ -255,6 +271,8 @@ static void check_sizes(const struct source *s, const struct config *c)
 static void read_activation(const struct source *s, const struct architecture *a, struct config *c)
 {
     const char *name = json_string_value(json_object_get(s->root, a->activation_key));
+    if (given(s->root, a->activation_key) && !name)
+        die(EX_DATAERR, "%s: '%s' is not a name", s->path, a->activation_key);
     if (name && strcmp(name, a->activation) != 0)
         die(EX_DATAERR, "%s: activation '%s' is not supported (%s is, of a %s)", s->path, name,
             a->activation, a->name);

@@ -58,6 +58,7 @@ struct architecture {
     const char *name, *model_type;
     enum biases biases;
     enum windows windows;
+    bool untyped; /* layer_types says nothing to it */
     int window;   /* where config.json has no sliding_window; 0: none */
     int kv_heads; /* where it does not say; 0: as many as heads */
     int head_dim; /* the same; 0: width / heads */

@@ -44,7 +44,12 @@ static double scale_yarn(const struct source *s, const json_t *rope, double thet
     int dim = 2 * half;
     double low = dim * log(context / (fast * 2 * M_PI)) / (2 * log(theta));
     double high = dim * log(context / (slow * 2 * M_PI)) / (2 * log(theta));
-    if (!json_is_false(json_object_get(rope, "truncate"))) {
+    const json_t *truncate = json_object_get(rope, "truncate");
+    if (truncate && !json_is_boolean(truncate))
+        die(EX_DATAERR, "%s: 'truncate' is not true or false", s->path);
+    if (!(theta > 1))
+        die(EX_DATAERR, "%s: 'rope_theta' is %g, which yarn cannot stretch", s->path, theta);
+    if (!json_is_false(truncate)) {
         low = floor(low);
         high = ceil(high);
     }
@@ -77,7 +82,13 @@ static double scale_longrope(const struct source *s, const json_t *rope, int hal
     if (json_array_size(factors) != (size_t)half)
         die(EX_DATAERR, "%s: 'short_factor' does not have %d factors, one for each pair", s->path,
             half);
-    double context = original_length(s, rope), most = c->max_positions;
+    /* transformers goes by the root's key, and without one by its default, not by the parameters.
+     */
+    double context = get_real(s, s->root, "original_max_position_embeddings", 4096);
+    double most = c->max_positions;
+    if (!(context >= 2))
+        die(EX_DATAERR, "%s: 'original_max_position_embeddings' is %g, less than any text", s->path,
+            context);
     for (int i = 0; i < half; i++) {
         double factor = json_number_value(json_array_get(factors, (size_t)i));
         if (!(factor > 0))

@@ -156,12 +156,16 @@ static bool read_longrope(const struct reading *r)
 {
     const struct gguf_tensor *shorter = factors_of(r, "rope_factors_short.weight");
     const struct gguf_tensor *longer = factors_of(r, "rope_factors_long.weight");
-    if (!shorter || !longer)
+    if (!shorter != !longer)
+        die(EX_DATAERR, "%s: rope_factors_%s.weight is missing", gguf_path(r->file),
+            shorter ? "long" : "short");
+    if (!shorter)
         return false;
     json_t *rope = json_pack("{s:s, s:o, s:o}", "rope_type", "longrope", "short_factor",
                              factor_list(shorter), "long_factor", factor_list(longer));
     copy_to(r, "rope.scaling.attn_factor", rope, "attention_factor");
-    copy_to(r, "rope.scaling.original_context_length", rope, "original_max_position_embeddings");
+    copy_to(r, "rope.scaling.original_context_length", r->config,
+            "original_max_position_embeddings");
     json_object_set_new(r->config, "rope_scaling", rope);
     return true;
 }

@@ -73,7 +73,9 @@ static json_int_t whole(const json_t *config, const char *key)
 /* Mistral's files say llama; what they have and Llama has not is a window. */
 static void complete_llama(const struct gguf *g, json_t *config)
 {
-    (void)g;
+    const json_t *window = json_object_get(config, "sliding_window");
+    if (window && !json_is_integer(window))
+        die(EX_DATAERR, "%s: llama.attention.sliding_window is not a whole number", gguf_path(g));
     if (whole(config, "sliding_window"))
         json_object_set_new(config, "architectures", json_pack("[s]", "MistralForCausalLM"));
 }

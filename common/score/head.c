@@ -61,6 +61,14 @@ void check_adapter_classes(const struct adapter *a, const struct stream_reader *
     const json_t *several = json_object_get(a->facts, "answer_tokens");
     if (!single && !several)
         return;
+    const json_t *layout = json_object_get(stream_header(r), "layout");
+    const json_t *trained = json_object_get(a->facts, "layout");
+    if (layout != trained && !json_equal(layout, trained))
+        die(EX_DATAERR,
+            "%s: prompts in the layout '%s', the adapter was trained on those in '%s': make them "
+            "with the same task",
+            stream_name(r), layout ? json_string_value(layout) : "plain",
+            trained ? json_string_value(trained) : "plain");
     if (!json_equal(single ? single : several, t->json))
         die(EX_DATAERR,
             "%s: its class tokens are not those that the adapter was trained on: another task's "

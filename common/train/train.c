@@ -126,6 +126,8 @@ static json_t *facts(const struct run *r)
                           tree->json, "training", r->description);
     if (r->set->classes)
         json_object_set(f, "classes", r->set->classes);
+    if (r->set->layout)
+        json_object_set(f, "layout", r->set->layout);
     if (json_array_size(deviation_tokens))
         json_object_set(f, "deviation_tokens", deviation_tokens);
     json_decref(deviation_tokens);

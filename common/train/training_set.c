@@ -210,6 +210,7 @@ static void read_answers(struct training_set *t, const struct stream_reader *tok
     struct answer_tree *tree = answer_tree_read(tokens);
     t->tree = tree;
     t->classes = json_deep_copy(json_object_get(stream_header(tokens), "classes"));
+    t->layout = json_deep_copy(json_object_get(stream_header(tokens), "layout"));
     t->n_classes = tree->n_classes;
     t->n_outputs = tree->n_tokens;
     t->class_tokens = xreallocarray(NULL, (size_t)t->n_outputs, sizeof *t->class_tokens);
@@ -325,6 +326,8 @@ static char *names_of(const struct training_set *t)
     json_t *names = json_pack("{s:O}", t->tree->key, t->tree->json);
     if (t->classes)
         json_object_set(names, "classes", t->classes);
+    if (t->layout)
+        json_object_set(names, "layout", t->layout);
     char *text = json_text(names, JSON_COMPACT);
     json_decref(names);
     return text;
@@ -338,6 +341,7 @@ static void take_names(struct training_set *t, const char *text)
     t->tree = answer_tree_from_json(single ? single : several,
                                     single ? "class_tokens" : "answer_tokens", "rank 0");
     t->classes = json_incref(json_object_get(names, "classes"));
+    t->layout = json_incref(json_object_get(names, "layout"));
     json_decref(names);
 }
 
@@ -386,6 +390,7 @@ void training_set_free(struct training_set *t)
     free(t->targets);
     free(t->class_tokens);
     json_decref(t->classes);
+    json_decref(t->layout);
     answer_tree_free((struct answer_tree *)t->tree);
     free(t);
 }

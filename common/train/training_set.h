@@ -18,6 +18,7 @@ struct training_set {
     const struct answer_tree *tree; /* of the classes' answers; NULL: a token for each */
     int32_t *class_tokens;          /* [n_outputs]: the tree's, then any of deviations */
     json_t *classes;                /* names, as in the header; may be NULL */
+    json_t *layout;                 /* of the prompts, as in the header; NULL: plain */
     char digest[24];                /* "xxh64:" and 16 digits, of sequences and targets */
 };
 

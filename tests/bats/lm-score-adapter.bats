@@ -1,6 +1,8 @@
 # lm-score --adapter: students' predictions, and adapters that do not fit. Adapters with a name are
 # PEFT's own (tests/oracle/gradients.py).
 
+load refuses
+
 setup() {
     lora=$BATS_TEST_DIRNAME/../data/lora
     data=$lora/streams
@@ -131,6 +133,45 @@ spoil() { # FILE SCRIPT
     refused "no tensors for model.layers.0.mlp.up_proj, which adapter/adapter_config.json lists as a target"
     spoil adapter_config.json 's/"v_proj"/"v_proj", "embed_tokens"/'
     refused "the target embed_tokens is no module of this model that can have an adapter"
+}
+
+@test "tensors that the lists of targets leave out are refused, for PEFT would not compute them" {
+    spoil adapter_config.json 's/"layers_to_transform": null/"layers_to_transform": [1]/'
+    refused "tensors for model.layers.0.self_attn.q_proj, which adapter/adapter_config.json leaves out"
+    spoil adapter_config.json 's/"exclude_modules": null/"exclude_modules": ["v_proj"]/'
+    refused "tensors for model.layers.0.self_attn.v_proj, which adapter/adapter_config.json leaves out"
+    spoil adapter_config.json 's/"use_rslora": false/"use_rslora": 1/'
+    refused "'use_rslora' is not true or false"
+    spoil adapter_config.json 's/"alpha_pattern": {}/"alpha_pattern": ["v_proj", 3]/'
+    refused "'alpha_pattern' is no object"
+}
+
+@test "which module has another scale is part of the adapter's digest" {
+    digest() { # MODULE
+        rm -rf adapter
+        cp -r "$lora/mistral" adapter
+        jq --arg m "$1" '.alpha_pattern = {($m): 3}' "$lora/mistral/adapter_config.json" >adapter/adapter_config.json
+        score --adapter adapter | rec to-json --header | head -n 1 | jq -r .adapter
+    }
+    [ "$(digest model.layers.0.self_attn.q_proj)" != "$(digest model.layers.1.self_attn.q_proj)" ]
+}
+
+@test "a student is asked in the layout that it was trained in" {
+    student softmax
+    rec to-json --header "$data/tokens.mp" | sed '1s/^{/{"layout":"chat",/' | rec from-json >chat.mp
+    refuses 65 "prompts in the layout 'chat', the adapter was trained on those in 'plain'" \
+        lm-score --model "$model" --adapter softmax.lora chat.mp
+    lora-train --model "$model" --teacher "$data/teacher.mp" --loss softmax --epochs 1 --rank 4 -o chat.lora chat.mp
+    lm-score --model "$model" --adapter chat.lora chat.mp >/dev/null
+    refuses 65 "trained on those in 'chat'" lm-score --model "$model" --adapter chat.lora "$data/tokens.mp"
+}
+
+@test "alphas as trained and unscaled are not one set of predictions" {
+    student dirichlet --alpha0 fixed:10
+    score --adapter dirichlet.lora >trained.mp
+    score --adapter dirichlet.lora --alphas unscaled >unscaled.mp
+    decide --expected-risk 0.9 --by epistemic trained.mp >rule.mp
+    refuses 65 alphas decide --apply rule.mp unscaled.mp
 }
 
 @test "another base model's adapter is refused" {

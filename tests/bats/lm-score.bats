@@ -316,3 +316,28 @@ paths() { # that this processor has, the best first
     [ "$(lm-score --model changed --digest)" != "$(cat digest)" ]
     refuses 74 "not written" bash -c 'lm-score --model "$0" --digest >/dev/full' "$model"
 }
+
+@test "values of config.json of the wrong kind, or that contradict each other, are refused by name" {
+    wrong() { # MODEL JQ-PROGRAM TEXT
+        model=$data/$1
+        with_config "$2"
+        refuses 65 "$3" lm-score --model changed "$data/good.mp"
+    }
+    wrong qwen2-window 'del(.layer_types) | .max_window_layers = "1"' "'max_window_layers' is not a whole number"
+    wrong qwen2-window 'del(.layer_types) | .max_window_layers = 4294967297' "'max_window_layers' is not a whole number"
+    wrong qwen2-window '.layer_types = "sliding_attention"' "'layer_types' is no list"
+    wrong llama-tied '.hidden_act = 7' "'hidden_act' is not a name"
+    wrong gemma3 '.hidden_activation = ["gelu"]' "'hidden_activation' is not a name"
+    wrong gemma3 '.attn_logit_softcapping = 5' "'attn_logit_softcapping' is set, which is not supported"
+    wrong gemma3 '.use_bidirectional_attention = true' "'use_bidirectional_attention' is set"
+    wrong smollm3 '.layer_types = ["sliding_attention", "full_attention"] | .sliding_window = 8' "make the two agree"
+    wrong smollm3 '.no_rope_layers = [1]' "'no_rope_layers' does not name every layer"
+    wrong phi3 '.layer_types = ["full_attention", "full_attention"]' "'layer_types' is nothing that Phi3ForCausalLM has"
+    wrong phi4-mini '.rope_parameters.short_factor = [1]' "'short_factor' does not have 3 factors"
+    wrong phi4-mini '.original_max_position_embeddings = 1' "'original_max_position_embeddings' is 1"
+    wrong phi4-mini '.partial_rotary_factor = 0.4 | del(.rope_parameters.partial_rotary_factor)' \
+        "3 of a head's dimensions turn, which is not an even number"
+    wrong llama-yarn '.rope_parameters.truncate = null' "'truncate' is not true or false"
+    wrong llama-yarn '.rope_parameters.rope_theta = 1' "'rope_theta' is 1, which yarn cannot stretch"
+    wrong granite '.residual_multiplier = "x"' "'residual_multiplier' is missing or not a positive number"
+}

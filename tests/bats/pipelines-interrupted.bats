@@ -34,7 +34,7 @@ goes_on() { # COMMAND...
 @test "a program that dies in the middle of its work" {
     # Half of its output, then SIGKILL: what reads it must not take that for the whole. (Of lora-train nothing.)
     local case program at last
-    for case in rec:12:weights prompt-expand:1:weights tok:1:weights lm-score:2:weights bpe-fit:2:teacher \
+    for case in rec:12:weights prompt-expand:2:weights tok:1:weights lm-score:2:weights bpe-fit:2:teacher \
         lora-train:2:dirichlet dir-eval:1:report; do
         IFS=: read -r program at last <<<"$case"
         wrap "$program" "if [ \$call = $at ]; then
