@@ -12,6 +12,7 @@
 #define DUQ_MODEL_ADAPTER_H
 
 #include "common/model/projection.h"
+#include "common/util/digest.h"
 #include "common/util/dtype.h"
 
 #include <jansson.h>
@@ -42,9 +43,9 @@ char *adapter_targets(const char *list, bool *targets);
 struct adapter {
     struct adapter_settings settings;
     int layers;
-    struct lora *parts; /* [layers * LAYER_PROJECTIONS + 1]; see adapter_part() */
-    json_t *facts;      /* duq.json, or NULL where it has none */
-    char digest[24];    /* of what adapter_read() read: "xxh64:" and 16 digits */
+    struct lora *parts;       /* [layers * LAYER_PROJECTIONS + 1]; see adapter_part() */
+    json_t *facts;            /* duq.json, or NULL where it has none */
+    char digest[DIGEST_SIZE]; /* of what adapter_read() read: "xxh64:" and 16 digits */
 };
 
 /* layer is not looked at for LM_HEAD. */

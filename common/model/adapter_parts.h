@@ -13,9 +13,9 @@ enum projection part_projection(const struct adapter *a, size_t part);
 /* What B A is multiplied by. */
 double adapter_scale(const struct adapter_settings *s, double alpha, int rank);
 
-/* Of the tensors' names and bytes, new: "xxh64:" and 16 hex digits. duq.json has it of the
+/* Of the tensors' names and bytes. duq.json has it of the
  * adapter's own, so that neither is taken for another's. */
-char *adapter_weights_digest(const struct safetensors *tensors);
+void adapter_weights_digest(const struct safetensors *tensors, char digest[DIGEST_SIZE]);
 
 /* Modules, shapes, ranks and scales of every possible part; a and b are NULL. */
 struct adapter *empty_adapter(const struct config *c, const struct adapter_settings *s);

@@ -334,43 +334,45 @@ static void check_base(const json_t *facts, const char *path, const char *digest
             path, made_for, digest);
 }
 
-char *adapter_weights_digest(const struct safetensors *tensors)
+static void hash_tensors(XXH64_state_t *h, const struct safetensors *tensors)
 {
-    XXH64_state_t *h = XXH64_createState();
     XXH64_reset(h, 0);
     for (size_t i = 0; i < safetensors_count(tensors); i++) {
         const struct tensor *t = safetensors_at(tensors, i);
         XXH64_update(h, t->name, strlen(t->name) + 1);
         XXH64_update(h, t->data, t->bytes);
     }
-    char *digest = xasprintf("xxh64:%016llx", (unsigned long long)XXH64_digest(h));
+}
+
+void adapter_weights_digest(const struct safetensors *tensors, char digest[DIGEST_SIZE])
+{
+    XXH64_state_t *h = XXH64_createState();
+    hash_tensors(h, tensors);
+    digest_text(XXH64_digest(h), digest);
     XXH64_freeState(h);
-    return digest;
 }
 
 /* The folder's own weights, or those of another adapter beside this one's duq.json? */
-static void check_weights(const json_t *facts, const char *path, const struct safetensors *tensors)
+static void check_weights(const json_t *facts, const char *path, const char *digest)
 {
     const char *made_with = json_string_value(json_object_get(facts, "weights"));
-    char *digest = made_with ? adapter_weights_digest(tensors) : NULL;
     if (made_with && strcmp(made_with, digest) != 0)
         die(EX_DATAERR,
             "%s: belongs to other weights (%s) than adapter_model.safetensors beside it (%s): "
             "files of two adapters are mixed. If the weights were only saved anew, remove "
             "'weights' from it",
             path, made_with, digest);
-    free(digest);
 }
 
-static void compute_digest(struct adapter *a, const struct safetensors *tensors)
+/* a->digest goes on where that of the tensors alone ends, which is compared on the way. */
+static void compute_digest(struct adapter *a, const char *facts_path,
+                           const struct safetensors *tensors)
 {
     XXH64_state_t *h = XXH64_createState();
-    XXH64_reset(h, 0);
-    for (size_t i = 0; i < safetensors_count(tensors); i++) {
-        const struct tensor *t = safetensors_at(tensors, i);
-        XXH64_update(h, t->name, strlen(t->name) + 1);
-        XXH64_update(h, t->data, t->bytes);
-    }
+    char weights[DIGEST_SIZE];
+    hash_tensors(h, tensors);
+    digest_text(XXH64_digest(h), weights);
+    check_weights(a->facts, facts_path, weights);
     for (size_t i = 0; i < adapter_parts(a); i++) {
         float scale = a->parts[i].scale;
         bool own = scale < a->parts[0].scale || scale > a->parts[0].scale;
@@ -379,7 +381,7 @@ static void compute_digest(struct adapter *a, const struct safetensors *tensors)
         if (own || i == 0)
             XXH64_update(h, &scale, sizeof scale);
     }
-    snprintf(a->digest, sizeof a->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(h));
+    digest_text(XXH64_digest(h), a->digest);
     XXH64_freeState(h);
 }
 
@@ -398,7 +400,7 @@ struct adapter *adapter_read(const char *folder, const struct config *c, const c
     }
     read_patterns(a, config, config_path);
     struct safetensors *tensors = safetensors_open_file(weights_path);
-    check_weights(a->facts, facts_path, tensors);
+    compute_digest(a, facts_path, tensors);
     for (size_t i = 0; i < safetensors_count(tensors); i++)
         take_tensor(a, safetensors_at(tensors, i), base);
     for (size_t i = 0; i < adapter_parts(a); i++) {
@@ -413,7 +415,6 @@ struct adapter *adapter_read(const char *folder, const struct config *c, const c
     }
     check_left_out(a, config, config_path, weights_path);
     check_complete(a, config, config_path, weights_path);
-    compute_digest(a, tensors);
     safetensors_close(tensors);
     json_decref(config);
     free(config_path);

@@ -152,12 +152,12 @@ static void write_facts(const struct adapter *a, const char *folder)
 {
     char *path = xasprintf("%s/adapter_model.safetensors", folder);
     struct safetensors *tensors = safetensors_open_file(path);
-    char *digest = adapter_weights_digest(tensors);
+    char digest[DIGEST_SIZE];
+    adapter_weights_digest(tensors, digest);
     json_t *facts = json_copy(a->facts);
     json_object_set_new(facts, "weights", json_string(digest));
     write_json(folder, "duq.json", facts);
     json_decref(facts);
-    free(digest);
     safetensors_close(tensors);
     free(path);
 }

@@ -2,6 +2,7 @@
 
 #include "common/model/gguf_tensors.h"
 #include "common/util/diag.h"
+#include "common/util/digest.h"
 #include "common/util/gguf.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -199,7 +200,7 @@ static void digest_model(struct model *m)
                 XXH64_update(state, stored + (size - PIECE) / (PIECES - 1) * p, PIECE);
         safetensors_forget(t); /* the system may have mapped far more than was looked at */
     }
-    snprintf(m->digest, sizeof m->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(state));
+    digest_text(XXH64_digest(state), m->digest);
     XXH64_freeState(state);
 }
 

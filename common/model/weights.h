@@ -26,7 +26,7 @@ struct output_matrix {
 struct model {
     struct config *config;
     struct safetensors *tensors;
-    char digest[24]; /* "xxh64:" and 16 hex digits; see model_open */
+    char digest[DIGEST_SIZE]; /* "xxh64:" and 16 hex digits; see model_open */
 
     /* From model_load() on. */
     struct device *device;

@@ -91,8 +91,7 @@ struct tokenizer *tokenizer_open(const char *path_or_folder)
     struct buf bytes = {0};
     read_file(t->path, &bytes);
     foreign_file_refuse(t->path, bytes.data, bytes.len);
-    snprintf(t->digest, sizeof t->digest, "xxh64:%016" PRIx64,
-             (uint64_t)XXH64(bytes.data, bytes.len, 0));
+    digest_text(XXH64(bytes.data, bytes.len, 0), t->digest);
     const char *folder = is_folder(path_or_folder) ? path_or_folder : NULL;
     if (looks_like_json(&bytes)) {
         tokenizer_json_read(t, bytes.data, bytes.len, folder);

@@ -62,7 +62,7 @@ static void check_settings(const struct gguf *g)
 }
 
 /* Of all that ids may depend on, the chat template among it. */
-static void digest_settings(const struct gguf *g, char *text, size_t size)
+static void digest_settings(const struct gguf *g, char text[DIGEST_SIZE])
 {
     static const char prefix[] = "tokenizer.";
     XXH64_state_t *state = XXH64_createState();
@@ -74,14 +74,14 @@ static void digest_settings(const struct gguf *g, char *text, size_t size)
         XXH64_update(state, s->key, strlen(s->key) + 1);
         XXH64_update(state, s->bytes, s->size);
     }
-    snprintf(text, size, "xxh64:%016" PRIx64, (uint64_t)XXH64_digest(state));
+    digest_text(XXH64_digest(state), text);
     XXH64_freeState(state);
 }
 
-void tokenizer_gguf_digest(const char *path, char *digest, size_t size)
+void tokenizer_gguf_digest(const char *path, char digest[DIGEST_SIZE])
 {
     struct gguf *g = gguf_open(path);
-    digest_settings(g, digest, size);
+    digest_settings(g, digest);
     gguf_close(g);
 }
 
@@ -303,7 +303,7 @@ void tokenizer_gguf_read(struct tokenizer *t)
     struct gguf *g = gguf_open(t->path);
     struct vocabulary v = {.t = t, .file = g};
     check_settings(g);
-    digest_settings(g, t->digest, sizeof t->digest);
+    digest_settings(g, t->digest);
     char *model = gguf_text(g, KEY("model"));
     if (!model)
         die(EX_DATAERR, "%s: %s is missing: the file holds no tokenizer", t->path, KEY("model"));

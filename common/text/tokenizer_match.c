@@ -11,10 +11,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* "xxh64:" and 16 hex digits. */
-enum { FILE_DIGEST_LEN = 22 };
-
-static void digest_file(const char *path, char digest[FILE_DIGEST_LEN + 1])
+static void digest_file(const char *path, char digest[DIGEST_SIZE])
 {
     enum { BLOCK = 1 << 16 };
     FILE *f = fopen(path, "rb");
@@ -27,18 +24,18 @@ static void digest_file(const char *path, char digest[FILE_DIGEST_LEN + 1])
         XXH64_update(state, block, n);
     if (ferror(f))
         die_errno("%s", path);
-    snprintf(digest, FILE_DIGEST_LEN + 1, "xxh64:%016" PRIx64, (uint64_t)XXH64_digest(state));
+    digest_text(XXH64_digest(state), digest);
     XXH64_freeState(state);
     free(block);
     fclose(f);
 }
 
 /* A GGUF file holds more than its tokenizer, whose digest is of that alone. */
-static void digest_tokenizer(const char *path, char digest[FILE_DIGEST_LEN + 1])
+static void digest_tokenizer(const char *path, char digest[DIGEST_SIZE])
 {
     char *gguf = gguf_of_model(path);
     if (gguf)
-        tokenizer_gguf_digest(gguf, digest, FILE_DIGEST_LEN + 1);
+        tokenizer_gguf_digest(gguf, digest);
     else
         digest_file(path, digest);
     free(gguf);
@@ -46,7 +43,7 @@ static void digest_tokenizer(const char *path, char digest[FILE_DIGEST_LEN + 1])
 
 char *tokenizer_file_digest(const char *model_folder)
 {
-    char *path = tokenizer_find(model_folder), *digest = path ? xmalloc(FILE_DIGEST_LEN + 1) : NULL;
+    char *path = tokenizer_find(model_folder), *digest = path ? xmalloc(DIGEST_SIZE) : NULL;
     if (path)
         digest_tokenizer(path, digest);
     free(path);
@@ -56,7 +53,7 @@ char *tokenizer_file_digest(const char *model_folder)
 void tokenizer_match_layout(const struct stream_reader *prompts, const struct tokenizer *t)
 {
     const char *named = json_string_value(json_object_get(stream_header(prompts), "tokenizer"));
-    if (named && strncmp(named, tokenizer_digest(t), FILE_DIGEST_LEN) != 0)
+    if (named && strncmp(named, tokenizer_digest(t), DIGEST_SIZE - 2) != 0)
         die(EX_DATAERR,
             "%s: prompts in the layout of another model, whose tokenizer (%s) is not %s: name the "
             "folder that prompt-expand --model had",
@@ -66,11 +63,11 @@ void tokenizer_match_layout(const struct stream_reader *prompts, const struct to
 void tokenizer_match(const struct stream_reader *tokens, const char *model_folder)
 {
     const char *named = json_string_value(json_object_get(stream_header(tokens), "tokenizer"));
-    char *path = named ? tokenizer_find(model_folder) : NULL, own[FILE_DIGEST_LEN + 1];
+    char *path = named ? tokenizer_find(model_folder) : NULL, own[DIGEST_SIZE];
     if (!path)
         return;
     digest_tokenizer(path, own);
-    if (strncmp(named, own, FILE_DIGEST_LEN) != 0)
+    if (strncmp(named, own, DIGEST_SIZE - 2) != 0)
         die(EX_DATAERR,
             "%s: tokens of another tokenizer (%s) than %s (%s): make them with tok --model %s",
             stream_name(tokens), named, path, own, model_folder);

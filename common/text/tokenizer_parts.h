@@ -2,6 +2,7 @@
  * sentencepiece.c). */
 #ifndef DUQ_TEXT_TOKENIZER_PARTS_H
 #define DUQ_TEXT_TOKENIZER_PARTS_H
+#include "common/util/digest.h"
 
 #include "common/text/added_tokens.h"
 #include "common/text/arena.h"
@@ -49,7 +50,7 @@ void sentencepiece_read(struct tokenizer *t, const char *bytes, size_t len);
 /* The same from the GGUF file t->path, which may be far larger; sets the digest as well. */
 void tokenizer_gguf_read(struct tokenizer *t);
 /* That digest alone: of the settings of its tokenizer. */
-void tokenizer_gguf_digest(const char *path, char *digest, size_t size);
+void tokenizer_gguf_digest(const char *path, char digest[DIGEST_SIZE]);
 
 /* ---- SentencePiece's own steps; sentencepiece.c ---- */
 

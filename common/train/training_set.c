@@ -3,6 +3,7 @@
 #include "common/model/token_input.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
+#include "common/util/digest.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
@@ -199,7 +200,7 @@ static void compute_digest(struct training_set *t)
         XXH64_update(h, answers, strlen(answers));
         free(answers);
     }
-    snprintf(t->digest, sizeof t->digest, "xxh64:%016llx", (unsigned long long)XXH64_digest(h));
+    digest_text(XXH64_digest(h), t->digest);
     XXH64_freeState(h);
 }
 

@@ -8,6 +8,7 @@
 #include "common/model/config.h"
 #include "common/stream/stream.h"
 #include "common/train/ranks.h"
+#include "common/util/digest.h"
 
 struct training_set {
     int n, n_classes;
@@ -19,7 +20,7 @@ struct training_set {
     int32_t *class_tokens;          /* [n_outputs]: the tree's, then any of deviations */
     json_t *classes;                /* names, as in the header; may be NULL */
     json_t *layout;                 /* of the prompts, as in the header; NULL: plain */
-    char digest[24];                /* "xxh64:" and 16 digits, of sequences and targets */
+    char digest[DIGEST_SIZE];       /* "xxh64:" and 16 digits, of sequences and targets */
 };
 
 /* Reads a tokens stream and, but for a loss on labels, the prediction stream `teacher` (NULL then),

@@ -118,7 +118,7 @@ void prompt_weights_free(struct prompt_weights *w)
     *w = (struct prompt_weights){0};
 }
 
-bool prompt_weights_digest(const struct prompt_weights *w, char digest[24])
+bool prompt_weights_digest(const struct prompt_weights *w, char digest[DIGEST_SIZE])
 {
     if (!w->calibrations && !w->selected)
         return false;
@@ -132,7 +132,7 @@ bool prompt_weights_digest(const struct prompt_weights *w, char digest[24])
         if (c->bias)
             XXH64_update(state, c->bias, w->n_classes * sizeof *c->bias);
     }
-    snprintf(digest, 24, "xxh64:%016llx", (unsigned long long)XXH64_digest(state));
+    digest_text(XXH64_digest(state), digest);
     XXH64_freeState(state);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "common/stream/record.h"
 #include "common/uq/class_probabilities.h"
 #include "common/uq/fitted_on.h"
+#include "common/util/digest.h"
 
 /* The ensemble's prompts as read from a "weights" stream. */
 struct prompt_weights {
@@ -32,7 +33,7 @@ void prompt_weights_free(struct prompt_weights *w);
 /* For headers, where the weights alone do not tell the ensemble, for its prompts are calibrated or
  * were selected: "xxh64:" and 16 digits of prompts, weights and calibrations. False where they do.
  */
-bool prompt_weights_digest(const struct prompt_weights *w, char digest[24]);
+bool prompt_weights_digest(const struct prompt_weights *w, char digest[DIGEST_SIZE]);
 
 /* Gathers the scores of one text after another. Records may come in any order; texts come out in
  * the order in which their ids first appeared, and a text's memory is held only until it and those

@@ -1,0 +1,12 @@
+/* Digests as headers and messages have them. */
+#ifndef DUQ_UTIL_DIGEST_H
+#define DUQ_UTIL_DIGEST_H
+
+#include <stdint.h>
+
+enum { DIGEST_SIZE = 24 }; /* bytes of the text, its end among them */
+
+/* "xxh64:" and the hash in 16 hex digits. */
+void digest_text(uint64_t hash, char text[DIGEST_SIZE]);
+
+#endif
