@@ -52,35 +52,31 @@ static struct jinja_value captured(struct jinja_run *run, const struct jinja_nod
     return jinja_str(jinja_built(&text));
 }
 
-/* Through a block's filters. */
-static struct jinja_value filtered(struct jinja_run *run, const struct jinja_node *filters,
-                                   struct jinja_value text)
+/* What a block renders, in a scope of its own, through the block's filters. */
+static struct jinja_value block_text(struct jinja_run *run, const struct jinja_node *node,
+                                     enum ending *ending)
 {
-    if (!filters)
+    struct jinja_scope *outer = run->scope;
+    jinja_open_scope(run, outer);
+    struct jinja_value text = captured(run, &node->body, ending);
+    run->scope = outer;
+    if (!node->b)
         return text;
     run->held = text;
-    return jinja_eval(run, filters);
+    return jinja_eval(run, node->b);
 }
 
 static enum ending execute_set_block(struct jinja_run *run, const struct jinja_node *node)
 {
     enum ending ending;
-    struct jinja_scope *outer = run->scope;
-    jinja_open_scope(run, outer);
-    struct jinja_value text = captured(run, &node->body, &ending);
-    run->scope = outer;
-    assign(run, node->a, filtered(run, node->b, text));
+    assign(run, node->a, block_text(run, node, &ending));
     return ending;
 }
 
 static enum ending execute_filter_block(struct jinja_run *run, const struct jinja_node *node)
 {
     enum ending ending;
-    struct jinja_scope *outer = run->scope;
-    jinja_open_scope(run, outer);
-    struct jinja_value text = captured(run, &node->body, &ending);
-    run->scope = outer;
-    jinja_add_str(run->out, filtered(run, node->b, text));
+    jinja_add_str(run->out, block_text(run, node, &ending));
     return ending;
 }
 
