@@ -39,6 +39,9 @@ struct weight;
 /* What a gated linear unit's gate goes through: x / (1 + e^-x), or GELU in its approximation by
  * tanh (Hendrycks & Gimpel 2016). */
 enum activation { SILU, GELU_TANH };
+/* 0.5 x (1 + tanh(t)) is x / (1 + e^-2t), with 2t = x (a + b x^2). */
+#define GELU_A 1.59576912f
+#define GELU_B 0.0713548163f
 
 /* One sequence's place in a packed batch. Its own keys follow the prefix: own key j stands at
  * position prefix + j. Its queries are those of its last `queries` own positions. */

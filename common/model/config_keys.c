@@ -35,7 +35,7 @@ static const char *const known[] = {
     "label2id", "num_labels", "problem_type", "finetuning_task", "tokenizer_class", "prefix",
     "task_specific_params", NULL};
 
-static bool listed(const char *const *keys, const char *key)
+bool listed(const char *const *keys, const char *key)
 {
     while (keys && *keys && strcmp(*keys, key) != 0)
         keys++;

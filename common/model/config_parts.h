@@ -15,6 +15,9 @@ struct source {
 /* Whether o has the key, and not null. */
 bool given(const json_t *o, const char *key);
 
+/* Whether the list, which ends in NULL and may be NULL, has the key. */
+bool listed(const char *const *keys, const char *key);
+
 /* Values of an object's key. They die (EX_DATAERR), naming file and key, where it is another kind
  * of value. fallback: where it is absent or null; a negative one, for get_real 0, where it must be
  * there. Reals are positive and fit in a float. */

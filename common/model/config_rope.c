@@ -103,25 +103,25 @@ static double scale_longrope(const struct source *s, const json_t *rope, int hal
     return factor > 1 ? sqrt(1 + log(factor) / log(context)) : 1;
 }
 
-static const char *const known[] = {"rope_type",        "type",
-                                    "rope_theta",       "partial_rotary_factor",
-                                    "factor",           "original_max_position_embeddings",
-                                    "low_freq_factor",  "high_freq_factor",
-                                    "beta_fast",        "beta_slow",
-                                    "attention_factor", "mscale",
-                                    "mscale_all_dim",   "truncate"};
-static const char *const known_partial[] = {"short_factor", "long_factor"};
-static const char *const known_growing[] = {"llama_4_scaling_beta", "max_position_embeddings"};
-static const char *const layer_types[] = {"full_attention", "sliding_attention"};
-
-#define LISTED(list, key) listed(list, sizeof(list) / sizeof *(list), key)
-static bool listed(const char *const *list, size_t n, const char *key)
-{
-    size_t i = 0;
-    while (i < n && strcmp(list[i], key) != 0)
-        i++;
-    return i < n;
-}
+static const char *const known[] = {"rope_type",
+                                    "type",
+                                    "rope_theta",
+                                    "partial_rotary_factor",
+                                    "factor",
+                                    "original_max_position_embeddings",
+                                    "low_freq_factor",
+                                    "high_freq_factor",
+                                    "beta_fast",
+                                    "beta_slow",
+                                    "attention_factor",
+                                    "mscale",
+                                    "mscale_all_dim",
+                                    "truncate",
+                                    NULL};
+static const char *const known_partial[] = {"short_factor", "long_factor", NULL};
+static const char *const known_growing[] = {"llama_4_scaling_beta", "max_position_embeddings",
+                                            NULL};
+static const char *const layer_types[] = {"full_attention", "sliding_attention", NULL};
 
 static void check_parameters(const struct source *s, const struct architecture *a,
                              const char *place, const json_t *rope)
@@ -130,15 +130,15 @@ static void check_parameters(const struct source *s, const struct architecture *
     json_t *value;
     json_object_foreach((json_t *)rope, key, value)
     {
-        if (json_is_object(value) && a->rope == ROPE_BY_LAYER_TYPE && LISTED(layer_types, key)) {
+        if (json_is_object(value) && a->rope == ROPE_BY_LAYER_TYPE && listed(layer_types, key)) {
             check_parameters(s, a, key, value);
             continue;
         }
         if (json_is_object(value))
             die(EX_DATAERR, "%s: '%s' by kinds of layers ('%s') is not supported", s->path, place,
                 key);
-        if (!LISTED(known, key) && !(a->rope == PARTIAL_ROPE && LISTED(known_partial, key)) &&
-            !(a->rope == GROWING_ROPE && LISTED(known_growing, key)) && !json_is_null(value))
+        if (!listed(known, key) && !(a->rope == PARTIAL_ROPE && listed(known_partial, key)) &&
+            !(a->rope == GROWING_ROPE && listed(known_growing, key)) && !json_is_null(value))
             die(EX_DATAERR, "%s: '%s' has a key '%s', which is not known", s->path, place, key);
     }
 }
@@ -250,7 +250,7 @@ static void read_by_layer_type(const struct source *s, const struct architecture
                                const json_t *rope, const bool *sliding, struct config *c)
 {
     bool nested = false;
-    for (size_t i = 0; i < sizeof layer_types / sizeof *layer_types; i++)
+    for (size_t i = 0; layer_types[i]; i++)
         nested = nested || given(rope, layer_types[i]);
     const json_t *full = nested ? json_object_get(rope, layer_types[0]) : rope;
     const json_t *local = nested ? json_object_get(rope, layer_types[1]) : NULL;

@@ -62,16 +62,21 @@ void turn_keys(const struct layer_pass *p, int layer, float *k, enum turn to)
         turn(p, &p->rotation->keys[rotary], c->rotaries[rotary].dims, &p->all, c->kv_heads, k, to);
 }
 
-/* What is normed of rows of queries or keys: each head apart, or all at once. */
+struct norm_shape qk_norm_shape(const struct config *c, int rows, int heads)
+{
+    return c->qk_norms == QK_NORMS_OF_HEADS ? (struct norm_shape){rows * heads, c->head_dim}
+                                            : (struct norm_shape){rows, heads * c->head_dim};
+}
+
+/* Rows of queries or keys, normed where there is a gain. */
 static void norm_heads(const struct layer_pass *p, const float *raw, const float *gain, int rows,
                        int heads, float *out)
 {
     const struct config *c = p->model->config;
     struct device *d = p->model->device;
-    bool apart = c->qk_norms == QK_NORMS_OF_HEADS;
+    struct norm_shape n = qk_norm_shape(c, rows, heads);
     if (gain)
-        d->rmsnorm(d, raw, gain, c->norm_eps, apart ? rows * heads : rows,
-                   apart ? c->head_dim : heads * c->head_dim, out, F32);
+        d->rmsnorm(d, raw, gain, c->norm_eps, n.rows, n.width, out, F32);
 }
 
 /* Keys or values of the rows that spans share, once more past all rows. */

@@ -101,6 +101,12 @@ enum turn { TURN, TURN_BACK };
 void turn_queries(const struct layer_pass *p, int layer, const struct layer_rows *rows, float *q,
                   enum turn turn);
 void turn_keys(const struct layer_pass *p, int layer, float *k, enum turn turn);
+/* What is normed of rows of queries or keys that have so many heads: each head apart, or all of a
+ * row at once. */
+struct norm_shape {
+    int rows, width;
+};
+struct norm_shape qk_norm_shape(const struct config *c, int rows, int heads);
 /* For activations.c too: whether branches are computed apart. */
 bool has_branches(const struct config *c);
 

@@ -72,13 +72,11 @@ static const float *raw_gradient(const struct layer_pass *p, const float *raw, c
 {
     const struct config *c = p->model->config;
     struct device *d = p->model->device;
-    bool apart = c->qk_norms == QK_NORMS_OF_HEADS;
+    struct norm_shape n = qk_norm_shape(c, rows, heads);
     if (!gain)
         return dy;
-    d->clear(d, g->attended,
-             (size_t)rows * (size_t)heads * (size_t)c->head_dim * sizeof *g->attended);
-    d->rmsnorm_backward(d, raw, gain, c->norm_eps, apart ? rows * heads : rows,
-                        apart ? c->head_dim : heads * c->head_dim, dy, g->attended);
+    d->clear(d, g->attended, (size_t)n.rows * (size_t)n.width * sizeof *g->attended);
+    d->rmsnorm_backward(d, raw, gain, c->norm_eps, n.rows, n.width, dy, g->attended);
     return g->attended;
 }
 

@@ -192,10 +192,6 @@ static void rope(float *x, int heads, int head_dim, int dims, const float *cosin
     }
 }
 
-/* Of GELU: 0.5 x (1 + tanh(t)) is x / (1 + e^-2t), with 2t = x (a + b x^2). */
-#define GELU_A 1.59576912f
-#define GELU_B 0.0713548163f
-
 /* What the gate's value is divided by: 1 + e^-t of SiLU or GELU. */
 INLINE float gate_divisor(enum activation activation, float x)
 {

@@ -81,10 +81,6 @@ template <typename... T> static bool fours(const T *...p)
 
 /* ---- activations ---- */
 
-/* Of GELU: 0.5 x (1 + tanh(t)) is x / (1 + e^-2t), with 2t = x (a + b x^2). */
-#define GELU_A 1.59576912f
-#define GELU_B 0.0713548163f
-
 /* What a gate's value is divided by: 1 + e^-t of SiLU or GELU. */
 static __device__ inline float gate_divisor(enum activation activation, float x)
 {
