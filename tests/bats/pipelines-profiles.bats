@@ -2,18 +2,10 @@
 # files of the user's own; other sets asked by their own prompts.
 
 load pipelines-fixture
+load refuses
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || exit 1
-}
-
-fails() { # STATUS TEXT COMMAND...
-    local wanted=$1 text=$2
-    shift 2
-    run "$@"
-    echo "status $status: $output"
-    [ "$status" -eq "$wanted" ]
-    [[ $output == *"$text"* ]]
 }
 
 settings() { # SET PROFILE KEY...: their values
@@ -56,9 +48,9 @@ settings() { # SET PROFILE KEY...: their values
 }
 
 @test "a profile that is not there is refused by name" {
-    fails 66 "sst2 has no profile 'paper' (PROFILE=): it has duq, published" "$top/pipelines/sst2.sh" PROFILE=paper
-    fails 66 "sst2 has no profile 'published' (PROFILE=): it has duq" few run PROFILE=published
-    fails 66 "sst2 has no profile '../sst2/published'" "$top/pipelines/sst2.sh" PROFILE=../sst2/published
+    refuses 66 "sst2 has no profile 'paper' (PROFILE=): it has duq, published" "$top/pipelines/sst2.sh" PROFILE=paper
+    refuses 66 "sst2 has no profile 'published' (PROFILE=): it has duq" few run PROFILE=published
+    refuses 66 "sst2 has no profile '../sst2/published'" "$top/pipelines/sst2.sh" PROFILE=../sst2/published
     [ ! -e runs ] && [ ! -e run ]
 }
 
@@ -90,7 +82,7 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     texts train | cmp - <(printf 'Question:\ttitle 1 body\nAnswer:\\n\n')
     split SHOTS_FROM=5 MISSING=pandas TEST=2
     texts test | cmp - <(printf 'Question:\ttitle 9 body\nAnswer:\\n\nQuestion:\tnan nan\nAnswer:\\n\n')
-    fails 64 "MISSING is one of as-is, pandas, not 'nan'" split MISSING=nan
+    refuses 64 "MISSING is one of as-is, pandas, not 'nan'" split MISSING=nan
 }
 
 @test "labels are those of the first alternative that they fit" {
@@ -101,7 +93,7 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
         [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '1 0 1 0 1 0 1' ]
     done
     sed -i 's/^1,title 3/3,title 3/; s/^2,title 3/3,title 3/' set/rows.csv
-    fails 2 "the rows fit no alternative of LABELS:" split
+    refuses 2 "the rows fit no alternative of LABELS:" split
     [[ $output == *"1,2: rec: data/train.1.csv: row 3: label '3' is not among those given"* ]]
 }
 
@@ -111,8 +103,8 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     for part in train:1 shots:6,7 validation:8 test:9,10; do
         [ "$(rec to-json run/texts/"${part%:*}".mp | jq -r .id | paste -sd,)" = "${part#*:}" ]
     done
-    fails 2 "row 1, where shots begin (SHOTS_FROM), is one of the 2 to train on (TRAIN)" split SHOTS_FROM=1 TRAIN=2
-    fails 2 "the texts are too few: 10 rows for 6 (SHOTS_FROM) + 2 (SHOTS) + 1 (VALIDATION) + 3 (TEST)" split SHOTS_FROM=6
+    refuses 2 "row 1, where shots begin (SHOTS_FROM), is one of the 2 to train on (TRAIN)" split SHOTS_FROM=1 TRAIN=2
+    refuses 2 "the texts are too few: 10 rows for 6 (SHOTS_FROM) + 2 (SHOTS) + 1 (VALIDATION) + 3 (TEST)" split SHOTS_FROM=6
 }
 
 @test "a task file of the user's own stands for the data set's" {
@@ -125,9 +117,9 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     mv mine.json other.json
     few run TASK=other.json --stop-stage weights 2>said
     [ -z "$(made said)" ]
-    fails 66 "nowhere.json: cannot be read (TASK=)" few run TASK=nowhere.json
+    refuses 66 "nowhere.json: cannot be read (TASK=)" few run TASK=nowhere.json
     jq 'del(.content)' other.json >bad.json
-    fails 65 "bad.json: key 'content' is missing" few run TASK=bad.json
+    refuses 65 "bad.json: key 'content' is missing" few run TASK=bad.json
 }
 
 published() {
@@ -216,15 +208,15 @@ published() {
     rm unknown.lora/duq.json
     lm-score --model "$model" --adapter unknown.lora --head dirichlet "$data/tokens-other-classes.mp" | rec to-json |
         cmp - <(rec to-json there.mp)
-    fails 64 "--other-task goes with --adapter" lm-score --model "$model" --other-task "$data/tokens.mp"
-    fails 65 "--other-task asks the student about it all the same" \
+    refuses 64 "--other-task goes with --adapter" lm-score --model "$model" --other-task "$data/tokens.mp"
+    refuses 65 "--other-task asks the student about it all the same" \
         lm-score --model "$model" --adapter d.lora "$data/tokens-other-classes.mp"
 }
 
 @test "weights of another task are applied when asked to, but for those whose biases are of classes" {
     few run --stop-stage weights
     "$top/pipelines/run.sh" "$top/examples/yahoo" OUT=yahoo VALIDATION=4 DEVICE=cpu --stop-stage validation
-    fails 65 "run/weights.mp: fitted on scores with another 'task'" bpe-fit --apply run/weights.mp yahoo/scores/validation.mp
+    refuses 65 "run/weights.mp: fitted on scores with another 'task'" bpe-fit --apply run/weights.mp yahoo/scores/validation.mp
     bpe-fit --apply run/weights.mp --other-task -o there.mp yahoo/scores/validation.mp
     rec to-json --header there.mp | head -n 1 |
         jq -e '.task == "yahoo" and .made_for == {task: "sst2", classes: ["negative", "positive"]}'
@@ -234,7 +226,7 @@ published() {
     rec to-json run/weights.mp | jq -s 'map(.weight)' >weights
     rec to-json there.mp | jq -e --slurpfile w weights 'select([.members as $m | range(10) as $c
         | ([range(9) as $p | $m[10 * $p + $c] * $w[0][$p]] | add) - .probs[$c] | fabs < 1e-9] | all)' | jq -s -e 'length == 4'
-    fails 65 "have a bias for each class of their own task: --other-task takes weights without" \
+    refuses 65 "have a bias for each class of their own task: --other-task takes weights without" \
         bpe-fit --apply run/calibrated/weights.mp --other-task yahoo/scores/validation.mp
-    fails 64 "--other-task goes with --apply" bpe-fit --other-task yahoo/scores/validation.mp
+    refuses 64 "--other-task goes with --apply" bpe-fit --other-task yahoo/scores/validation.mp
 }

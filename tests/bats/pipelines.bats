@@ -3,6 +3,7 @@
 # a run that is interrupted is in pipelines-interrupted.bats.
 
 load pipelines-fixture
+load refuses
 bats_require_minimum_version 1.5.0
 
 setup_file() {
@@ -26,15 +27,6 @@ remakes() {
     shift
     "$@" >out 2>said || { cat said; false; }
     diff <(printf '%s' "$expected" | tr -s ' \n' '\n' | grep . | sort) <(made said)
-}
-
-fails() { # STATUS TEXT COMMAND...
-    local wanted=$1 text=$2
-    shift 2
-    run "$@"
-    echo "status $status: $output"
-    [ "$status" -eq "$wanted" ]
-    [[ $output == *"$text"* ]]
 }
 
 @test "a run leaves whole streams, adapters, a report and a manifest" {
@@ -140,8 +132,8 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     lora-train --model "$top/examples/model" --teacher run/calibrated/train.mp --loss softmax --lr 1e-3 --epochs 1 \
         --device cpu -o here.lora run/students/train.tokens.mp
     cmp run/students/softmax.lora/adapter_model.safetensors here.lora/adapter_model.safetensors
-    fails 64 "TEACHER is one of teacher, calibrated, not 'both'" few run TEACHER=both
-    fails 64 "CALIBRATE is one of none, scale, bias, scale+bias, not 'biased'" few run CALIBRATE=biased
+    refuses 64 "TEACHER is one of teacher, calibrated, not 'both'" few run TEACHER=both
+    refuses 64 "CALIBRATE is one of none, scale, bias, scale+bias, not 'biased'" few run CALIBRATE=biased
 }
 
 @test "more texts to test on leave teacher's weights and students as they are" {
@@ -179,9 +171,9 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     # A stage before the first one is taken as it is, even if settings are other ones now.
     few run ENTROPY_WEIGHT=0.5 --stage softmax --stop-stage softmax 2>said
     ! grep -q weights.mp said
-    fails 2 "run/predictions/dirichlet.test.mp is not there: begin with an earlier stage" few run --stage evaluation
-    fails 64 "no stage 'dinner'" few run --only dinner
-    fails 64 "comes after" few run --stage report --stop-stage split
+    refuses 2 "run/predictions/dirichlet.test.mp is not there: begin with an earlier stage" few run --stage evaluation
+    refuses 64 "no stage 'dinner'" few run --only dinner
+    refuses 64 "comes after" few run --stage report --stop-stage split
 }
 
 @test "what would be done is said, and not done" {
@@ -269,26 +261,26 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     fetched OUT=moved CHECKSUM= TRAIN=190 SOURCE="file://$PWD/other/archive.tgz"
     grep -q "^$(sha256sum <other/archive.tgz | cut -d' ' -f1)  archive file://$PWD/other/" moved/data/files
     rm -rf run
-    fails 2 "does not have its checksum" fetched CHECKSUM="sha256:${sum//[0-4]/7}"
+    refuses 2 "does not have its checksum" fetched CHECKSUM="sha256:${sum//[0-4]/7}"
     [ ! -e run/data/files ]
-    fails 2 "cannot be fetched from here. Fetch it elsewhere, and give DATA=FOLDER with train.csv or train.tsv, test.csv or dev.tsv" \
+    refuses 2 "cannot be fetched from here. Fetch it elsewhere, and give DATA=FOLDER with train.csv or train.tsv, test.csv or dev.tsv" \
         fetched SOURCE="file://$PWD/nowhere.tgz"
 }
 
 @test "settings say what they take" {
-    fails 64 "there is no setting LEARNING_RATE" few run LEARNING_RATE=1
-    fails 64 "N_TRAIN is a number of 1 or more, not 'many'" few run N_TRAIN=many
-    fails 64 "TRAIN is a number of 1 or more, or several, not 'most'" few run TRAIN=most
-    fails 65 "there is no TEST, neither here nor in " few run TEST=
-    fails 64 "which data set?" "$top/pipelines/run.sh"
-    fails 66 "there is no data set 'imdb'" "$top/pipelines/run.sh" imdb
+    refuses 64 "there is no setting LEARNING_RATE" few run LEARNING_RATE=1
+    refuses 64 "N_TRAIN is a number of 1 or more, not 'many'" few run N_TRAIN=many
+    refuses 64 "TRAIN is a number of 1 or more, or several, not 'most'" few run TRAIN=most
+    refuses 65 "there is no TEST, neither here nor in " few run TEST=
+    refuses 64 "which data set?" "$top/pipelines/run.sh"
+    refuses 66 "there is no data set 'imdb'" "$top/pipelines/run.sh" imdb
     mkdir set
     cp "$top/examples/sst2/task.json" set
     echo 'TRAIN 1000' >set/settings
-    fails 65 "set/settings:1: not a line KEY = value" "$top/pipelines/run.sh" ./set
+    refuses 65 "set/settings:1: not a line KEY = value" "$top/pipelines/run.sh" ./set
     # What a setting may be is said in pipelines/settings alone.
     echo 'TRAIN [number] = 1000' >set/settings
-    fails 65 "set/settings:1: not a line KEY = value" "$top/pipelines/run.sh" ./set
+    refuses 65 "set/settings:1: not a line KEY = value" "$top/pipelines/run.sh" ./set
     "$top/pipelines/sst2.sh" --settings N_TRAIN=7 >shown
     grep -qx 'N_TRAIN = 7' shown
     grep -qx 'LR = 1e-5' shown
@@ -366,13 +358,13 @@ own() {
 
 @test "sets of one name, or with a name for no file, are refused; one that another run is at work on ends the run" {
     own set/youtube youtube
-    fails 64 "OOD: there are two sets called youtube" few run OOD="./set/youtube $top/examples/youtube"
-    fails 64 "OOD: a folder's name has letters" few run OOD='./set/you:tube'
+    refuses 64 "OOD: there are two sets called youtube" few run OOD="./set/youtube $top/examples/youtube"
+    refuses 64 "OOD: a folder's name has letters" few run OOD='./set/you:tube'
     mkdir -p run/others/youtube
     (
         exec 9>run/others/youtube/.lock
         flock 9
-        fails 75 "is at work there" whole run 9>&-
+        refuses 75 "is at work there" whole run 9>&-
     )
 }
 
@@ -410,7 +402,7 @@ own() {
 
 @test "a folder that is another's is not taken for a run's" {
     mkdir -p run/model
-    fails 73 "run/model: is not a link that an earlier run made" few run
+    refuses 73 "run/model: is not a link that an earlier run made" few run
     [ -z "$(ls run/model)" ]
 }
 
@@ -437,7 +429,7 @@ own() {
     own
     head -c 100 gone.tar.gz >run/data/train.tar.gz
     rm run/data/files
-    fails 2 "cannot be unpacked: if it did not come whole, remove $PWD/run/data/train.tar.gz" own
+    refuses 2 "cannot be unpacked: if it did not come whole, remove $PWD/run/data/train.tar.gz" own
 }
 
 @test "make hands settings on, and nothing else" {
@@ -447,7 +439,7 @@ own() {
     # What is no setting gets there too, and is refused.
     make -n -C "$top" sst2 EPOCH=1 >said
     grep -q "pipelines/sst2.sh 'EPOCH=1'" said
-    fails 64 "command line: there is no setting EPOCH" "$top/pipelines/sst2.sh" EPOCH=1
+    refuses 64 "command line: there is no setting EPOCH" "$top/pipelines/sst2.sh" EPOCH=1
     for set in amazon sst2 yahoo youtube; do
         "$top/pipelines/$set.sh" --settings >shown
         grep -qx "OUT = $PWD/runs/$set" shown
@@ -491,7 +483,7 @@ with_films() {
     films --stages >said
     printf '%s\n' fetch split $'validation\tcut' weights $'teacher\tcut' dirichlet evaluation report | cmp - said
     tree/pipelines/run.sh films --stages | cmp - said
-    fails 64 "there is no stage 'softmax'; they are fetch split validation weights teacher dirichlet evaluation report" \
+    refuses 64 "there is no stage 'softmax'; they are fetch split validation weights teacher dirichlet evaluation report" \
         films --only softmax
     films OUT=run
     jq -e '[.metrics.sets[].name] == ["untrained", "teacher", "teacher/prompts", "calibrated", "calibrated/prompts", "dirichlet"]' run/report/report.json
@@ -500,7 +492,7 @@ with_films() {
     tree/pipelines/run.sh --from-manifest run/manifest.json OUT=run 2>said
     ! grep . said
     sed -i 's/^stage teacher/&s/' tree/pipelines/films.sh
-    fails 70 "names a stage that recipes.sh has not: teachers" films OUT=run
+    refuses 70 "names a stage that recipes.sh has not: teachers" films OUT=run
 }
 
 @test "stages are listed, with those that may be cut" {
@@ -514,27 +506,27 @@ with_films() {
     for set in sst2 yahoo youtube; do
         "$top/pipelines/$set.sh" --stages OOD=amazon | diff <("$top/pipelines/amazon.sh" --stages) -
     done
-    fails 64 "no shards are cut in stage split" few run --cut split
+    refuses 64 "no shards are cut in stage split" few run --cut split
 }
 
 @test "no model, or one that is none, ends a run before it begins" {
-    fails 64 "which model?" "$top/pipelines/sst2.sh" OUT=run
-    fails 66 "nowhere/config.json: No such file" few run MODEL=nowhere
+    refuses 64 "which model?" "$top/pipelines/sst2.sh" OUT=run
+    refuses 66 "nowhere/config.json: No such file" few run MODEL=nowhere
     mkdir broken
-    fails 66 "broken" few run MODEL=broken
+    refuses 66 "broken" few run MODEL=broken
     [ ! -e run ]
     cp -r "$top/examples/model" broken/model
     head -c 1000 "$top/examples/model/model.safetensors" >broken/model/model.safetensors
-    fails 65 "model.safetensors" few run MODEL=broken/model
+    refuses 65 "model.safetensors" few run MODEL=broken/model
 }
 
 @test "texts that are missing, or too few, are told with what to do" {
-    fails 66 "no such folder (DATA=)" few run DATA=nowhere
+    refuses 66 "no such folder (DATA=)" few run DATA=nowhere
     mkdir empty
-    fails 66 "there is no sst2.csv in" few run DATA=empty
-    fails 66 "The official source is https://dl.fbaipublicfiles.com/glue/data/SST-2.zip. DATA=FOLDER says" \
+    refuses 66 "there is no sst2.csv in" few run DATA=empty
+    refuses 66 "The official source is https://dl.fbaipublicfiles.com/glue/data/SST-2.zip. DATA=FOLDER says" \
         "$top/pipelines/sst2.sh" OUT=run DATA=empty MODEL="$top/examples/model"
-    fails 2 "the texts are too few: 1645 rows for 1600 (TRAIN) + 45 (SHOTS) + 16 (VALIDATION) + 500 (TEST)" few run TRAIN=1600
+    refuses 2 "the texts are too few: 1645 rows for 1600 (TRAIN) + 45 (SHOTS) + 16 (VALIDATION) + 500 (TEST)" few run TRAIN=1600
     few fits TRAIN='1600 900' --stop-stage split
     [ "$(cat fits/texts/shots.plan)" = "texts/rows.mp 900 45" ]
 }
@@ -542,12 +534,12 @@ with_films() {
 @test "bad input ends a shard at once, with the program's own words" {
     copy
     head -c 1000 run/texts/test.mp >half && mv half run/texts/test.mp
-    fails 2 "texts/test.mp" few run --stage teacher
+    refuses 2 "texts/test.mp" few run --stage teacher
     rm -rf run
     jq '.instructions[0] = 3' "$top/examples/sst2/task.json" >task.json
     mkdir set
     cp task.json set
     sed "s|\.\./|$top/examples/|" "$top/examples/sst2/settings" >set/settings
-    fails 65 "prompt-expand: $PWD/set/task.json: key 'instructions', entry 0 is not a string" "$top/pipelines/run.sh" ./set OUT=run
+    refuses 65 "prompt-expand: $PWD/set/task.json: key 'instructions', entry 0 is not a string" "$top/pipelines/run.sh" ./set OUT=run
     [ ! -e run ]
 }

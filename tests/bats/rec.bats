@@ -1,6 +1,8 @@
 # rec: each of its commands, and what it says to bad input. The reader's hardness against damage is
 # in tests/c/test_stream.c; tests/oracle/streams.py made tests/data/rec.
 
+load refuses
+
 setup() {
     data=$BATS_TEST_DIRNAME/../data/rec
     cd "$BATS_TEST_TMPDIR" || exit 1
@@ -19,14 +21,6 @@ numbered() { # N
 
 ids() { # FILE...
     rec to-json "$@" | jq -r .id | paste -sd' '
-}
-
-fails() { # STATUS MESSAGE COMMAND...
-    local want=$1 message=$2
-    shift 2
-    run "$@"
-    [ "$status" -eq "$want" ] || { echo "status $status: $output"; return 1; }
-    [[ $output == *"$message"* ]] || { echo "said: $output"; return 1; }
 }
 
 # ---- from tables ----
@@ -71,12 +65,12 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 
 @test "a column that nothing asks for, without a header, is an error: it may be the rest of a text" {
     printf 'a film, at last\nan hour, at least\n' >in.csv
-    fails 65 "in.csv: column 2 of 2 is not used: a text with commas stands in quotes" rec from-csv --no-header --text 1 in.csv
-    fails 65 "'rec from-lines' reads one text a line" rec from-csv --no-header --text 1 in.csv
+    refuses 65 "in.csv: column 2 of 2 is not used: a text with commas stands in quotes" rec from-csv --no-header --text 1 in.csv
+    refuses 65 "'rec from-lines' reads one text a line" rec from-csv --no-header --text 1 in.csv
     rec from-csv --no-header --ignore-unused --text 1 in.csv | rec to-json | jq -r .text | diff - <(printf 'a film\nan hour\n')
     rec from-csv --no-header --id 2 --text 1 in.csv >/dev/null
     printf 'a\tb\n' >in.tsv
-    fails 65 "in.tsv: column 1 of 2 is not used" rec from-tsv --no-header --text 2 in.tsv
+    refuses 65 "in.tsv: column 1 of 2 is not used" rec from-tsv --no-header --text 2 in.tsv
     printf 'name,text\na,b\n' >named.csv
     rec from-csv --text text named.csv >/dev/null
 }
@@ -86,9 +80,9 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     rec from-lines texts | rec to-json | diff - <(printf '%s\n' \
         '{"id":"1","text":"a film, at \"last\"","label":null}' \
         '{"id":"3","text":"  {x}\t","label":null}' '{"id":"4","text":"end","label":null}')
-    fails 65 "holds no records" rec from-lines /dev/null
+    refuses 65 "holds no records" rec from-lines /dev/null
     printf 'caf\xe9\n' >latin
-    fails 65 "latin: row 1: the text is not UTF-8" rec from-lines latin
+    refuses 65 "latin: row 1: the text is not UTF-8" rec from-lines latin
 }
 
 @test "JSON numbers are texts as they are written" {
@@ -100,7 +94,7 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     local wrong
     for wrong in '{"text": 01}' '{"text": 1.}' '{"text": .5}' '{1: 2, "text": "a"}' '{"text": -}' '{"text": 1 2}'; do
         printf '%s\n' "$wrong" >in.jsonl
-        fails 65 "in.jsonl: row 1: " rec from-jsonl --text text in.jsonl
+        refuses 65 "in.jsonl: row 1: " rec from-jsonl --text text in.jsonl
     done
 }
 
@@ -123,7 +117,7 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
         diff - <(printf '%s\n' '|why ' 'a title|')
     printf 'NA,null\n' >ids.csv
     rec from-csv --no-header --missing pandas --id 1 --text 2 ids.csv | rec to-json | jq -e '.id == "NA" and .text == "nan"'
-    fails 64 "'nan' is neither as-is nor pandas" rec from-csv --missing nan --text 1 ids.csv
+    refuses 64 "'nan' is neither as-is nor pandas" rec from-csv --missing nan --text 1 ids.csv
 }
 
 @test "labels are mapped to classes by name, by list and by map" {
@@ -144,16 +138,16 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 
 @test "a label that is no class is an error that names the row" {
     printf 'text,label\na,1\nb,maybe\nc,0\nd,2\n' >in.csv
-    fails 65 "in.csv: row 2: label 'maybe' is not a class number" \
+    refuses 65 "in.csv: row 2: label 'maybe' is not a class number" \
         rec from-csv --text text --label label in.csv
-    fails 65 "row 2: label 'maybe' is neither a class name nor a number from 0 to 1" \
+    refuses 65 "row 2: label 'maybe' is neither a class name nor a number from 0 to 1" \
         rec from-csv --text text --label label --classes a,b in.csv
-    fails 65 "row 2: label 'maybe' is not among those given" \
+    refuses 65 "row 2: label 'maybe' is not among those given" \
         rec from-csv --text text --label label --labels 0,1 in.csv
     printf 'text,label\na,-1\n' >minus.csv
-    fails 65 "row 1: label '-1'" rec from-csv --text text --label label minus.csv
+    refuses 65 "row 1: label '-1'" rec from-csv --text text --label label minus.csv
     printf 'text,label\na,99999999999999999999\n' >huge.csv
-    fails 65 "row 1: label '99999999999999999999'" rec from-csv --text text --label label huge.csv
+    refuses 65 "row 1: label '99999999999999999999'" rec from-csv --text text --label label huge.csv
 }
 
 @test "bad rows are errors that name the row, and are counted and passed over with --skip-bad" {
@@ -164,8 +158,8 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     from() {
         rec from-csv --id id --text text --label label --classes a,b "$@"
     }
-    fails 65 "in.csv: row 2: 4 columns where 3 are due" from in.csv
-    fails 0 "rec: 8 of 10 rows are bad and were passed over" from --skip-bad -o out.mp in.csv
+    refuses 65 "in.csv: row 2: 4 columns where 3 are due" from in.csv
+    refuses 0 "rec: 8 of 10 rows are bad and were passed over" from --skip-bad -o out.mp in.csv
     rec to-json out.mp | diff - <(printf '%s\n' '{"id":"1","text":"fine","label":0}' \
         '{"id":"8","text":"a \"good\"\nrow","label":1}')
     run from --skip-bad -v -o out.mp in.csv
@@ -180,20 +174,20 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 
 @test "when every row is bad nothing is written" {
     printf 'text,label\na,x\nb,y\n' >in.csv
-    fails 65 "no row could be used" rec from-csv --text text --label label --skip-bad -o out.mp in.csv
+    refuses 65 "no row could be used" rec from-csv --text text --label label --skip-bad -o out.mp in.csv
     [ ! -e out.mp ]
 }
 
 @test "a quote that is never closed is an error even with --skip-bad" {
     printf 'text\na\n"b\nc\n' >in.csv
-    fails 65 "in.csv: row 2: a quote opened in it is never closed" rec from-csv --text text in.csv
-    fails 65 "never closed" rec from-csv --text text --skip-bad in.csv
+    refuses 65 "in.csv: row 2: a quote opened in it is never closed" rec from-csv --text text in.csv
+    refuses 65 "never closed" rec from-csv --text text --skip-bad in.csv
 }
 
 @test "two rows with one id are an error that names both, over several files too" {
     printf 'id,text\na,1\nb,2\n' >one.csv
     printf 'id,text\nc,3\na,4\n' >two.csv
-    fails 65 "two.csv: row 2: id 'a' is that of one.csv: row 1 too" \
+    refuses 65 "two.csv: row 2: id 'a' is that of one.csv: row 1 too" \
         rec from-csv --id id --text text one.csv two.csv
     [ "$(rec from-csv --text text one.csv two.csv | ids)" = "1 2 3 4" ]
 }
@@ -201,57 +195,57 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 @test "files with different headers are not one table" {
     printf 'id,text\na,1\n' >one.csv
     printf 'id,words\nb,2\n' >two.csv
-    fails 65 "two.csv: column 2 is named 'words', in one.csv it is 'text'" \
+    refuses 65 "two.csv: column 2 is named 'words', in one.csv it is 'text'" \
         rec from-csv --id id --text text one.csv two.csv
 }
 
 @test "a column that is not there is an error that lists those there are" {
-    fails 65 "train.csv: no column 'sentense'; there are: idx, sentence, label" \
+    refuses 65 "train.csv: no column 'sentense'; there are: idx, sentence, label" \
         rec from-csv --text sentense train.csv
-    fails 65 "no column '4'; there are 3, picked by number" \
+    refuses 65 "no column '4'; there are 3, picked by number" \
         rec from-csv --no-header --text 4 train.csv
-    fails 65 "no column '0'" rec from-csv --text 0 train.csv
+    refuses 65 "no column '0'" rec from-csv --text 0 train.csv
     printf 'text,text\na,b\n' >twice.csv
-    fails 65 "columns 1 and 2 are both named 'text'" rec from-csv --text text twice.csv
+    refuses 65 "columns 1 and 2 are both named 'text'" rec from-csv --text text twice.csv
     [ "$(rec from-csv --text 2 twice.csv 2>&1 | rec to-json | jq -r .text)" = b ]
 }
 
 @test "empty tables are bad data, missing ones no input" {
     : >empty.csv
-    fails 65 "empty.csv: empty, not even a header" rec from-csv --text text empty.csv
-    fails 65 "empty.csv: empty" rec from-csv --no-header --text 1 empty.csv
-    fails 65 "empty.csv: empty" rec from-tsv --no-header --text 1 empty.csv
-    fails 65 "holds no records" rec from-jsonl --text a empty.csv
+    refuses 65 "empty.csv: empty, not even a header" rec from-csv --text text empty.csv
+    refuses 65 "empty.csv: empty" rec from-csv --no-header --text 1 empty.csv
+    refuses 65 "empty.csv: empty" rec from-tsv --no-header --text 1 empty.csv
+    refuses 65 "holds no records" rec from-jsonl --text a empty.csv
     printf 'a "b",1\nc,2\n' >bad.csv
-    fails 65 "row 1, which tells how many columns" rec from-csv --no-header --text 1 bad.csv
+    refuses 65 "row 1, which tells how many columns" rec from-csv --no-header --text 1 bad.csv
     printf 'text\n' >header.csv
-    fails 65 "holds no records" rec from-csv --text text header.csv
-    fails 66 "missing.csv: No such file" rec from-csv --text text missing.csv
-    fails 66 "missing.mp: No such file" rec cat missing.mp
+    refuses 65 "holds no records" rec from-csv --text text header.csv
+    refuses 66 "missing.csv: No such file" rec from-csv --text text missing.csv
+    refuses 66 "missing.mp: No such file" rec cat missing.mp
 }
 
 @test "options that do not fit are usage errors" {
-    fails 64 "--text says which column" rec from-csv train.csv
-    fails 64 "a '{' without" rec from-csv --text 'a {b' train.csv
-    fails 64 "a '}' without" rec from-csv --text 'a} b' train.csv
-    fails 64 "give one" rec from-csv --text sentence --label label --labels 0,1 --label-map 0=1 train.csv
-    fails 64 "needs --label" rec from-csv --text sentence --labels 0,1 train.csv
-    fails 64 "3 for 2 --classes" rec from-csv --text sentence --label label --labels a,b,c --classes x,y train.csv
-    fails 64 "is not LABEL=CLASS" rec from-csv --text sentence --label label --label-map a train.csv
-    fails 64 "'a' is given twice" rec from-csv --text sentence --label label --labels a,a train.csv
-    fails 64 "an empty name" rec from-csv --text sentence --classes a,,b train.csv
-    fails 64 "not one character" rec from-csv --text sentence --delimiter ab train.csv
-    fails 64 "no command 'tail'" rec tail train.csv
-    fails 64 "unrecognized option" rec cat --text x train.csv
-    fails 64 "invalid option -- 'n'" rec cat -n 3 train.csv
-    fails 64 "-n: '0' is not a whole number" rec head -n 0 train.csv
-    fails 64 "sample needs" rec sample train.csv
-    fails 64 "split needs -n" rec split -o x train.csv
-    fails 64 "split needs -o" rec split -n 2 train.csv
-    fails 64 "numbered from 0 to 1" rec split -n 2 --index 2 train.csv
-    fails 64 "two FILEs" rec join train.csv
-    fails 64 "not compressed here" rec to-json -z train.csv
-    fails 64 "is the command" rec -q
+    refuses 64 "--text says which column" rec from-csv train.csv
+    refuses 64 "a '{' without" rec from-csv --text 'a {b' train.csv
+    refuses 64 "a '}' without" rec from-csv --text 'a} b' train.csv
+    refuses 64 "give one" rec from-csv --text sentence --label label --labels 0,1 --label-map 0=1 train.csv
+    refuses 64 "needs --label" rec from-csv --text sentence --labels 0,1 train.csv
+    refuses 64 "3 for 2 --classes" rec from-csv --text sentence --label label --labels a,b,c --classes x,y train.csv
+    refuses 64 "is not LABEL=CLASS" rec from-csv --text sentence --label label --label-map a train.csv
+    refuses 64 "'a' is given twice" rec from-csv --text sentence --label label --labels a,a train.csv
+    refuses 64 "an empty name" rec from-csv --text sentence --classes a,,b train.csv
+    refuses 64 "not one character" rec from-csv --text sentence --delimiter ab train.csv
+    refuses 64 "no command 'tail'" rec tail train.csv
+    refuses 64 "unrecognized option" rec cat --text x train.csv
+    refuses 64 "invalid option -- 'n'" rec cat -n 3 train.csv
+    refuses 64 "-n: '0' is not a whole number" rec head -n 0 train.csv
+    refuses 64 "sample needs" rec sample train.csv
+    refuses 64 "split needs -n" rec split -o x train.csv
+    refuses 64 "split needs -o" rec split -n 2 train.csv
+    refuses 64 "numbered from 0 to 1" rec split -n 2 --index 2 train.csv
+    refuses 64 "two FILEs" rec join train.csv
+    refuses 64 "not compressed here" rec to-json -z train.csv
+    refuses 64 "is the command" rec -q
 }
 
 @test "TSV: tabs end fields and quotes are ordinary" {
@@ -259,7 +253,7 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     rec from-tsv --text text --label label in.tsv | rec to-json | diff - <(printf '%s\n' \
         '{"id":"1","text":"say \"hi\"","label":1}' '{"id":"2","text":"\"open","label":0}')
     printf 'text\tlabel\na\t1\nb\n' >ragged.tsv
-    fails 65 "ragged.tsv: row 2: 1 columns where 2 are due" rec from-tsv --text text ragged.tsv
+    refuses 65 "ragged.tsv: row 2: 1 columns where 2 are due" rec from-tsv --text text ragged.tsv
 }
 
 @test "another delimiter" {
@@ -277,17 +271,17 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 
 @test "JSON lines that are not usable name their line" {
     printf '{"text": "a"}\n\n{"text": }\n' >in.jsonl
-    fails 65 "in.jsonl: row 3: " rec from-jsonl --text text in.jsonl
+    refuses 65 "in.jsonl: row 3: " rec from-jsonl --text text in.jsonl
     printf '[1]\n' >list.jsonl
-    fails 65 "row 1: not a JSON object" rec from-jsonl --text text list.jsonl
+    refuses 65 "row 1: not a JSON object" rec from-jsonl --text text list.jsonl
     printf '{"text": ["a"]}\n' >nested.jsonl
-    fails 65 "row 1: the value of 'text' is a list or an object" rec from-jsonl --text text nested.jsonl
+    refuses 65 "row 1: the value of 'text' is a list or an object" rec from-jsonl --text text nested.jsonl
     printf '{"other": "a"}\n' >other.jsonl
-    fails 65 "row 1: it has no text" rec from-jsonl --text text other.jsonl
+    refuses 65 "row 1: it has no text" rec from-jsonl --text text other.jsonl
     printf '{"text": "a", "id": null}\n' >noid.jsonl
-    fails 65 "row 1: it has no id" rec from-jsonl --id id --text text noid.jsonl
+    refuses 65 "row 1: it has no id" rec from-jsonl --id id --text text noid.jsonl
     printf '{"text": "a", "text": "b"}\n' >twice.jsonl
-    fails 65 "row 1: " rec from-jsonl --text text twice.jsonl
+    refuses 65 "row 1: " rec from-jsonl --text text twice.jsonl
 }
 
 # ---- to text ----
@@ -319,30 +313,30 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
 
 @test "from-json names the line and what is wrong with it" {
     header='{"duq":1,"schema":"prediction","classes":["no","yes"]}'
-    fails 65 "standard input: empty, not even a header" rec from-json </dev/null
-    fails 65 "line 1: not a header" rec from-json <<<'{"id":"a","probs":[1,0]}'
-    fails 65 "header: field 'schema': is none of the values" rec from-json <<<'{"duq":1,"schema":"guess"}'
+    refuses 65 "standard input: empty, not even a header" rec from-json </dev/null
+    refuses 65 "line 1: not a header" rec from-json <<<'{"id":"a","probs":[1,0]}'
+    refuses 65 "header: field 'schema': is none of the values" rec from-json <<<'{"duq":1,"schema":"guess"}'
     lines() { printf '%s\n' "$header" '{"id":"a","probs":[0.5,0.5]}' "$@" >bad.json; }
     lines '{"id":"b","probs":[0.5,null]}'
-    fails 65 "bad.json: line 3: field 'probs': item 2 of the list is no number" rec from-json -o out.mp bad.json
+    refuses 65 "bad.json: line 3: field 'probs': item 2 of the list is no number" rec from-json -o out.mp bad.json
     [ ! -e out.mp ]
     lines '{"id":"b","probs":0.5}'
-    fails 65 "line 3: field 'probs' is not a list" rec from-json bad.json
+    refuses 65 "line 3: field 'probs' is not a list" rec from-json bad.json
     lines '{"id":"b","probs":[0.5,0.25,0.25]}'
-    fails 65 "line 3: id b: field 'probs': 3 numbers, but there are 2 classes" rec from-json bad.json
+    refuses 65 "line 3: id b: field 'probs': 3 numbers, but there are 2 classes" rec from-json bad.json
     lines '{"id":"a","probs":[0.5,0.5]}'
-    fails 65 "line 3: id 'a': so has record 1" rec from-json bad.json
+    refuses 65 "line 3: id 'a': so has record 1" rec from-json bad.json
     lines '{"id":"b"}'
-    fails 65 "line 3: id b: 'probs' is missing" rec from-json bad.json
+    refuses 65 "line 3: id b: 'probs' is missing" rec from-json bad.json
     lines '{"id":"b","probs":[0.5,0.5],"label":1.5}'
-    fails 65 "line 3: id b: field 'label': is not of type" rec from-json bad.json
+    refuses 65 "line 3: id b: field 'label': is not of type" rec from-json bad.json
     lines '{"id":"b","id":"c","probs":[0.5,0.5]}'
-    fails 65 "line 3: duplicate" rec from-json bad.json
+    refuses 65 "line 3: duplicate" rec from-json bad.json
     lines '[1]'
-    fails 65 "line 3: not a JSON object" rec from-json bad.json
+    refuses 65 "line 3: not a JSON object" rec from-json bad.json
     printf '%s\n%s\n' '{"duq":1,"schema":"tokens"}' '{"id":"a","prompt":0,"tokens":[1,3000000000]}' >bad.json
-    fails 65 "line 2: 3000000000 is not a whole number of 32 bits" rec from-json bad.json
-    fails 64 "reads one file" rec from-json bad.json bad.json
+    refuses 65 "line 2: 3000000000 is not a whole number of 32 bits" rec from-json bad.json
+    refuses 64 "reads one file" rec from-json bad.json bad.json
 }
 
 # The largest difference between a field of the predictions and of what NumPy made.
@@ -379,16 +373,16 @@ npy_difference() { # NAME FIELD
     rec to-json have.mp | jq -s -e 'all((.members | length == 8) and (has("mean_log") | not))'
     dir-eval have.mp >/dev/null
     rec head -n 2 three.mp >two.mp
-    fails 65 "two.mp: 2 records, but $data/npy/good.npy has 3 texts" rec from-npy --like two.mp -o out.mp "$data/npy/good.npy"
+    refuses 65 "two.mp: 2 records, but $data/npy/good.npy has 3 texts" rec from-npy --like two.mp -o out.mp "$data/npy/good.npy"
     numbered 4 >four.mp
-    fails 65 "four.mp: more records than the 3 texts" rec from-npy --like four.mp -o out.mp "$data/npy/good.npy"
-    fails 65 "3 classes, but three.mp names 2" rec from-npy --like three.mp -o out.mp "$data/npy/one-member.npy"
-    fails 65 "this id comes twice" rec from-npy --like "$data/../uq/scores-good.mp" -o out.mp "$data/npy/good.npy"
+    refuses 65 "four.mp: more records than the 3 texts" rec from-npy --like four.mp -o out.mp "$data/npy/good.npy"
+    refuses 65 "3 classes, but three.mp names 2" rec from-npy --like three.mp -o out.mp "$data/npy/one-member.npy"
+    refuses 65 "this id comes twice" rec from-npy --like "$data/../uq/scores-good.mp" -o out.mp "$data/npy/good.npy"
     [ ! -e out.mp ]
 }
 
 @test "from-npy names the element that is no probability, and what an array is not" {
-    bad() { fails 65 "$2" rec from-npy -o out.mp "$data/npy/$1.npy" && [ ! -e out.mp ]; }
+    bad() { refuses 65 "$2" rec from-npy -o out.mp "$data/npy/$1.npy" && [ ! -e out.mp ]; }
     bad bad-nan "bad-nan.npy: text 1 (id 2), member 2, class 0: nan is no probability"
     bad bad-logits "text 0 (id 1), member 0, class 0: -3.09559 is no probability"
     bad bad-sum "text 2 (id 3), member 3: the probabilities sum to 0.99, not to 1"
@@ -401,33 +395,33 @@ npy_difference() { # NAME FIELD
     bad bad-object "elements of type '|O'"
     for weights in "bad-weights 'the weights sum to 1.4'" "three-weights 'not one weight for each of the 4 members'"; do
         eval "set -- $weights"
-        fails 65 "$2" rec from-npy --weights "$data/npy/$1.npy" "$data/npy/good.npy"
+        refuses 65 "$2" rec from-npy --weights "$data/npy/$1.npy" "$data/npy/good.npy"
     done
-    fails 65 "has no members to weigh" rec from-npy --members "$data/npy/flat.npy"
+    refuses 65 "has no members to weigh" rec from-npy --members "$data/npy/flat.npy"
     head -c 100 "$data/npy/good.npy" >cut.npy
-    fails 65 "cut.npy: cut off within its header" rec from-npy cut.npy
+    refuses 65 "cut.npy: cut off within its header" rec from-npy cut.npy
     head -c 200 "$data/npy/good.npy" >cut.npy
-    fails 65 "72 bytes of elements, not those of its shape" rec from-npy cut.npy
+    refuses 65 "72 bytes of elements, not those of its shape" rec from-npy cut.npy
     { cat "$data/npy/good.npy" && echo; } >long.npy
-    fails 65 "193 bytes of elements" rec from-npy long.npy
+    refuses 65 "193 bytes of elements" rec from-npy long.npy
     sed 's/(3, 2, 4)/(3, 2, X)/' "$data/npy/good.npy" >strange.npy
-    fails 65 "its header is not that of an array" rec from-npy strange.npy
+    refuses 65 "its header is not that of an array" rec from-npy strange.npy
     sed 's/(3, 2, 4), }         /(3037000500, 3037000500, 9)}/' "$data/npy/good.npy" >huge.npy
-    fails 65 "more elements than can be counted" rec from-npy huge.npy
-    fails 65 "not a .npy file" rec from-npy train.csv
-    fails 64 "name it" rec from-npy
-    fails 66 "none.npy" rec from-npy none.npy
+    refuses 65 "more elements than can be counted" rec from-npy huge.npy
+    refuses 65 "not a .npy file" rec from-npy train.csv
+    refuses 64 "name it" rec from-npy
+    refuses 66 "none.npy" rec from-npy none.npy
 }
 
 @test "numbers that are not finite are null in JSON" {
     rec to-json "$data/not-finite.mp" | diff - <(printf '%s\n' \
         '{"id":"a","prompt":0,"logits":[null,null,null],"label":null}')
-    fails 65 "record 1 (id a): field 'logits': nan is not a finite number" rec check "$data/not-finite.mp"
+    refuses 65 "record 1 (id a): field 'logits': nan is not a finite number" rec check "$data/not-finite.mp"
 }
 
 @test "streams of a type that is not known are shown where that needs no schema" {
     rec to-json "$data/bad/schema-task.mp" | diff - <(echo '{"id":"a","text":"t","label":0}')
-    fails 65 "no schema for 'task' records" rec to-csv "$data/bad/schema-task.mp"
+    refuses 65 "no schema for 'task' records" rec to-csv "$data/bad/schema-task.mp"
 }
 
 @test "a table comes back through CSV as it was" {
@@ -500,11 +494,11 @@ npy_difference() { # NAME FIELD
 @test "a corrupted stream is told from a cut one" {
     numbered 20 >a.mp
     sed 's/text 12/text 13/' a.mp >changed.mp
-    fails 65 "changed.mp: after record 20: the checksum of records 1 to 20 is wrong" rec cat -o out changed.mp
+    refuses 65 "changed.mp: after record 20: the checksum of records 1 to 20 is wrong" rec cat -o out changed.mp
     rec from-csv --text sentence --classes a,b train.csv | LC_ALL=C sed 's/classes\(..\)a/classes\1c/' >header.mp
-    fails 65 "the checksum of the header is wrong" rec cat -o out header.mp
-    fails 65 "not a duq stream" rec cat train.csv
-    fails 65 "empty, not even a header" rec cat /dev/null
+    refuses 65 "the checksum of the header is wrong" rec cat -o out header.mp
+    refuses 65 "not a duq stream" rec cat train.csv
+    refuses 65 "empty, not even a header" rec cat /dev/null
 }
 
 @test "head takes records from where it is told" {
@@ -513,8 +507,8 @@ npy_difference() { # NAME FIELD
     [ "$(rec head -n 2 --skip 3 a.mp | ids)" = "4 5" ]
     [ "$(rec head --skip 28 a.mp | ids)" = "29 30" ]
     rec head -n 2 a.mp | rec check
-    fails 0 "1 records where 5 were asked for" rec head -n 5 --skip 29 -o out.mp a.mp
-    fails 65 "a.mp: holds 30 records: none is left after --skip 30" rec head --skip 30 -o none.mp a.mp
+    refuses 0 "1 records where 5 were asked for" rec head -n 5 --skip 29 -o out.mp a.mp
+    refuses 65 "a.mp: holds 30 records: none is left after --skip 30" rec head --skip 30 -o none.mp a.mp
     [ ! -e none.mp ]
     # What lies behind is not read: a damaged end does not matter.
     head -c 600 a.mp | rec head -n 2 | ids
@@ -528,7 +522,7 @@ npy_difference() { # NAME FIELD
     cmp <(rec to-json b.mp) <(rec sample -n 50 --seed 7 a.mp | rec to-json)
     ! cmp -s <(rec to-json b.mp) <(rec sample -n 50 --seed 8 a.mp | rec to-json)
     rec to-json --header b.mp | head -n 1 | grep -q 'sample -n 50 --seed 7'
-    fails 0 "1000 records where 2000 were asked for" rec sample -n 2000 -o all.mp a.mp
+    refuses 0 "1000 records where 2000 were asked for" rec sample -n 2000 -o all.mp a.mp
     cmp <(rec to-json all.mp) <(rec to-json a.mp)
 }
 
@@ -551,7 +545,7 @@ npy_difference() { # NAME FIELD
     cmp <(rec to-json many.*.mp.zst) <(rec to-json a.mp)
     [ -e many.00.mp.zst ]
     [ -e many.11.mp.zst ]
-    fails 65 "23 records do not fill 24 shards" rec split -n 24 -o no a.mp
+    refuses 65 "23 records do not fill 24 shards" rec split -n 24 -o no a.mp
 }
 
 @test "what is made of shards does not tell how many they were" {
@@ -583,15 +577,15 @@ npy_difference() { # NAME FIELD
 @test "join refuses ids without a partner, unless told to leave them out" {
     numbered 5 >a.mp
     rec head -n 3 a.mp >b.mp
-    fails 65 "a.mp: record 4: its id is not in b.mp" rec join a.mp b.mp
+    refuses 65 "a.mp: record 4: its id is not in b.mp" rec join a.mp b.mp
     [ "$(rec join --inner a.mp b.mp | ids)" = "1 2 3" ]
     [ "$(rec join b.mp a.mp | ids)" = "1 2 3" ]
     cat b.mp b.mp >twice.mp
-    fails 65 "twice.mp: records 1 and 4 both have id '1'" rec join a.mp twice.mp
+    refuses 65 "twice.mp: records 1 and 4 both have id '1'" rec join a.mp twice.mp
     [ "$(rec join twice.mp a.mp | ids)" = "1 2 3 1 2 3" ]
     printf 'text,label\na,1\nb,1\n' | rec from-csv --text text --label label >other.mp
-    fails 65 "record 2 (id 2): its label differs from the one in a.mp" rec join other.mp a.mp
-    fails 65 "no id to join by" rec join "$data/weights.mp" a.mp
+    refuses 65 "record 2 (id 2): its label differs from the one in a.mp" rec join other.mp a.mp
+    refuses 65 "no id to join by" rec join "$data/weights.mp" a.mp
 }
 
 # ---- check ----
@@ -600,9 +594,9 @@ npy_difference() { # NAME FIELD
     examples train.csv >a.mp
     rec check -v a.mp 2>&1 | grep -q "a.mp: 3 'example' records"
     cat a.mp a.mp >twice.mp
-    fails 65 "twice.mp: record 4: id '7': so has record 1" rec check a.mp twice.mp
+    refuses 65 "twice.mp: record 4: id '7': so has record 1" rec check a.mp twice.mp
     while IFS=$'\t' read -r file message; do
-        fails 65 "$file.mp: $message" rec check "$data/bad/$file.mp"
+        refuses 65 "$file.mp: $message" rec check "$data/bad/$file.mp"
     done <"$data/bad/messages.tsv"
 }
 
@@ -614,8 +608,8 @@ npy_difference() { # NAME FIELD
         run bash -c "rec $command a.mp >/dev/full"
         [ "$status" -eq 74 ] || { echo "$command: $status $output"; false; }
     done
-    fails 74 "/dev/full: not written: No space left" rec cat -o /dev/full a.mp
-    fails 73 "cannot be created" rec cat -o /nonexistent/out.mp a.mp
+    refuses 74 "/dev/full: not written: No space left" rec cat -o /dev/full a.mp
+    refuses 73 "cannot be created" rec cat -o /nonexistent/out.mp a.mp
 }
 
 @test "a reader that has had enough ends a writer quietly" {
@@ -642,7 +636,7 @@ npy_difference() { # NAME FIELD
 
 @test "-v gives the closing counts, -q not even warnings" {
     numbered 5 >a.mp
-    fails 0 "rec: read 5, written 5, skipped 0" rec cat -v -o out.mp a.mp
+    refuses 0 "rec: read 5, written 5, skipped 0" rec cat -v -o out.mp a.mp
     run rec head -q -n 9 -o out.mp a.mp
     [ "$status" -eq 0 ]
     [ -z "$output" ]
