@@ -285,6 +285,11 @@ long_run() { # FOLDER OPTION...
     until [ -e cut/9/duq.json ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
     kill -9 $pid 2>/dev/null || true
     wait $pid || true
+    # What a kill within the writing of an adapter leaves.
+    mkdir -p cut/10
+    for file in adapter_model.safetensors adapter_config.json duq.json; do
+        : >"cut/10/$file.part.abcdef"
+    done
     long_run cut.lora --epochs 30 --every-epoch cut --resume
     long_run straight.lora --epochs 30 --every-epoch straight
     diff -r straight cut
