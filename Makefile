@@ -9,6 +9,8 @@ VERSION = 0.2.0
 PREFIX ?= /usr/local
 SANITIZE ?=
 PYTHON ?= python3
+# 1: a warning is an error. For who works on duq, and .ci/run: a newer compiler's warnings are no user's trouble.
+WERROR ?=
 
 ifeq ($(SANITIZE),1)
 BUILD ?= build/sanitize
@@ -26,8 +28,9 @@ MODULES = msgpack libzstd libxxhash jansson libpcre2-8 libutf8proc
 # Distributions name msgpack-c's module msgpack or msgpack-c.
 MODULES := $(if $(shell pkg-config --exists msgpack || echo no),$(MODULES:msgpack=msgpack-c),$(MODULES))
 CFLAGS ?= -g
+WARNINGS = -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE) -pthread \
-	-Wall -Wextra -Werror $(shell pkg-config --cflags $(MODULES)) $(CFLAGS)
+	$(WARNINGS) $(shell pkg-config --cflags $(MODULES)) $(CFLAGS)
 LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldl -lm
 
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
@@ -123,7 +126,7 @@ demo: deps
 
 # Any setting of pipelines/settings may be given: make sst2 MODEL=... DATA=... N_TRAIN=200. What is on the
 # command line and not of the build goes to the pipeline, which refuses what it does not know.
-OF_BUILD = AR BUILD CC CFLAGS CXX DESTDIR LDFLAGS MODULES MPICC NVCC OPTIMIZE PREFIX PYTHON SANITIZE SHELL VERSION
+OF_BUILD = AR BUILD CC CFLAGS CXX DESTDIR LDFLAGS MODULES MPICC NVCC OPTIMIZE PREFIX PYTHON SANITIZE SHELL VERSION WERROR
 SETTINGS = $(sort $(foreach key,$(filter-out $(OF_BUILD),$(.VARIABLES)),$(if $(filter command,$(origin $(key))),$(key))))
 $(DATA_SETS): deps
 	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
@@ -211,3 +214,4 @@ help:
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
 	@echo 'SANITIZE=1      any of these under ASan and UBSan, in build/sanitize'
 	@echo 'SANITIZE=thread  under ThreadSanitizer, in build/tsan'
+	@echo 'WERROR=1        any of these; a warning of a compiler is an error'

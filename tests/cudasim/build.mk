@@ -10,7 +10,7 @@ CUDASIM_TESTS = $(patsubst %,$(BUILD)/obj/%.o,$(wildcard tests/cudasim/selftest/
 CUDASIM_OPTIMIZE = $(filter-out -fsanitize=thread,$(OPTIMIZE))
 # Aliasing: kernels read vectors of one type as another. Reports name the line that is at fault.
 CUDASIM_FLAGS = -std=c++17 -g -I. -Itests/cudasim/include $(CUDASIM_OPTIMIZE) -fPIC -fvisibility=hidden \
-	-fno-strict-aliasing -fdebug-prefix-map=$(CURDIR)=. -Wall -Wextra -Werror -Wno-unknown-pragmas
+	-fno-strict-aliasing -fdebug-prefix-map=$(CURDIR)=. $(WARNINGS) -Wno-unknown-pragmas
 
 # Each access to memory in device code calls a function of access.cpp (-fsanitize=thread, without its
 # library), as does each pointer that is not a multiple of its type's alignment. AddressSanitizer,
