@@ -21,6 +21,11 @@ note() {
     printf '# %s\n' "$@"
 }
 
+# Programs of others that make reading easier; where duq was unpacked rather than built, they may be missing.
+without_members=' | jq -c "del(.members)"' figures=' --figures $D/figures'
+command -v jq >/dev/null || without_members=
+command -v gnuplot >/dev/null || figures=
+
 note 'A model, a task with nine instructions, and labelled texts: to train on, shots, validation, test.'
 run "PATH=$programs:\$PATH D=$build/demo M=examples/model T=examples/amazon/task.json"
 run 'mkdir -p $D'
@@ -35,8 +40,8 @@ run 'teacher() { prompt-expand --task $T --shots $D/shots.mp "$1" | tok --model 
 run 'teacher $D/val.mp | bpe-fit >$D/weights.mp'
 run 'teacher $D/train.mp | bpe-fit --apply $D/weights.mp >$D/teacher.train.mp'
 run 'teacher $D/test.mp | bpe-fit --apply $D/weights.mp >$D/teacher.test.mp'
-run 'rec to-json $D/weights.mp | jq -c .'
-run 'rec head -n 3 $D/teacher.test.mp | rec to-json | jq -c "del(.members)"'
+run 'rec to-json $D/weights.mp'
+run "rec head -n 3 \$D/teacher.test.mp | rec to-json$without_members"
 
 note 'The students: LoRA adapters that say in one pass of one prompt, without shots, what the teacher says in nine.'
 run 'student() { prompt-expand --task $T --instruction best:$D/weights.mp --zero-shot "$1" | tok --model $M; }'
@@ -56,6 +61,6 @@ done
 
 note 'All of it side by side: how right, how well calibrated, and how well uncertainty gives the other texts away.' \
     'teacher/prompts is the average of the single few-shot prompts; untrained is the student before its training.'
-run 'dir-eval -q --members untrained=$D/untrained.test.mp teacher=$D/teacher.test.mp softmax=$D/softmax.test.mp dirichlet=$D/dirichlet.test.mp --ood teacher:comments=$D/teacher.other.mp --ood softmax:comments=$D/softmax.other.mp --ood dirichlet:comments=$D/dirichlet.other.mp --curve softmax=$D/softmax.tsv --curve dirichlet=$D/dirichlet.tsv --figures $D/figures'
-run 'ls $D/figures'
+run 'dir-eval -q --members untrained=$D/untrained.test.mp teacher=$D/teacher.test.mp softmax=$D/softmax.test.mp dirichlet=$D/dirichlet.test.mp --ood teacher:comments=$D/teacher.other.mp --ood softmax:comments=$D/softmax.other.mp --ood dirichlet:comments=$D/dirichlet.other.mp --curve softmax=$D/softmax.tsv --curve dirichlet=$D/dirichlet.tsv'"$figures"
+[ -z "$figures" ] || run 'ls $D/figures'
 printf '\n# done in %s s\n' $SECONDS
