@@ -38,12 +38,12 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run tests/run tests/deps tests/fresh tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
 DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built bench gpu-plan gpu-check check-oracle lint format install uninstall clean help
+.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 
@@ -74,10 +74,12 @@ $(BUILD)/libduq.a: $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
 
-# -rdynamic: a device in a shared object uses the messages and memory of the program that opens it.
+# -rdynamic: a device in a shared object uses the messages and memory of the program that opens it. Its folder is also
+# where a bundle's libraries are, which come before any other of their names.
+RPATH = -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../lib/duq'
 $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libduq.a $(LIBS)
+	$(CC) $(ALL_CFLAGS) -rdynamic $(RPATH) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libduq.a $(LIBS)
 
 # The parts of a program that has several.
 $(foreach program,$(PROGRAMS),$(eval $(BUILD)/bin/$(program): \
@@ -182,8 +184,12 @@ lint: deps-lint
 format:
 	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]' '*.cu' '*.cpp')
 
-install: all install-cuda install-mpi
-	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7)
+install-folders:
+	@install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7) && \
+	[ -w $(DESTDIR)$(PREFIX)/bin ] || { echo >&2 \
+		'install: may not write to $(DESTDIR)$(PREFIX). Without root: make install PREFIX=$$HOME/.local'; exit 1; }
+
+install: all install-folders install-cuda install-mpi
 	install $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
 	for page in man/*; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
@@ -192,6 +198,27 @@ uninstall:
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(addprefix $(DESTDIR)$(PREFIX)/lib/duq/,duq-cuda.so duq-mpi.so)
 	for page in man/*; do \
 		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
+
+# One folder that runs from any place: programs, plugins, the libraries that they need with their licences, and what the
+# demo and the pipelines read; scripts look for programs in build/bin. Not in it, for they are the machine's: glibc; for the
+# MPI plugin, MPI; for the CUDA plugin, libstdc++, the driver and cuBLAS.
+BUNDLE = duq-$(VERSION)-$(shell uname -m)
+BUNDLED = $(BUILD)/bundle/$(BUNDLE)
+BUNDLED_LIBRARIES = ldd $(BUNDLED)/bin/* | sed -n 's/.* => \(.*\) (.*/\1/p' | grep -Ev '/lib(c|m)\.so' | sort -u
+bundle: all
+	@rm -rf $(BUILD)/bundle
+	@$(MAKE) --no-print-directory --silent install DESTDIR=$(BUNDLED) PREFIX=
+	@cp -R README.md examples pipelines $(BUNDLED)
+	@ln -s . $(BUNDLED)/build
+	@mkdir -p $(BUNDLED)/lib/duq
+	@$(BUNDLED_LIBRARIES) | while read -r library; do cp -L $$library $(BUNDLED)/lib/duq || exit 1; \
+		package=$$(dpkg-query -S "*/$${library##*/}" | sed -n '1s/:.*//p'); \
+		cp -L /usr/share/doc/$$package/copyright $(BUNDLED)/lib/duq/$${library##*/}.licence || exit 1; \
+	done
+	@strip $(BUNDLED)/bin/* $(BUNDLED)/lib/duq/*.so*[!e]
+	@tar -C $(BUILD)/bundle --sort=name --owner=0 --group=0 -c $(BUNDLE) | zstd -q -f -19 -o $(BUILD)/$(BUNDLE).tar.zst
+	@echo "$(BUILD)/$(BUNDLE).tar.zst: $$(($$(stat -c %s $(BUILD)/$(BUNDLE).tar.zst) / 1000)) kB, for glibc $$(objdump -T \
+		$(BUNDLED)/bin/* $(BUNDLED)/lib/duq/*.so*[!e] | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1 | cut -d_ -f2) and later"
 
 clean:
 	rm -rf build
@@ -212,6 +239,7 @@ help:
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
+	@echo 'make bundle     all that runs, with its libraries, as one archive for machines without root or compiler'
 	@echo 'SANITIZE=1      any of these under ASan and UBSan, in build/sanitize'
 	@echo 'SANITIZE=thread  under ThreadSanitizer, in build/tsan'
 	@echo 'WERROR=1        any of these; a warning of a compiler is an error'

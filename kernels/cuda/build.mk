@@ -32,7 +32,7 @@ $(CUDA_PLUGIN): $(CUDA_OBJECTS)
 cuda-report: cuda
 	@tests/gpu/kernels.sh $(CUDA_OBJECTS:.o=.ptxas)
 
-install-cuda: $(CUDA_PLUGIN)
+install-cuda: $(CUDA_PLUGIN) install-folders
 	install -d $(DESTDIR)$(PREFIX)/lib/duq
 	install $(CUDA_PLUGIN) $(DESTDIR)$(PREFIX)/lib/duq
 

@@ -16,7 +16,7 @@ $(MPI_PLUGIN): common/train/mpi/plugin.c common/train/ranks.h common/train/mpi/b
 	@mkdir -p $(@D)
 	$(MPICC) $(ALL_CFLAGS) -fPIC -shared -o $@ $<
 
-install-mpi: $(MPI_PLUGIN)
+install-mpi: $(MPI_PLUGIN) install-folders
 	install -d $(DESTDIR)$(PREFIX)/lib/duq
 	install $(MPI_PLUGIN) $(DESTDIR)$(PREFIX)/lib/duq
 
