@@ -137,8 +137,8 @@ $(DATA_SETS): deps
 check: all tests-built
 	BUILD='$(BUILD)' ./tests/run
 
-# All that tests/run needs.
-tests-built: $(C_TESTS)
+# All that tests/run needs. Sanitizers' libraries are of the compiler that is there.
+tests-built: $(C_TESTS) $(if $(SANITIZE),,bundle)
 
 # Every comparison runs, whatever became of the one before.
 bench: all
@@ -205,7 +205,9 @@ uninstall:
 BUNDLE = duq-$(VERSION)-$(shell uname -m)
 BUNDLED = $(BUILD)/bundle/$(BUNDLE)
 BUNDLED_LIBRARIES = ldd $(BUNDLED)/bin/* | sed -n 's/.* => \(.*\) (.*/\1/p' | grep -Ev '/lib(c|m)\.so' | sort -u
-bundle: all
+bundle: $(BUILD)/$(BUNDLE).tar.zst
+$(BUILD)/$(BUNDLE).tar.zst: $(PROGRAMS:%=$(BUILD)/bin/%) $(if $(HAVE_NVCC),$(CUDA_PLUGIN)) $(if $(HAVE_MPICC),$(MPI_PLUGIN)) \
+		README.md $(shell find man examples pipelines -type f) Makefile
 	@rm -rf $(BUILD)/bundle
 	@$(MAKE) --no-print-directory --silent install DESTDIR=$(BUNDLED) PREFIX=
 	@cp -R README.md examples pipelines $(BUNDLED)
@@ -216,8 +218,8 @@ bundle: all
 		cp -L /usr/share/doc/$$package/copyright $(BUNDLED)/lib/duq/$${library##*/}.licence || exit 1; \
 	done
 	@strip $(BUNDLED)/bin/* $(BUNDLED)/lib/duq/*.so*[!e]
-	@tar -C $(BUILD)/bundle --sort=name --owner=0 --group=0 -c $(BUNDLE) | zstd -q -f -19 -o $(BUILD)/$(BUNDLE).tar.zst
-	@echo "$(BUILD)/$(BUNDLE).tar.zst: $$(($$(stat -c %s $(BUILD)/$(BUNDLE).tar.zst) / 1000)) kB, for glibc $$(objdump -T \
+	@tar -C $(BUILD)/bundle --sort=name --owner=0 --group=0 -c $(BUNDLE) | zstd -q -f -19 -o $@
+	@echo "$@: $$(($$(stat -c %s $@) / 1000)) kB, for glibc $$(objdump -T \
 		$(BUNDLED)/bin/* $(BUNDLED)/lib/duq/*.so*[!e] | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1 | cut -d_ -f2) and later"
 
 clean:

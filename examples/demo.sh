@@ -22,7 +22,8 @@ note() {
 }
 
 # Programs of others that make reading easier; where duq was unpacked rather than built, they may be missing.
-without_members=' | jq -c "del(.members)"' figures=' --figures $D/figures'
+without_members=' | jq -c "del(.members)"'
+figures=' --curve softmax=$D/softmax.tsv --curve dirichlet=$D/dirichlet.tsv --figures $D/figures'
 command -v jq >/dev/null || without_members=
 command -v gnuplot >/dev/null || figures=
 
@@ -61,6 +62,6 @@ done
 
 note 'All of it side by side: how right, how well calibrated, and how well uncertainty gives the other texts away.' \
     'teacher/prompts is the average of the single few-shot prompts; untrained is the student before its training.'
-run 'dir-eval -q --members untrained=$D/untrained.test.mp teacher=$D/teacher.test.mp softmax=$D/softmax.test.mp dirichlet=$D/dirichlet.test.mp --ood teacher:comments=$D/teacher.other.mp --ood softmax:comments=$D/softmax.other.mp --ood dirichlet:comments=$D/dirichlet.other.mp --curve softmax=$D/softmax.tsv --curve dirichlet=$D/dirichlet.tsv'"$figures"
+run 'dir-eval -q --members untrained=$D/untrained.test.mp teacher=$D/teacher.test.mp softmax=$D/softmax.test.mp dirichlet=$D/dirichlet.test.mp --ood teacher:comments=$D/teacher.other.mp --ood softmax:comments=$D/softmax.other.mp --ood dirichlet:comments=$D/dirichlet.other.mp'"$figures"
 [ -z "$figures" ] || run 'ls $D/figures'
 printf '\n# done in %s s\n' $SECONDS
