@@ -5,6 +5,7 @@
 #include "common/model/lora.h"
 #include "common/plan/fit.h"
 #include "common/plan/profile_device.h"
+#include "common/score/asked.h"
 #include "common/score/head.h"
 #include "common/score/read_ahead.h"
 #include "common/score/score.h"
@@ -48,7 +49,8 @@ static const struct option_row rows[] = {
     {"merge", 0, NULL, "add the adapter to the weights first: no slower than without",
      OPTION_SET(struct settings, merge)},
     {"other-task", 0, NULL,
-     "texts of another task than the adapter was trained on, with its classes",
+     "texts asked otherwise than those that the adapter was trained\n"
+     "on: of another task, with its classes, or by other prompts",
      OPTION_SET(struct settings, other_task)},
     {"head", 0, "NAME", "none, softmax or dirichlet (what the adapter was trained with)",
      OPTION_CHOICE(enum head_kind, struct settings, head, heads),
@@ -108,6 +110,7 @@ struct job {
     struct head head;
     struct score_options options;
     struct stream_reader *in;
+    struct asked *asked; /* what records are held against; NULL: nothing */
     struct read_ahead *input;
     struct answer_tree *tree;
     int32_t *outputs; /* [n_outputs], the tokens whose logits the head takes */
@@ -154,13 +157,15 @@ static void open_input(struct job *j, const struct settings *s, char *const *fil
     j->head = head_choose(s->head_given ? &s->head : NULL, j->adapter);
     if (s->alphas == ALPHAS_UNSCALED)
         head_leave_unscaled(&j->head);
-    if (j->adapter && !s->other_task)
+    if (j->adapter && !s->other_task) {
         check_adapter_classes(j->adapter, j->in, j->tree);
+        j->asked = asked_match(j->adapter, j->in);
+    }
     j->outputs = head_tokens(&j->head, j->adapter, j->tree, &j->n_outputs);
     j->options.tree = j->tree;
     if (s->merge)
         model_merge(j->model, j->adapter);
-    j->input = read_ahead_open(j->in, j->model->config, j->tree->depth);
+    j->input = read_ahead_open(j->in, j->model->config, j->tree->depth, j->asked);
 }
 
 static void load(struct job *j, const struct settings *s)
@@ -361,6 +366,7 @@ static void close_job(struct job *j, bool profile)
         profile_device_print(j->device, stderr);
     j->device->close(j->device);
     free(j->advice);
+    asked_free(j->asked);
     answer_tree_free(j->tree);
     free(j->outputs);
     free(j->probs);

@@ -194,6 +194,16 @@ static void show(struct layout *l, const char *output, const struct stream_reade
     outfile_finish(file);
 }
 
+/* All that shapes the prompts, beside the texts and the worked examples themselves. */
+static json_t *asked(const struct settings *s, const struct layout *l)
+{
+    json_t *asked = json_pack("{s:o}", "task", task_as_asked(l->task, l->shots != NULL));
+    char date[sizeof "2024-07-26"];
+    if (l->chat && strftime(date, sizeof date, "%Y-%m-%d", &s->date))
+        json_object_set_new(asked, "date", json_string(date));
+    return asked;
+}
+
 static struct stream_writer *create(const struct settings *s, const struct layout *l,
                                     const struct stream_reader *r, int argc, char **argv)
 {
@@ -202,6 +212,7 @@ static struct stream_writer *create(const struct settings *s, const struct layou
     json_object_set_new(header, "task", json_string(task->name));
     json_object_set(header, "classes", json_object_get(task->json, "classes"));
     json_object_set_new(header, "prompts", json_integer((json_int_t)task->n_instructions));
+    json_object_set_new(header, "asked", asked(s, l));
     if (task->answers) {
         json_object_set_new(header, "answers", task_answers_json(task));
         json_object_set_new(header, "open",

@@ -19,6 +19,7 @@ struct read_ahead {
     struct stream_reader *in;
     const struct config *config;
     int answer;
+    const struct asked *asked;
     pthread_t thread;
 
     pthread_mutex_t lock; /* of what follows, but for a window between taken and given back */
@@ -80,6 +81,7 @@ static void read_records(struct read_ahead *r)
     struct tokens t;
     while (tokens_read(r->in, &t)) {
         check_tokens(r->in, &t, r->config, r->answer);
+        asked_check(r->asked, r->in, &t);
         pthread_mutex_lock(&r->lock);
         while (r->filled - r->given_back == WINDOWS)
             pthread_cond_wait(&r->changed, &r->lock);
@@ -120,12 +122,14 @@ static void *thread_main(void *reader)
 
 /* ---- the program's thread ---- */
 
-struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c, int answer)
+struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c, int answer,
+                                   const struct asked *asked)
 {
     struct read_ahead *r = xcalloc(1, sizeof *r);
     r->in = in;
     r->config = c;
     r->answer = answer;
+    r->asked = asked;
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_t steady;
     pthread_condattr_init(&steady);

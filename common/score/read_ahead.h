@@ -12,6 +12,7 @@
 #define DUQ_SCORE_READ_AHEAD_H
 
 #include "common/model/token_input.h"
+#include "common/score/asked.h"
 #include "common/util/mem.h"
 
 struct window_record {
@@ -31,14 +32,16 @@ struct window {
 
 struct read_ahead;
 
-/* answer: tokens that follow a record's (check_tokens()). Begins to read; until read_ahead_close()
- * the reader is the thread's alone, its first header apart, which stays as it is. */
-struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c, int answer);
+/* answer: tokens that follow a record's (check_tokens()); asked: what to hold records against, or
+ * NULL. Begins to read; until read_ahead_close() the reader is the thread's alone, its first header
+ * apart, which stays as it is. */
+struct read_ahead *read_ahead_open(struct stream_reader *in, const struct config *c, int answer,
+                                   const struct asked *asked);
 
 /* The next records in their order: until score_window_full() or the stream's end, or those that
  * have come when the input pauses. NULL at the end. They live until the next call. Dies as
- * stream_next() and check_tokens() do at what they object to, even if windows before it have not
- * been asked for. */
+ * stream_next(), check_tokens() and asked_check() do at what they object to, even if windows before
+ * it have not been asked for. */
 const struct window *read_ahead_next(struct read_ahead *r);
 
 /* Dies so now if something bad has been read by now. */

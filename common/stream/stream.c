@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 
@@ -23,7 +24,7 @@ enum { CHUNK = 1 << 18, PACKED = 1 << 16, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, 
 static const char *const essential[] = {
     "schema",  "task",         "classes",       "answers", "open",     "layout", "tokenizer",
     "model",   "class_tokens", "answer_tokens", "prompts", "head",     "alphas", "adapter",
-    "weights", "ensemble",     "fit",           "rule",    "made_for", NULL};
+    "weights", "ensemble",     "fit",           "rule",    "made_for", "asked",  NULL};
 
 /* Bytes with those before at already used up. */
 struct unread {
@@ -728,6 +729,11 @@ struct stream_writer *stream_create(const char *path, bool compress, json_t *hea
 {
     struct stream_writer *w = xcalloc(1, sizeof *w);
     w->file = outfile_open(path);
+    if (isatty(fileno(outfile_stream(w->file))))
+        die(EX_USAGE,
+            "%s is a terminal, which cannot show a binary stream: add '| rec show' to look at it, "
+            "or keep it with -o FILE",
+            outfile_name(w->file));
     outfile_before_flush(w->file, drain_held_back, w);
     if (compress) {
         if (!(w->zstd = ZSTD_createCCtx()))

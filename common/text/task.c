@@ -263,6 +263,34 @@ void task_for_student(struct task *t)
     take_layout(t, json_object_get(t->json, "student"));
 }
 
+json_t *task_as_asked(const struct task *t, bool shots)
+{
+    json_t *asked = json_deep_copy(t->json);
+    json_object_del(asked, "student");
+    if (t->answers)
+        json_object_set_new(asked, "answers", task_answers_json(t));
+    json_object_set_new(asked, "shots", json_integer(shots ? (json_int_t)t->shots : 0));
+    json_object_set_new(asked, "list", json_boolean(t->list));
+    json_object_set_new(asked, "blank_line", json_boolean(t->blank_line));
+    json_object_set_new(asked, "word_limit",
+                        t->word_limit ? json_integer((json_int_t)t->word_limit) : json_null());
+    json_object_set_new(asked, "layout", json_string(t->chat ? "chat" : "plain"));
+    if (t->chat)
+        json_object_set_new(asked, "reply", json_string(t->reply));
+    /* What stands around worked examples means nothing without them. */
+    json_object_del(asked, "heading");
+    json_object_del(asked, "separator");
+    if (shots && !t->chat) {
+        char *heading = xasprintf("%.*s%s%.*s", (int)t->before_number.len, t->before_number.data,
+                                  t->numbered ? number_place : "", (int)t->after_number.len,
+                                  t->after_number.data);
+        json_object_set_new(asked, "heading", json_string(heading));
+        json_object_set_new(asked, "separator", json_string(t->separator));
+        free(heading);
+    }
+    return asked;
+}
+
 struct task *task_read(const char *path)
 {
     struct task *t = xcalloc(1, sizeof *t);

@@ -46,6 +46,11 @@ void task_free(struct task *t);
 /* From now on prompts are laid out as the task's "student" says; as before, where it has none. */
 void task_for_student(struct task *t);
 
+/* The task as its prompts are laid out now, with the worked examples that it asks for or without: a
+ * task file's object of its own, in which nothing is left to defaults and a student's part has been
+ * followed. Equal objects lay out the same prompts. */
+json_t *task_as_asked(const struct task *t, bool shots);
+
 /* What follows the content of a worked example of this class. */
 const char *task_answer(const struct task *t, size_t label);
 /* All answers as headers have them, an array of arrays of strings that the caller owns; NULL where

@@ -128,6 +128,11 @@ static json_t *facts(const struct run *r)
         json_object_set(f, "classes", r->set->classes);
     if (r->set->layout)
         json_object_set(f, "layout", r->set->layout);
+    if (r->set->asked) {
+        json_t *asked = json_copy(r->set->asked);
+        json_object_set(asked, "instructions", r->set->instructions);
+        json_object_set_new(f, "asked", asked);
+    }
     if (json_array_size(deviation_tokens))
         json_object_set(f, "deviation_tokens", deviation_tokens);
     json_decref(deviation_tokens);

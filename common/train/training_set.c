@@ -168,8 +168,21 @@ static void target_of(struct teacher *t, const struct stream_reader *r, const st
     memcpy(target, t->targets + i * classes, classes * sizeof *target);
 }
 
+static void add_instruction(struct training_set *t, int number)
+{
+    size_t i;
+    const json_t *known;
+    json_array_foreach(t->instructions, i, known)
+    {
+        if (json_integer_value(known) == number)
+            return;
+    }
+    json_array_append_new(t->instructions, json_integer(number));
+}
+
 static void add_example(struct training_set *t, const struct tokens *x)
 {
+    add_instruction(t, x->prompt);
     if ((t->n & (t->n + 1)) == 0) {
         size_t room = 2 * (size_t)t->n + 1;
         t->ids = xreallocarray(t->ids, room, sizeof *t->ids);
@@ -212,6 +225,8 @@ static void read_answers(struct training_set *t, const struct stream_reader *tok
     t->tree = tree;
     t->classes = json_deep_copy(json_object_get(stream_header(tokens), "classes"));
     t->layout = json_deep_copy(json_object_get(stream_header(tokens), "layout"));
+    t->asked = json_deep_copy(json_object_get(stream_header(tokens), "asked"));
+    t->instructions = json_array();
     t->n_classes = tree->n_classes;
     t->n_outputs = tree->n_tokens;
     t->class_tokens = xreallocarray(NULL, (size_t)t->n_outputs, sizeof *t->class_tokens);
@@ -321,14 +336,17 @@ static struct training_set *empty_set(const struct sizes *s)
     return t;
 }
 
-/* The classes' names, where there are any, and answers as text. */
+/* What there is to say of the classes, their answers and the prompts, as text. */
 static char *names_of(const struct training_set *t)
 {
-    json_t *names = json_pack("{s:O}", t->tree->key, t->tree->json);
+    json_t *names =
+        json_pack("{s:O, s:O}", t->tree->key, t->tree->json, "instructions", t->instructions);
     if (t->classes)
         json_object_set(names, "classes", t->classes);
     if (t->layout)
         json_object_set(names, "layout", t->layout);
+    if (t->asked)
+        json_object_set(names, "asked", t->asked);
     char *text = json_text(names, JSON_COMPACT);
     json_decref(names);
     return text;
@@ -343,6 +361,8 @@ static void take_names(struct training_set *t, const char *text)
                                     single ? "class_tokens" : "answer_tokens", "rank 0");
     t->classes = json_incref(json_object_get(names, "classes"));
     t->layout = json_incref(json_object_get(names, "layout"));
+    t->asked = json_incref(json_object_get(names, "asked"));
+    t->instructions = json_incref(json_object_get(names, "instructions"));
     json_decref(names);
 }
 
@@ -392,6 +412,8 @@ void training_set_free(struct training_set *t)
     free(t->class_tokens);
     json_decref(t->classes);
     json_decref(t->layout);
+    json_decref(t->asked);
+    json_decref(t->instructions);
     answer_tree_free((struct answer_tree *)t->tree);
     free(t);
 }

@@ -20,6 +20,8 @@ struct training_set {
     int32_t *class_tokens;          /* [n_outputs]: the tree's, then any of deviations */
     json_t *classes;                /* names, as in the header; may be NULL */
     json_t *layout;                 /* of the prompts, as in the header; NULL: plain */
+    json_t *asked;                  /* how texts were asked, as in the header; may be NULL */
+    json_t *instructions;           /* the numbers of those they were asked by */
     char digest[DIGEST_SIZE];       /* "xxh64:" and 16 digits, of sequences and targets */
 };
 

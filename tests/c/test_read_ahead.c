@@ -65,7 +65,7 @@ static int long_length(int record)
 static int read_all(int n, int (*length)(int), int *sizes, int room)
 {
     struct stream_reader *in = stream_open(path, "tokens");
-    struct read_ahead *r = read_ahead_open(in, &config, 0);
+    struct read_ahead *r = read_ahead_open(in, &config, 0, NULL);
     int record = 0, windows = 0;
     for (const struct window *w; (w = read_ahead_next(r)); windows++) {
         assert_true(windows < room);
@@ -182,7 +182,7 @@ static void work_begins_while_input_is_still_to_come(void **state)
     (void)state;
     struct upstream u = start_upstream(ten_and_two);
     struct stream_reader *in = stream_open(NULL, "tokens");
-    struct read_ahead *r = read_ahead_open(in, &config, 0);
+    struct read_ahead *r = read_ahead_open(in, &config, 0, NULL);
     const struct window *w = read_ahead_next(r);
     assert_int_equal(w->n, 10);
     assert_int_equal(write(u.go, "", 1), 1);
@@ -210,7 +210,7 @@ static void slow_input_without_a_pause_is_not_waited_for_until_it_ends(void **st
     (void)state;
     struct upstream u = start_upstream(trickle);
     struct stream_reader *in = stream_open(NULL, "tokens");
-    struct read_ahead *r = read_ahead_open(in, &config, 0);
+    struct read_ahead *r = read_ahead_open(in, &config, 0, NULL);
     int n = 0;
     const struct window *w = read_ahead_next(r);
     for (int i = 0; i < 2; i++, w = read_ahead_next(r)) {
@@ -238,7 +238,7 @@ static void assert_dies(bool take, const char *message)
     assert_true(child >= 0);
     if (child == 0) {
         dup2(fds[1], STDERR_FILENO);
-        struct read_ahead *r = read_ahead_open(stream_open(path, "tokens"), &config, 0);
+        struct read_ahead *r = read_ahead_open(stream_open(path, "tokens"), &config, 0, NULL);
         alarm(60);
         while (take ? read_ahead_next(r) != NULL : true)
             read_ahead_check(r);

@@ -1,0 +1,107 @@
+# A student is asked as it was trained: lm-score holds the prompts of its input against those of the adapter's training.
+
+load refuses
+load asked
+
+setup_file() {
+    export DUQ_THREADS=1
+    (make_student "$BATS_FILE_TMPDIR/student") || return 1
+}
+
+setup() {
+    cp -r "$BATS_FILE_TMPDIR/student/." "$BATS_TEST_TMPDIR"
+    cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+ask() { # TOKENS OPTION...
+    local tokens=$1
+    shift
+    lm-score --model model --adapter edl.lora -o /dev/null "$@" "$tokens"
+}
+
+asked_of() { # STREAM
+    rec to-json --header "$1" | head -n 1 | jq -S .asked
+}
+
+# task.json changed by a jq program.
+change_task() { # PROGRAM
+    jq "$1" task.json >changed.json && mv changed.json task.json
+}
+
+@test "prompts say how they ask, with nothing left to defaults, and every later stream keeps it" {
+    asked_of student.mp >student.json
+    jq -e --slurpfile task task.json '.task.instructions == $task[0].instructions and .task.content == $task[0].content
+        and .task.shots == 0 and .task.list == true and .task.blank_line == true and .task.word_limit == null
+        and .task.layout == "plain" and (.task | has("heading") or has("student") | not)' student.json
+    prompt-expand --task task.json --shots shots.mp texts.mp >few.mp
+    asked_of few.mp | jq -e '.task.shots == 5 and .task.heading == "EXAMPLE {number}:\n" and .task.separator == "\n\n"'
+    ask student.mp -o predictions.mp
+    asked_of predictions.mp | cmp - student.json
+    rec check predictions.mp few.mp
+    jq -e --slurpfile asked student.json '.asked.task == $asked[0].task and .asked.instructions == [2]' edl.lora/duq.json
+}
+
+@test "what prompts say of themselves is a task file that makes the same prompts" {
+    change_task '.list = false | .blank_line = false | .word_limit = 7 | .student = {word_limit: 3, list: true}'
+    prompt-expand --task task.json --student texts.mp >student-prompts.mp
+    prompt-expand --task task.json --shots shots.mp texts.mp >few.mp
+    asked_of student-prompts.mp | jq .task >said.json
+    prompt-expand --task said.json texts.mp | rec to-json | cmp - <(rec to-json student-prompts.mp)
+    asked_of few.mp | jq .task >said.json
+    prompt-expand --task said.json --shots shots.mp texts.mp | rec to-json | cmp - <(rec to-json few.mp)
+}
+
+@test "a student that is asked as it was trained is answered for" {
+    student_tokens --instruction 2 --zero-shot texts.mp >same.mp # this task's students are asked like its teacher
+    ask same.mp
+    change_task '.name = "another" | .instructions |= [.[2], .[0]]'
+    student_tokens --instruction 0 --student texts.mp >renumbered.mp
+    ask renumbered.mp
+}
+
+@test "a student that is asked by few-shot prompts is found out" {
+    student_tokens --instruction 2 --shots shots.mp texts.mp >few.mp
+    refuses 65 'prompts with 5 worked examples, the adapter was trained on prompts with 0: make them with prompt-expand --student' \
+        ask few.mp
+    ask few.mp --other-task
+}
+
+@test "a student that is asked by another instruction is found out, at the record" {
+    student_tokens --student texts.mp >all-instructions.mp
+    refuses 65 'record 1 (id 0): asked by instruction 0' ask all-instructions.mp
+    [[ $output == *"make the prompts with prompt-expand --instruction 2; --other-task asks"* ]]
+    ask all-instructions.mp --other-task
+    change_task '.instructions |= map("Now: " + .)'
+    student_tokens --instruction 2 --student texts.mp >reworded.mp
+    refuses 65 "asked by the instruction 'Now: " ask reworded.mp
+}
+
+@test "a student that is asked in another layout is found out, and what differs is named" {
+    local change key
+    while IFS=$'\t' read -r key change; do
+        cp "$BATS_FILE_TMPDIR/student/task.json" task.json
+        change_task "$change"
+        student_tokens --instruction 2 --student texts.mp >other.mp
+        refuses 65 "prompts whose '$key' is" ask other.mp
+        ask other.mp --other-task
+    done <<'END'
+content	.content |= "Look: " + .
+word_limit	.word_limit = 3
+blank_line	.student = {blank_line: false}
+list	.list = false
+END
+}
+
+@test "tokens and adapters that do not say how they were asked are taken as they were" {
+    rec to-json --header student.mp | jq -c 'del(.asked)' | rec from-json >silent.mp
+    ask silent.mp
+    jq 'del(.asked)' edl.lora/duq.json >facts.json && mv facts.json edl.lora/duq.json
+    student_tokens --instruction 4 --student texts.mp >other.mp
+    ask other.mp
+}
+
+@test "streams of prompts that ask otherwise do not concatenate" {
+    prompt-expand --task task.json --shots shots.mp texts.mp >few.mp
+    prompt-expand --task task.json --student texts.mp >none.mp
+    refuses 65 "a concatenated stream's header has another 'asked' than the first's" rec cat few.mp none.mp
+}
