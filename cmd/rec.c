@@ -78,6 +78,9 @@ static const struct option_row npy_rows[] = {
     OPTIONS_END};
 static const struct option_row json_rows[] = {
     {"header", 0, NULL, "the header as the first line", SET(header)}, OPTIONS_END};
+static const struct option_row show_rows[] = {NUMBER_ROW("N", "how many of them (10)"),
+                                              {"table", 0, NULL, "without histograms", SET(table)},
+                                              OPTIONS_END};
 static const struct option_row head_rows[] = {
     NUMBER_ROW("N", "how many (10)"),
     {"skip", 0, "K", "after passing over K", WHOLE(skip, 0, INT64_MAX)},
@@ -107,6 +110,8 @@ static const struct command commands[] = {
      npy_rows, 29, run_from_npy},
     {"to-json", "records as JSON, one a line;", json_rows, 0, run_to_json},
     {"to-csv", "records as a table", no_rows, 0, run_to_csv},
+    {"show", "records for people: the first as a table, all as histograms;\n", show_rows, 0,
+     run_show},
     {"cat", "the streams in FILEs, verified, as one", no_rows, 0, run_cat},
     {"head", "the first records;", head_rows, 0, run_head},
     {"sample", "", sample_rows, 0, run_sample},

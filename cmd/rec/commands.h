@@ -14,7 +14,7 @@ struct settings {
     struct import_options import;
     char delimiter;
     bool names; /* the first row of a table has the columns' names */
-    bool header, shuffle, inner;
+    bool header, shuffle, inner, table;
     long number, skip, index; /* number, index: -1 when not given */
     uint64_t seed;
     struct npy_options npy; /* its path is the operand */
@@ -36,6 +36,9 @@ void run_from_json(const struct settings *s);
 
 /* from_npy.c */
 void run_from_npy(const struct settings *s);
+
+/* show.c */
+void run_show(const struct settings *s);
 
 /* to_text.c */
 void run_to_json(const struct settings *s);
