@@ -1,9 +1,9 @@
 # duq: two commands do it all, `make demo` and `make test`; `make help` lists the rest.
 #
 # Everything is built out of tree in $(BUILD). Sources are found by folder: each cmd/NAME.c is a
-# program, with what is in cmd/NAME/, everything under common/, kernels/cpu/ and kernels/count/ is the
-# library they share, each tests/c/test_NAME.c is a cmocka test, each tests/bats/NAME.bats a program test
-# and each folder in pipelines/ with a task.json a data set.
+# program, with what is in cmd/NAME/, each cmd/NAME.sh one that runs others; everything under common/,
+# kernels/cpu/ and kernels/count/ is the library they share, each tests/c/test_NAME.c is a cmocka test,
+# each tests/bats/NAME.bats a program test and each folder in pipelines/ with a task.json a data set.
 
 VERSION = 0.2.0
 PREFIX ?= /usr/local
@@ -34,18 +34,19 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DDUQ_VERSION='"$(VERSION)"' -I. $(OPTIMIZE)
 LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldl -lm
 
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
+SCRIPTS = $(patsubst cmd/%.sh,%,$(wildcard cmd/*.sh))
 LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run tests/run tests/deps tests/fresh tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run cmd/*.sh tests/run tests/deps tests/fresh tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
 DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle clean help
 
-all: $(PROGRAMS:%=$(BUILD)/bin/%)
+all: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%)
 
 include kernels/cuda/build.mk
 include common/train/mpi/build.mk
@@ -80,6 +81,11 @@ RPATH = -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../lib/duq'
 $(BUILD)/bin/%: $(BUILD)/obj/cmd/%.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -rdynamic $(RPATH) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libduq.a $(LIBS)
+
+$(BUILD)/bin/%: cmd/%.sh Makefile
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' $< >$@
+	chmod +x $@
 
 # The parts of a program that has several.
 $(foreach program,$(PROGRAMS),$(eval $(BUILD)/bin/$(program): \
@@ -190,12 +196,12 @@ install-folders:
 		'install: may not write to $(DESTDIR)$(PREFIX). Without root: make install PREFIX=$$HOME/.local'; exit 1; }
 
 install: all install-folders install-cuda install-mpi
-	install $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
+	install $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
 	for page in man/*; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
 
 uninstall:
-	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(addprefix $(DESTDIR)$(PREFIX)/lib/duq/,duq-cuda.so duq-mpi.so)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) $(SCRIPTS)) $(addprefix $(DESTDIR)$(PREFIX)/lib/duq/,duq-cuda.so duq-mpi.so)
 	for page in man/*; do \
 		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 

@@ -148,7 +148,7 @@ compare_options() { # FILE-OF-OPTIONS FILE-OF-DOCUMENTED
         for option in $(grep -oE -- '--[a-z][a-z0-9-]+' help | sort -u); do
             grep -q -- " $option\$" options || { echo "$name: no $option"; false; }
         done
-        "$program" --list-options | while IFS=$'\t' read -r _ letter long; do
+        "$program" --list-options | while IFS=$'\t' read -r _ letter long _; do
             [ "$name $long" != "lora-train compress" ] || continue # it has no use for it
             [ "$letter" = - ] && spelt="--$long" || spelt="-$letter|--$long"
             grep -Eq -- "(^|[^a-z-])($spelt)([^a-z-]|\$)" help ||

@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# duq-ask: texts to what a student says of them. Everything else is in the adapter's folder: the prompt in duq.json, the
+# base model's place in adapter_config.json. See duq-ask(1).
+set -euo pipefail
+export LC_ALL=C.UTF-8
+unset CDPATH
+
+usage='usage: duq-ask [OPTION]... ADAPTER [TEXT]...
+Asks the student that lora-train left in the folder ADAPTER about each TEXT, or each line of standard input: its class,
+how sure it is, and how much of its doubt the text leaves open (aleatoric) or it does not know (epistemic), in nats.
+
+  duq-ask dirichlet.lora "a film to fall asleep over" "it might have been decent"
+  duq-ask --rule rule.mp --json dirichlet.lora <lines.txt | jq -c "select(.decision == \"abstain\")"
+
+  -m, --model DIR       the base model, where it is no longer in the place that the adapter names
+  -r, --rule FILE       answer or abstain, by a rule of decide
+  -c, --confidence C    answer where the confidence is at least C, otherwise abstain
+  -j, --json            a JSON object for each text, with all probabilities, instead of a table
+      --device NAME     auto (default), cpu or cuda:N
+      --threads N       processor threads (all)
+  -o, --output FILE     write here; it appears when it is complete
+  -h, --help / --version'
+
+# COMMAND, LETTER, NAME, ARGUMENT and CHOICES of each option, as the other programs list theirs.
+options='- m model DIR -
+- r rule FILE -
+- c confidence C -
+- j json - -
+- - device NAME auto,cpu,cuda
+- - threads N -
+- o output FILE -
+- h help - -
+- - version - -'
+
+fail() { # STATUS MESSAGE
+    printf 'duq-ask: %s\n' "$2" >&2
+    exit "$1"
+}
+
+wrong() { # MESSAGE
+    printf "duq-ask: %s\nTry 'duq-ask --help'.\n" "$1" >&2
+    exit 64
+}
+
+model='' rule='' confidence='' json='' output='' score=()
+read_options() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --?*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        esac
+        case $1 in
+        -m | --model | -r | --rule | -c | --confidence | -o | --output | --device | --threads)
+            [ $# -gt 1 ] || wrong "option '$1' requires an argument"
+            ;;&
+        -m | --model) model=$2 && shift 2 ;;
+        -r | --rule) rule=$2 && shift 2 ;;
+        -c | --confidence) confidence=$2 && shift 2 ;;
+        -o | --output) output=$2 && shift 2 ;;
+        --device | --threads) score+=("$1" "$2") && shift 2 ;;
+        -j | --json) json=1 && shift ;;
+        -h | --help) printf '%s\n' "$usage" && exit ;;
+        --version) echo 'duq-ask (duq) @VERSION@' && exit ;;
+        --list-options) tr ' ' '\t' <<<"$options" && exit ;;
+        --) shift && break ;;
+        -*) wrong "unrecognized option '$1'" ;;
+        *) break ;;
+        esac
+    done
+    [ $# -gt 0 ] || wrong 'whom? the first argument is the folder of an adapter'
+    [ -z "$rule" ] || [ -z "$confidence" ] || wrong '--rule and --confidence both say when to abstain: give one'
+    [[ -z $confidence || $confidence =~ ^(0?\.[0-9]+|[01](\.0*)?|0\.[0-9]+)$ ]] ||
+        wrong "--confidence: '$confidence' is not a number from 0 to 1"
+    adapter=$1 texts=("${@:2}")
+}
+
+# What the adapter's folder says of how to ask: sets model, instruction and how, and writes the task.
+read_adapter() {
+    local facts=$adapter/duq.json base
+    [ -d "$adapter" ] || fail 66 "$adapter: no such folder; lora-train -o makes one"
+    [ -r "$facts" ] || fail 66 "$facts: cannot be read: duq-ask takes adapters that lora-train wrote"
+    jq -e . "$facts" >/dev/null || fail 65 "$facts: no JSON"
+    jq -e '.asked.task | objects' "$facts" >"$work/task.json" ||
+        fail 65 "$facts: does not say by which prompt to ask (prompts made by hand, or by an older duq): ask with prompt-expand, tok and lm-score"
+    jq -e '.asked.task.shots == 0' "$facts" >/dev/null ||
+        fail 65 "$facts: the adapter was trained on prompts with worked examples, which its folder does not hold: ask with prompt-expand --shots, tok and lm-score"
+    [ "$(jq -r .head "$facts")" != none ] || fail 65 "$facts: the adapter gives no probabilities"
+    instruction=$(jq -r '.asked.instructions[0] // 0' "$facts")
+    mapfile -t how < <(jq -r '.asked.date // empty | "--date", .' "$facts")
+    base=$(jq -r '.base_model_name_or_path // empty' "$adapter/adapter_config.json")
+    model=${model:-$base}
+    [ -e "$model" ] || fail 66 "$model: the base model is not there; say with --model where it is"
+}
+
+# The texts as a stream.
+stream() {
+    if [ ${#texts[@]} -gt 0 ]; then
+        jq -nc '$ARGS.positional[] | {text: .}' --args -- "${texts[@]}" | rec from-jsonl --text text
+    else
+        rec from-lines
+    fi
+}
+
+# Predictions with the texts and, by a rule, the decisions.
+ask() {
+    stream >"$work/texts.mp"
+    prompt-expand --task "$work/task.json" --model "$model" --instruction "$instruction" "${how[@]}" "$work/texts.mp" |
+        tok --model "$model" | lm-score --model "$model" --adapter "$adapter" "${score[@]}" >"$work/predictions.mp"
+    rec join "$work/predictions.mp" "$work/texts.mp" >"$work/answers.mp"
+    if [ -n "$rule" ]; then
+        decide --apply "$rule" "$work/predictions.mp" >"$work/decisions.mp"
+        rec join "$work/answers.mp" "$work/decisions.mp"
+    elif [ -n "$confidence" ]; then
+        rec to-json --header "$work/answers.mp" | jq -c --argjson least "$confidence" \
+            'if .duq then . else .decision = if (.probs | max) >= $least then "answer" else "abstain" end end' |
+            rec from-json
+    else
+        cat "$work/answers.mp"
+    fi
+}
+
+as_json() {
+    rec to-json --header | jq -nc 'input.classes as $classes | inputs | .probs as $p
+        | {text, class: $classes[$p | index(max)], confidence: ($p | max), total, aleatoric, epistemic}
+        + (if .decision then {decision} else {} end) + {probs: ([$classes, $p] | transpose | map({(.[0]): .[1]}) | add)}'
+}
+
+show() {
+    if [ -n "$json" ]; then
+        as_json <"$work/all.mp"
+    else
+        rec show --table -n 2147483647 "$work/all.mp"
+    fi
+}
+
+read_options "$@"
+for program in jq rec prompt-expand tok lm-score decide; do
+    type -P "$program" >/dev/null || fail 69 "$program is not on the path: make install puts duq's programs there; jq is a package"
+done
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+read_adapter
+ask >"$work/all.mp"
+if [ -z "$output" ]; then
+    show
+else
+    show >"$output.part.$$" || { rm -f "$output.part.$$" && fail 73 "$output: cannot be created"; }
+    mv "$output.part.$$" "$output"
+fi

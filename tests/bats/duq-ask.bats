@@ -1,0 +1,93 @@
+# duq-ask: a student asked about texts, with nothing but its folder.
+
+load refuses
+load asked
+
+setup_file() {
+    export DUQ_THREADS=1
+    (make_student "$BATS_FILE_TMPDIR/student") || return 1
+}
+
+setup() {
+    cp -r "$BATS_FILE_TMPDIR/student/." "$BATS_TEST_TMPDIR"
+    cd "$BATS_TEST_TMPDIR" || exit 1
+    unset COLUMNS
+}
+
+# The same by the programs that it runs.
+by_hand() { # TEXTS-STREAM
+    student_tokens --instruction 2 --student "$1" | lm-score --model model --adapter edl.lora
+}
+
+@test "texts of the command line get what the programs say of them" {
+    duq-ask --json edl.lora 'a dull film' $'two\nlines, "quoted"' '-- ümläut' >got.json
+    jq -nc '{text: "a dull film"}, {text: "two\nlines, \"quoted\""}, {text: "-- ümläut"}' | rec from-jsonl --text text >texts.mp
+    by_hand texts.mp | rec to-json >wanted.json
+    jq -n -e --slurpfile got got.json --slurpfile wanted wanted.json '
+        ($got | length) == 3 and ($got | map(.text)) == ["a dull film", "two\nlines, \"quoted\"", "-- ümläut"]
+        and ([range(3)] | all(. as $i | $got[$i] as $g | $wanted[$i] as $w
+            | $g.probs == {negative: $w.probs[0], positive: $w.probs[1]} and $g.confidence == ($w.probs | max)
+            and $g.class == (if $w.probs[0] >= $w.probs[1] then "negative" else "positive" end)
+            and $g.total == $w.total and $g.aleatoric == $w.aleatoric and $g.epistemic == $w.epistemic
+            and ($g | has("decision") | not)))'
+}
+
+@test "lines of standard input get the same, and a table shows it" {
+    duq-ask --json edl.lora 'a dull film' 'a gem' >got.json
+    printf 'a dull film\na gem\n' | duq-ask --json edl.lora | cmp - got.json
+    COLUMNS=200 duq-ask edl.lora 'a dull film' $'a \e[31mgem' >table
+    [ "$(wc -l <table)" -eq 3 ]
+    head -n 1 table | grep -Eq '^ *id +class +confidence +total +aleatoric +epistemic +text$'
+    grep -Eq '(negative|positive) +0\.[0-9]{4} +0\.[0-9]{4} +0\.[0-9]{4} +0\.[0-9]{4} +a \\x1b\[31mgem$' table
+    [ "$(tail -n +2 table | awk 'NR == 1 { print $3 }')" = "$(jq -n 'input.confidence' got.json |
+        awk '{ printf "%.4f\n", $1 }')" ]
+    COLUMNS=200 duq-ask -o file edl.lora 'a dull film' $'a \e[31mgem'
+    cmp table file
+}
+
+@test "a confidence or a rule says when to abstain" {
+    duq-ask --json edl.lora 'a dull film' 'a gem' 'it is' >plain.json
+    least=$(jq -s 'map(.confidence) | sort | .[1]' plain.json)
+    duq-ask --json --confidence "$least" edl.lora 'a dull film' 'a gem' 'it is' >limited.json
+    jq -e -s --argjson least "$least" 'all(.decision == if .confidence >= $least then "answer" else "abstain" end)
+        and (map(.decision) | unique) == ["abstain", "answer"]' limited.json
+    by_hand texts.mp >predictions.mp
+    decide --expected-risk 0.5 --or-abstain -o rule.mp predictions.mp
+    duq-ask --json --rule rule.mp edl.lora 'a dull film' 'a gem' 'it is' >ruled.json
+    jq -nc '"a dull film", "a gem", "it is" | {text: .}' | rec from-jsonl --text text >asked.mp
+    by_hand asked.mp | decide --apply rule.mp | rec to-json | jq -s 'map(.decision)' >wanted.json
+    jq -s 'map(.decision)' ruled.json | cmp - wanted.json
+    COLUMNS=120 duq-ask --rule rule.mp edl.lora 'a gem' | head -n 1 | grep -q decision
+}
+
+@test "the adapter's folder is all that is needed, wherever it is asked from" {
+    duq-ask --json edl.lora 'a gem' >got.json
+    mkdir elsewhere && mv edl.lora elsewhere/ && rm -r task.json texts.mp model
+    (cd / && duq-ask --json "$BATS_TEST_TMPDIR/elsewhere/edl.lora" 'a gem') | cmp - got.json
+}
+
+@test "another base model is refused, and one that is gone is named" {
+    cp -rL model other && jq '.rms_norm_eps = 2e-5' model/config.json >other/config.json
+    refuses 65 'the adapter was trained on the base model' duq-ask --model other edl.lora 'a gem'
+    jq '.base_model_name_or_path = "/gone"' edl.lora/adapter_config.json >c && mv c edl.lora/adapter_config.json
+    refuses 66 '/gone: the base model is not there; say with --model where it is' duq-ask edl.lora 'a gem'
+    duq-ask --model model edl.lora 'a gem' | grep -q 'a gem'
+}
+
+@test "what is wrong is said, with a status of its own" {
+    refuses 64 'the first argument is the folder of an adapter' duq-ask
+    refuses 64 "unrecognized option '--no-such'" duq-ask --no-such edl.lora text
+    refuses 64 "option '--rule' requires an argument" duq-ask --rule
+    refuses 64 "'1.5' is not a number from 0 to 1" duq-ask --confidence 1.5 edl.lora text
+    refuses 64 'give one' duq-ask --confidence=0.5 --rule=rule.mp edl.lora text
+    refuses 66 'no such folder' duq-ask nowhere text
+    refuses 66 'takes adapters that lora-train wrote' duq-ask model text
+    refuses 65 'the input holds no records' duq-ask edl.lora </dev/null
+    refuses 65 'UTF-8' duq-ask edl.lora < <(printf 'ab\xffcd\n')
+    refuses 73 'cannot be created' duq-ask -o nowhere/file edl.lora text
+    jq 'del(.asked)' edl.lora/duq.json >facts && mv facts edl.lora/duq.json
+    refuses 65 'does not say by which prompt to ask' duq-ask edl.lora text
+    student_tokens --instruction 2 --shots shots.mp texts.mp |
+        lora-train --model model --loss edl --rank 2 --epochs 1 -o few.lora
+    refuses 65 'trained on prompts with worked examples' duq-ask few.lora text
+}
