@@ -210,7 +210,8 @@ uninstall:
 # MPI plugin, MPI; for the CUDA plugin, libstdc++, the driver and cuBLAS.
 BUNDLE = duq-$(VERSION)-$(shell uname -m)
 BUNDLED = $(BUILD)/bundle/$(BUNDLE)
-BUNDLED_LIBRARIES = ldd $(BUNDLED)/bin/* | sed -n 's/.* => \(.*\) (.*/\1/p' | grep -Ev '/lib(c|m)\.so' | sort -u
+BUNDLED_PROGRAMS = $(PROGRAMS:%=$(BUNDLED)/bin/%)
+BUNDLED_LIBRARIES = ldd $(BUNDLED_PROGRAMS) | sed -n 's/.* => \(.*\) (.*/\1/p' | grep -Ev '/lib(c|m)\.so' | sort -u
 bundle: $(BUILD)/$(BUNDLE).tar.zst
 $(BUILD)/$(BUNDLE).tar.zst: $(PROGRAMS:%=$(BUILD)/bin/%) $(if $(HAVE_NVCC),$(CUDA_PLUGIN)) $(if $(HAVE_MPICC),$(MPI_PLUGIN)) \
 		README.md $(shell find man examples pipelines -type f) Makefile
@@ -223,10 +224,10 @@ $(BUILD)/$(BUNDLE).tar.zst: $(PROGRAMS:%=$(BUILD)/bin/%) $(if $(HAVE_NVCC),$(CUD
 		package=$$(dpkg-query -S "*/$${library##*/}" | sed -n '1s/:.*//p'); \
 		cp -L /usr/share/doc/$$package/copyright $(BUNDLED)/lib/duq/$${library##*/}.licence || exit 1; \
 	done
-	@strip $(BUNDLED)/bin/* $(BUNDLED)/lib/duq/*.so*[!e]
+	@strip $(BUNDLED_PROGRAMS) $(BUNDLED)/lib/duq/*.so*[!e]
 	@tar -C $(BUILD)/bundle --sort=name --owner=0 --group=0 -c $(BUNDLE) | zstd -q -f -19 -o $@
 	@echo "$@: $$(($$(stat -c %s $@) / 1000)) kB, for glibc $$(objdump -T \
-		$(BUNDLED)/bin/* $(BUNDLED)/lib/duq/*.so*[!e] | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1 | cut -d_ -f2) and later"
+		$(BUNDLED_PROGRAMS) $(BUNDLED)/lib/duq/*.so*[!e] | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1 | cut -d_ -f2) and later"
 
 clean:
 	rm -rf build
