@@ -1,5 +1,6 @@
 /* lm-score: token ids to the logits of each class's first token at the last position, or with a
  * head to predictions. */
+#include "cmd/lm-score/work.h"
 #include "cmd/model_options.h"
 #include "common/model/device.h"
 #include "common/model/lora.h"
@@ -28,12 +29,16 @@ enum alphas { ALPHAS_TRAINED, ALPHAS_UNSCALED };
 struct settings {
     struct common_options common;
     const char *model, *adapter; /* folders; adapter NULL: none */
+    const char *list;            /* NULL: the operands are what is scored */
     bool merge, other_task, digest, profile;
     bool head_given;
     enum head_kind head;
     enum alphas alphas;
     struct device_request device;
     struct score_options score; /* batch_tokens 0: what fits */
+    /* The command line for headers: one of a list has that of a stream that is scored alone. */
+    int argc;
+    char **argv;
 };
 
 static const struct option_choice heads[] = {
@@ -73,6 +78,10 @@ static const struct option_row rows[] = {
      OPTION_WHOLE(struct settings, device.threads, 1, 4096)},
     DEVICE_ROW(struct settings, device.name),
     PROFILE_ROW(struct settings, profile),
+    {"list", 0, "FILE",
+     "score many streams with the model loaded once: a line of FILE\n"
+     "(-: of standard input) is TOKENS, a tab and OUTPUT",
+     OPTION_TEXT(struct settings, list)},
     {"digest", 0, NULL, "print the model's digest, as headers have it, and no more",
      OPTION_SET(struct settings, digest)},
     {"output", 0, "FILE", "write there (zstd if it ends in .zst) instead of standard output",
@@ -109,17 +118,21 @@ struct job {
     struct lora_set *lora;   /* what passes add of it, unless it is merged */
     struct head head;
     struct score_options options;
-    struct stream_reader *in;
     struct asked *asked; /* what records are held against; NULL: nothing */
-    struct read_ahead *input;
+    char *first_name; /* of the first stream, whose header every one answers to; NULL: none yet */
+    json_t *first_header; /* a reference */
     struct answer_tree *tree;
     int32_t *outputs; /* [n_outputs], the tokens whose logits the head takes */
     int n_outputs;
-    struct stream_writer *out;
     double *probs, *alpha; /* [loss_outputs()], of one record */
     struct scorer *scorer;
-    unsigned long scored;    /* records of earlier windows */
-    double mass, least_mass; /* of these: the sum, and the least */
+    /* The present stream. */
+    struct stream_reader *in;
+    struct read_ahead *input;
+    struct stream_writer *out;
+    unsigned long before, scored; /* records of earlier streams, and of its earlier windows */
+    double seconds;               /* of scoring them */
+    double mass, least_mass;      /* of all of these: the sum, and the least */
 };
 
 /* ---- opening what is needed ---- */
@@ -145,11 +158,18 @@ static void open_device(struct job *j, const struct settings *s, double started)
         j->device = profile_device_open(j->device, started);
 }
 
-/* The stream, the adapter and the head that goes with both. */
-static void open_input(struct job *j, const struct settings *s, char *const *files, int count)
+static void open_input(struct job *j, const struct settings *s, const struct work *w)
 {
-    j->in = stream_open_all(files, count, "tokens");
+    j->in = stream_open_all(w->files, w->count, "tokens");
     tokenizer_match(j->in, s->model);
+}
+
+/* What the first stream's header asks for: the answers, the adapter and the head that goes with
+ * both. */
+static void choose_outputs(struct job *j, const struct settings *s)
+{
+    j->first_name = xstrdup(stream_name(j->in));
+    j->first_header = json_incref((json_t *)stream_header(j->in));
     j->tree = answer_tree_read(j->in);
     if (s->adapter)
         j->adapter =
@@ -165,7 +185,19 @@ static void open_input(struct job *j, const struct settings *s, char *const *fil
     j->options.tree = j->tree;
     if (s->merge)
         model_merge(j->model, j->adapter);
-    j->input = read_ahead_open(j->in, j->model->config, j->tree->depth, j->asked);
+    size_t classes = (size_t)j->tree->n_classes, most = loss_outputs(j->head.loss.kind, classes);
+    j->probs = xcalloc(most, sizeof *j->probs);
+    j->alpha = xcalloc(most, sizeof *j->alpha);
+}
+
+/* What is loaded is for streams like the first. */
+static void check_like_first(const struct job *j)
+{
+    const char *key = stream_disagreement(j->first_header, stream_header(j->in));
+    if (key)
+        die(EX_DATAERR,
+            "%s: has another '%s' than %s, the list's first: a list of its own scores it",
+            stream_name(j->in), key, j->first_name);
 }
 
 static void load(struct job *j, const struct settings *s)
@@ -219,11 +251,11 @@ static void plan_memory(struct job *j, const struct adapter *adapter)
              o->batch_tokens, gb(taken), gb((double)available), d->advice);
 }
 
-static json_t *make_header(const struct job *j, const struct settings *s, int argc, char **argv)
+static json_t *make_header(const struct job *j, const struct settings *s)
 {
     bool scores = j->head.kind == HEAD_NONE;
-    json_t *header =
-        stream_header_from(stream_header(j->in), scores ? "scores" : "prediction", argc, argv);
+    json_t *header = stream_header_from(stream_header(j->in), scores ? "scores" : "prediction",
+                                        s->argc, s->argv);
     json_object_set_new(header, "model", json_string(j->model->digest));
     json_object_set_new(header, "compute", json_string(j->device->computes));
     if (j->adapter)
@@ -237,13 +269,10 @@ static json_t *make_header(const struct job *j, const struct settings *s, int ar
     return header;
 }
 
-static void open_output(struct job *j, const struct common_options *common, json_t *header)
+static void open_output(struct job *j, const struct settings *s, const struct work *w)
 {
-    j->out = stream_create(common->output, common->compress, header);
+    j->out = stream_create(w->output, w->compress, make_header(j, s));
     stream_flush(j->out); /* its header: the next program begins */
-    size_t classes = (size_t)j->tree->n_classes, most = loss_outputs(j->head.loss.kind, classes);
-    j->probs = xcalloc(most, sizeof *j->probs);
-    j->alpha = xcalloc(most, sizeof *j->alpha);
 }
 
 /* ---- scoring ---- */
@@ -312,8 +341,9 @@ static void score_window(struct job *j, const struct window *w)
     free(logits);
 }
 
-static void report(const struct job *j, double seconds)
+static void report(const struct job *j)
 {
+    double seconds = j->seconds;
     struct score_counts n = scorer_counts(j->scorer);
     double products = model_products(j->model) * (double)n.computed + n.attention_products;
     inform("%lu tokens in %lu records; %lu computed (%.1f %%) in %lu passes, %lu shared prefixes",
@@ -328,7 +358,7 @@ static void report(const struct job *j, double seconds)
 static void report_mass(const struct job *j)
 {
     static const double small = 0.01;
-    double mean = j->mass / (double)j->scored;
+    double mean = j->mass / (double)j->before;
     inform("mass: the answers had %.3g of the vocabulary's probability on average, %.3g at least",
            mean, j->least_mass);
     if (mean < small)
@@ -337,26 +367,53 @@ static void report_mass(const struct job *j)
              100 * mean);
 }
 
-static void score(struct job *j)
+/* Loads the model when the first stream says for which answers. */
+static void prepare(struct job *j, const struct settings *s)
 {
+    choose_outputs(j, s);
+    load(j, s);
+    plan_memory(j, s->merge ? NULL : j->adapter);
     j->scorer = scorer_open(j->model, j->lora, j->options);
+}
+
+static void score_stream(struct job *j, const struct settings *s, const struct work *w)
+{
+    open_input(j, s, w);
+    if (!j->scorer)
+        prepare(j, s);
+    else
+        check_like_first(j);
+    j->input = read_ahead_open(j->in, j->model->config, j->tree->depth, j->asked);
+    open_output(j, s, w);
     double began = clock_seconds();
     progress_start("records", 0);
-    for (const struct window *w; (w = read_ahead_next(j->input));)
-        score_window(j, w);
+    for (const struct window *window; (window = read_ahead_next(j->input));)
+        score_window(j, window);
     progress_end();
     stream_finish(j->out);
     read_ahead_close(j->input);
     stream_close(j->in);
-    if (j->scored)
-        report(j, clock_seconds() - began);
-    if (j->scored && j->options.mass)
+    j->seconds += clock_seconds() - began;
+    if (s->list && !j->scored)
+        die(EX_DATAERR, "%s: holds no records", w->files[0]);
+    j->before += j->scored;
+    j->scored = 0;
+}
+
+static void score_all(struct job *j, const struct settings *s, struct work_list *list)
+{
+    for (const struct work *w; (w = work_next(list)); work_done(list))
+        score_stream(j, s, w);
+    if (j->before)
+        report(j);
+    if (j->before && j->options.mass)
         report_mass(j);
-    scorer_close(j->scorer);
 }
 
 static void close_job(struct job *j, bool profile)
 {
+    if (j->scorer)
+        scorer_close(j->scorer);
     if (j->lora)
         lora_free(j->lora);
     model_close(j->model);
@@ -367,7 +424,10 @@ static void close_job(struct job *j, bool profile)
     j->device->close(j->device);
     free(j->advice);
     asked_free(j->asked);
-    answer_tree_free(j->tree);
+    free(j->first_name);
+    json_decref(j->first_header);
+    if (j->tree)
+        answer_tree_free(j->tree);
     free(j->outputs);
     free(j->probs);
     free(j->alpha);
@@ -383,6 +443,19 @@ static void print_digest(struct model *model)
     model_close(model);
 }
 
+/* All but --list and its value, which is a word of its own or a part of one. */
+static void keep_command_line(struct settings *s, int argc, char **argv)
+{
+    s->argv = xcalloc((size_t)argc + 1, sizeof *s->argv);
+    for (int i = 0; i < argc; i++) {
+        bool has_value = s->list && s->list >= argv[i] && s->list <= argv[i] + strlen(argv[i]);
+        if (!has_value)
+            s->argv[s->argc++] = argv[i];
+        else if (s->list == argv[i])
+            s->argc--;
+    }
+}
+
 int main(int argc, char **argv)
 {
     double started = clock_seconds();
@@ -395,6 +468,8 @@ int main(int argc, char **argv)
         usage_error("--merge goes with --adapter DIR");
     if (s.other_task && !s.adapter)
         usage_error("--other-task goes with --adapter DIR");
+    if (s.list && (first < argc || s.common.output))
+        usage_error("with --list FILE its lines name the files, no operand and no -o");
 
     char *folder = model_folder_find(s.model);
     s.model = folder;
@@ -404,14 +479,18 @@ int main(int argc, char **argv)
         free(folder);
         return EX_OK;
     }
+    keep_command_line(&s, argc, argv);
+    struct work_list *list = work_open(s.list, &(struct work){.files = argv + first,
+                                                              .count = argc - first,
+                                                              .output = s.common.output,
+                                                              .compress = s.common.compress});
     open_device(&j, &s, started);
-    open_input(&j, &s, argv + first, argc - first);
-    load(&j, &s);
-    plan_memory(&j, s.merge ? NULL : j.adapter);
-    open_output(&j, &s.common, make_header(&j, &s, argc, argv));
-    score(&j);
+    score_all(&j, &s, list);
+    work_close(list);
     close_job(&j, s.profile);
     free(folder);
-    closing_count(j.scored, j.scored, 0);
+    free(s.argv);
+    if (!s.list || j.before)
+        closing_count(j.before, j.before, 0);
     return EX_OK;
 }

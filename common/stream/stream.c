@@ -411,6 +411,11 @@ const char *header_difference(const json_t *a, const json_t *b, const char *cons
     return NULL;
 }
 
+const char *stream_disagreement(const json_t *a, const json_t *b)
+{
+    return header_difference(a, b, essential);
+}
+
 /* Takes in a header: the first one is kept, later ones are held against it. */
 static void take_header(struct stream_reader *r, const char *bytes, size_t len, const char *wanted)
 {
@@ -435,7 +440,7 @@ static void take_header(struct stream_reader *r, const char *bytes, size_t len, 
         r->schema = xstrdup(schema);
         return;
     }
-    const char *key = header_difference(r->header, header, essential);
+    const char *key = stream_disagreement(r->header, header);
     if (key)
         bad_stream(r, "a concatenated stream's header has another '%s' than the first's", key);
     /* Numbers of another precision, or of another order of additions, mean the same. */

@@ -15,13 +15,18 @@
 
 /* ---- the common options ---- */
 
+bool names_compressed(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 4 && !strcmp(path + n - 4, ".zst");
+}
+
 static void take_output(void *target, const char *option, const char *value)
 {
     (void)option;
     struct common_options *common = target;
     common->output = value;
-    size_t n = strlen(value);
-    if (n > 4 && !strcmp(value + n - 4, ".zst"))
+    if (names_compressed(value))
         common->compress = true;
 }
 

@@ -13,6 +13,9 @@ struct common_options {
     bool compress;      /* -z, or an output that ends in .zst */
 };
 
+/* Whether a file to be written is compressed for its name: it ends in .zst. */
+bool names_compressed(const char *path);
+
 /* ---- rows ---- */
 
 enum option_kind {

@@ -110,6 +110,63 @@ paths() { # that this processor has, the best first
     [ "$(logits scores.mp.zst)" = "$(logits whole.mp)" ]
 }
 
+@test "many streams are scored with one loading, each as if alone" {
+    rec head -n 3 "$data/good.mp" >one.mp
+    rec head --skip 3 "$data/good.mp" | rec cat -z >'two words.mp'
+    for name in one 'two words'; do
+        lm-score --model "$model" <"$name.mp" >"alone.$name.mp"
+    done
+    printf '%s\t%s\n' one.mp 1.mp 'two words.mp' '2 words.mp' one.mp 3.zst >list
+    lm-score -v --model "$model" --list list >written 2>said
+    [ "$(cat written)" = "$(printf '%s\n' 1.mp '2 words.mp' 3.zst)" ]
+    [ "$(grep -c 'loaded in' said)" = 1 ]
+    lm-score --model "$model" --list list >written
+    cmp 1.mp alone.one.mp
+    cmp '2 words.mp' 'alone.two words.mp'
+    cmp <(zstd -dcq 3.zst) alone.one.mp
+    # From a pipe each is done before the next one is known; what an option is called does not show.
+    rm 1.mp
+    mkfifo work answers
+    lm-score --model "$model" --li=- <work >answers &
+    exec 5>work 6<answers
+    for i in 1 2; do
+        printf 'one.mp\tpiped.%s.mp\n' $i >&5
+        read -r -u 6 answer
+        [ "$answer" = piped.$i.mp ]
+        cmp "$answer" alone.one.mp
+    done
+    exec 5>&- 6<&-
+    wait $!
+    # No work is done well.
+    lm-score --model "$model" --list /dev/null
+}
+
+@test "a list that cannot be scored is refused where it goes wrong" {
+    rec head -n 3 "$data/good.mp" >one.mp
+    for line in one.mp '' $'one.mp\t' $'\tout.mp' $'one.mp\tout.mp\tmore'; do
+        printf 'one.mp\tfirst.mp\n%s\n' "$line" >list
+        run lm-score --model "$model" --list list
+        [ "$status" -eq 65 ]
+        [[ $output == *"list: line 2: not a file of tokens, a tab and the file to write"* ]]
+        rec check first.mp
+    done
+    rec to-json --header one.mp >text
+    head -c 200 one.mp >cut.mp
+    printf 'one.mp\tfirst.mp\ncut.mp\tsecond.mp\n' >list
+    refuses 65 'cut.mp' lm-score --model "$model" --list list
+    [ ! -e second.mp ]
+    sed '1s/"classes":\["a"/"classes":["other"/' text | rec from-json >other.mp
+    ! cmp -s one.mp other.mp
+    printf 'one.mp\tfirst.mp\nother.mp\tsecond.mp\n' >list
+    refuses 65 "other.mp: has another 'classes' than one.mp, the list's first" lm-score --model "$model" --list list
+    [ ! -e second.mp ]
+    printf '%s/empty.mp\tsecond.mp\n' "$data" >list
+    refuses 65 'empty.mp: holds no records' lm-score --model "$model" --list list
+    refuses 66 'nowhere: ' lm-score --model "$model" --list nowhere
+    refuses 64 '--list FILE' lm-score --model "$model" --list list one.mp
+    refuses 64 '--list FILE' lm-score --model "$model" --list list -o out.mp
+}
+
 @test "-v says what was shared, computed, and how fast" {
     run lm-score -v --model "$model" -o /dev/null "$data/good.mp"
     [ "$status" -eq 0 ]
