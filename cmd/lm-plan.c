@@ -39,7 +39,9 @@ static const struct option_row rows[] = {
     {"stage", 0, "NAME", "score (default) or train",
      OPTION_CHOICE(enum plan_stage, struct settings, plan.stage, stages)},
     {"gpu", 0, "NAME",
-     "a100-40, a100-80 or h100; or a machine of your own:", OPTION_TEXT(struct settings, gpu)},
+     "a100-40, a100-80, a100-80-pcie, h100, h100-pcie, h100-nvl,\n"
+     "h200, or as nvidia-smi calls it; or a machine of your own:",
+     OPTION_TEXT(struct settings, gpu)},
     {"peak-tflops", 0, "F", "TFLOP/s of its bf16 products", FIGURE(product_rate, 1e-6, 1e9)},
     {"f32-tflops", 0, "F", "TFLOP/s in f32 (as --peak-tflops)", FIGURE(f32_rate, 1e-6, 1e9)},
     {"bandwidth", 0, "B", "GB/s of its memory", FIGURE(bandwidth, 1e-3, 1e9)},
@@ -153,7 +155,7 @@ static void free_work(struct work *w)
 static void check_machine(const char *gpu, const struct machine *known, const struct figures *said)
 {
     if (gpu && !known)
-        usage_error("--gpu: '%s' is none of a100-40, a100-80, h100; describe it by --peak-tflops, "
+        usage_error("--gpu: '%s' is none that --help names; describe it by --peak-tflops, "
                     "--bandwidth and --memory",
                     gpu);
     if (!known && (said->product_rate < 0 || said->bandwidth < 0 || said->memory < 0))

@@ -21,6 +21,7 @@ static const char *const names[COUNT] = {
 
 struct profile {
     struct device *inner, *counter;
+    bool bounded; /* the machine is known, so that the counter's times say something */
     bool queues;  /* the inner device returns before an operation is done */
     double began; /* see profile_device_open() */
     unsigned long calls[COUNT];
@@ -170,14 +171,17 @@ static void profile_close(struct device *d)
 
 struct device *profile_device_open(struct device *inner, double began)
 {
-    /* Its times are not looked at. */
+    /* Its times are not looked at then. */
     static const struct machine any_machine = {
         .name = "any", .product_rate = 1, .f32_rate = 1, .bandwidth = 1};
     struct profile *p = xcalloc(1, sizeof *p);
-    *p = (struct profile){.inner = inner,
-                          .counter = count_device_open(inner->compute, &any_machine),
-                          .queues = strcmp(inner->name, "cpu") != 0,
-                          .began = began};
+    const struct machine *known = machine_described(inner->description);
+    *p =
+        (struct profile){.inner = inner,
+                         .counter = count_device_open(inner->compute, known ? known : &any_machine),
+                         .bounded = known != NULL,
+                         .queues = strcmp(inner->name, "cpu") != 0,
+                         .began = began};
     struct device *d = xmalloc(sizeof *d);
     *d = *inner;
     d->state = p;
@@ -192,14 +196,15 @@ struct device *profile_device_open(struct device *inner, double began)
 /* ---- the table ---- */
 
 /* The counting device has a matrix's operations by its shape: "matmul 576x1536". */
-static void add_counts(struct profile_line *line, const struct device *counter)
+static void add_counts(struct profile_line *line, const struct profile *p)
 {
     size_t n, length = strlen(line->name);
-    const struct operation_count *o = count_device_operations(counter, &n);
+    const struct operation_count *o = count_device_operations(p->counter, &n);
     for (size_t i = 0; i < n; i++)
         if (strcspn(o[i].name, " ") == length && !strncmp(o[i].name, line->name, length)) {
             line->flops += o[i].flops;
             line->bytes += o[i].bytes_read + o[i].bytes_written;
+            line->bound += p->bounded ? o[i].seconds : 0;
         }
 }
 
@@ -219,7 +224,7 @@ struct profile_line *profile_device_lines(const struct device *d, size_t *count)
             continue;
         lines[n] =
             (struct profile_line){.name = names[o], .calls = p->calls[o], .seconds = p->seconds[o]};
-        add_counts(&lines[n], p->counter);
+        add_counts(&lines[n], p);
         if (o == AT_weight_create)
             lines[n].name = "weights";
         n++;
@@ -238,6 +243,15 @@ static void print_rate(double amount, double seconds, FILE *out)
         fprintf(out, " %10s", "-");
 }
 
+/* Of a machine that is known: the least time, and how many times as long it took. */
+static void print_bound(const struct profile *p, const struct profile_line *l, FILE *out)
+{
+    if (p->bounded && l->bound > 0)
+        fprintf(out, " %10.3f %8.2f", l->bound, l->seconds / l->bound);
+    else if (p->bounded)
+        fprintf(out, " %10s %8s", "-", "-");
+}
+
 void profile_device_print(const struct device *d, FILE *out)
 {
     const struct profile *p = profile_of(d);
@@ -246,14 +260,15 @@ void profile_device_print(const struct device *d, FILE *out)
     struct profile_line *lines = profile_device_lines(d, &n);
     fprintf(out, "%s: %.3f s, by operations on %s%s\n", program_name, all, d->description,
             p->queues ? "; each was waited for, which slows it" : "");
-    fprintf(out, "%-18s %9s %10s %8s %10s %10s\n", "operation", "calls", "seconds", "share",
-            "GFLOP/s", "GB/s");
+    fprintf(out, "%-18s %9s %10s %8s %10s %10s%s\n", "operation", "calls", "seconds", "share",
+            "GFLOP/s", "GB/s", p->bounded ? "      bound    times" : "");
     for (size_t i = 0; i < n; i++) {
         const struct profile_line *l = &lines[i];
         fprintf(out, "%-18s %9lu %10.3f %6.2f %%", l->name, l->calls, l->seconds,
                 100 * l->seconds / all);
         print_rate(l->flops, l->seconds, out);
         print_rate(l->bytes, l->seconds, out);
+        print_bound(p, l, out);
         fputc('\n', out);
         rest -= l->seconds;
     }

@@ -10,14 +10,16 @@
 
 #include <stdio.h>
 
-/* began: when (common/util/clock.h) the time began that the table is to add up to. Closing it
- * closes `inner` as well. */
+/* Bounds are those of the machine that the inner device's description names (machine.h), if it is
+ * known. began: when (common/util/clock.h) the time began that the table is to add up to. Closing
+ * it closes `inner` as well. */
 struct device *profile_device_open(struct device *inner, double began);
 
 struct profile_line {
     const char *name; /* as in struct device; "weights" is weight_create */
     unsigned long calls;
     double seconds, flops, bytes; /* bytes: read and written */
+    double bound;                 /* seconds at least (count_device.h); 0: of an unknown machine */
 };
 
 /* The operations that were called, those that took longest first; the caller frees them. */

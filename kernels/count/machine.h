@@ -7,16 +7,20 @@
 
 struct machine {
     const char *name, *title, *source;
-    double product_rate; /* FLOP/s of products in bf16 that sum in f32, dense */
-    double f32_rate;     /* FLOP/s of everything in f32 */
-    double bandwidth;    /* bytes/s of its memory */
-    double link;         /* bytes/s to and from the host, one way; 0: not counted */
-    double memory;       /* bytes */
-    double launch;       /* seconds that a kernel's launch takes when nothing hides it */
+    const char *products[2]; /* what the driver calls it; NULL: no more */
+    double product_rate;     /* FLOP/s of products in bf16 that sum in f32, dense */
+    double f32_rate;         /* FLOP/s of everything in f32 */
+    double bandwidth;        /* bytes/s of its memory */
+    double link;             /* bytes/s to and from the host, one way; 0: not counted */
+    double memory;           /* bytes */
+    double launch;           /* seconds that a kernel's launch takes when nothing hides it */
 };
 
-/* The GPUs we know, by name ("a100-40", "a100-80", "h100"); NULL for another. */
+/* A GPU that we know, by our name ("a100-40") or the driver's ("NVIDIA A100-SXM4-40GB"); NULL for
+ * another. */
 const struct machine *machine_find(const char *name);
+/* The one that a device's description ends with, in parentheses: "cuda:0 (NVIDIA H200)". */
+const struct machine *machine_described(const char *description);
 /* All of them. */
 const struct machine *machines(size_t *count);
 

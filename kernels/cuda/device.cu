@@ -214,8 +214,16 @@ static char *obstacle_of(int index, const struct cudaDeviceProp *p)
     return nullptr;
 }
 
+/* GPUs have the numbers that nvidia-smi gives them, not those of CUDA's own order, the fastest
+ * first, unless the user chose one. CUDA reads it at its first call. */
+static void number_as_the_driver_does(void)
+{
+    setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);
+}
+
 int cuda_device_count(void)
 {
+    number_as_the_driver_does();
     int n = 0, usable = 0;
     if (cudaGetDeviceCount(&n) != cudaSuccess)
         return 0;
@@ -236,6 +244,7 @@ int cuda_device_count(void)
 /* The number of GPUs, usable or not. */
 static int require_driver(void)
 {
+    number_as_the_driver_does();
     int n = 0, driver = 0, runtime = 0;
     cudaError_t status = cudaGetDeviceCount(&n);
     if (status == cudaSuccess && n > 0)

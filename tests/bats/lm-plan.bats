@@ -105,7 +105,7 @@ planned() { # OPTION...
 @test "wrong options are refused" {
     refuses 64 "--config FILE is needed" lm-plan --gpu h100 "$data/good.mp"
     refuses 64 "--gpu NAME is needed" lm-plan --config "$model/config.json" "$data/good.mp"
-    refuses 64 "none of a100-40, a100-80, h100" lm-plan --config "$model/config.json" --gpu v100 "$data/good.mp"
+    refuses 64 "'v100' is none that --help names" lm-plan --config "$model/config.json" --gpu v100 "$data/good.mp"
     refuses 64 "neither score nor train" plan --stage both "$data/good.mp"
     refuses 64 "neither f32 nor bf16" plan --compute fp8 "$data/good.mp"
     refuses 64 "none of q, k, v" plan --targets x "$data/good.mp"

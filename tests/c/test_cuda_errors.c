@@ -74,6 +74,11 @@ static int run_case(const char *name)
         fill_memory("lower --batch-tokens");
     if (!strcmp(name, "full without advice"))
         fill_memory(NULL);
+    if (!strcmp(name, "numbers")) {
+        struct device *d = open_cuda(F32);
+        d->close(d);
+        fprintf(stderr, "numbered by %s", getenv("CUDA_DEVICE_ORDER"));
+    }
     if (!strcmp(name, "open 1023"))
         device_open(&(struct device_request){.name = "cuda:1023", .compute = COMPUTE_F32});
     if (!strcmp(name, "open auto"))
@@ -161,6 +166,17 @@ static void a_gpu_that_is_not_there_is_unavailable(void **state)
     assert_one_line(said);
     assert_says(said, "process 1024 of this host sees ");
     assert_says(said, "give --device cuda:0");
+}
+
+static void gpus_have_the_numbers_of_nvidia_smi(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of("numbers", NULL, NULL, said), EXIT_SUCCESS);
+    assert_says(said, "numbered by PCI_BUS_ID");
+    assert_int_equal(status_of("numbers", "CUDA_DEVICE_ORDER", "FASTEST_FIRST", said),
+                     EXIT_SUCCESS);
+    assert_says(said, "numbered by FASTEST_FIRST");
 }
 
 static void a_gpu_that_does_not_answer_leaves_the_others(void **state)
@@ -281,6 +297,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(full_memory_names_what_was_asked_for_and_what_to_lower),
         cmocka_unit_test(a_device_too_small_for_itself_says_so),
         cmocka_unit_test(a_gpu_that_is_not_there_is_unavailable),
+        cmocka_unit_test(gpus_have_the_numbers_of_nvidia_smi),
         cmocka_unit_test(a_gpu_that_does_not_answer_leaves_the_others),
         cmocka_unit_test(a_driver_or_gpu_that_will_not_do_is_named),
         cmocka_unit_test(every_failing_call_ends_in_a_message),

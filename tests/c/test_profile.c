@@ -5,6 +5,7 @@
 #include "common/util/clock.h"
 #include "common/util/mem.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -170,6 +171,42 @@ static void a_gated_product_is_two_and_glu(void **state)
     plan_free(p);
 }
 
+/* The machine is known by the name that the driver gives it. */
+static void the_bound_is_the_plans(void **state)
+{
+    (void)state;
+    static const char *const machines[] = {"h200", "cuda:1 (NVIDIA H200)", "h100",
+                                           "cuda:0 (NVIDIA H100 80GB HBM3)"};
+    for (int i = 0; i < 4; i += 2) {
+        struct plan_settings settings = {
+            .stage = PLAN_SCORE, .compute = F32, .score = {.batch_tokens = 2048, .share = true}};
+        struct plan *p = plan_make(config, machine_find(machines[i]), &settings, sequences(), N,
+                                   classes, CLASSES);
+        struct device *inner = cpu_device_open(F32, 1);
+        inner->gated_matmul = NULL;
+        inner->description = machines[i + 1];
+        struct device *d = profile_device_open(inner, clock_seconds());
+        float logits[N * CLASSES];
+        score(d, logits);
+        double bound = 0;
+        for (size_t k = 0; k < p->n_operations; k++)
+            if (!strncmp(p->operations[k].name, "matmul ", 7))
+                bound += p->operations[k].seconds;
+        assert_true(bound > 0 && fabs(measured(d, "matmul").bound - bound) <= 1e-12 * bound);
+        d->close(d);
+        plan_free(p);
+    }
+    struct device *d = profile_device_open(cpu_device_open(F32, 1), clock_seconds());
+    float logits[N * CLASSES];
+    score(d, logits);
+    assert_true(measured(d, "matmul").bound == 0);
+    d->close(d);
+    assert_null(machine_described("cuda:0 (NVIDIA H200 NVL)"));
+    assert_null(machine_described("cpu (2 threads, avx2)"));
+    assert_null(machine_described("cpu)("));
+    assert_null(machine_find("H200"));
+}
+
 static int waited;
 
 static void wait_or_copy(struct device *d, void *to, const void *from, size_t bytes)
@@ -215,6 +252,7 @@ int main(void)
         cmocka_unit_test(it_has_the_operations_of_the_inner_device),
         cmocka_unit_test(logits_are_the_same_and_counts_the_plans),
         cmocka_unit_test(a_gated_product_is_two_and_glu),
+        cmocka_unit_test(the_bound_is_the_plans),
         cmocka_unit_test(it_waits_where_operations_are_queued),
         cmocka_unit_test(the_programs_advice_reaches_the_inner_device),
     };

@@ -116,19 +116,17 @@ say "lm-score on a quarter: $(sed -nE 's/^lm-score: ([0-9.]+ s: .*)/\1/p' "$work
 say "lm-score: $(grep -o 'memory: .*' "$work/score.log")"
 say "lora-train: $(sed -nE 's/^lora-train: ([0-9]+ steps in .*)/\1/p' "$work/train.log")"
 say "lora-train: $(grep -o 'memory: .*' "$work/train.log")"
-case $gpu in
-*A100*40GB*) known="--gpu a100-40" ;;
-*A100*80GB*) known="--gpu a100-80" ;;
-*H100*) known="--gpu h100" ;;
-*) known= ;;
-esac
-options=${PLAN:-$known}
-options+=${options:+ --batch-tokens $(sed -nE 's/.* a pass of ([0-9]+) tokens.*/\1/p' "$work/score.log")}
-if [ -n "$options" ]; then
+# By its name, or as PLAN describes it.
+plan=(--config "$model/config.json" --batch-tokens "$(sed -nE 's/.* a pass of ([0-9]+) tokens.*/\1/p' "$work/score.log")")
+if [ -n "${PLAN:-}" ]; then
+    read -ra described <<<"$PLAN"
+    plan+=("${described[@]}")
+else
+    plan+=(--gpu "${gpu%%,*}")
+fi
+if lm-plan "${plan[@]}" --synthetic 1,1,1,1 >/dev/null 2>&1; then
     for stage in score train; do
-        # shellcheck disable=SC2086 # options are words
-        say "bound, $stage: $(lm-plan --config "$model/config.json" --stage $stage --json $options \
-            "$work/$stage.mp" | jq -r '"\(.bound_seconds) s for \(.records) records" +
+        say "bound, $stage: $(lm-plan "${plan[@]}" --stage $stage --json "$work/$stage.mp" | jq -r '"\(.bound_seconds) s for \(.records) records" +
             (if .epochs then ", an epoch of the 2" else "" end)')"
     done
 else
