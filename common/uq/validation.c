@@ -66,29 +66,49 @@ static void check_record(struct stream_reader *r, const struct scores *s, size_t
         stream_bad_record(r, s->id, "label %d, but there are %zu classes", s->label, s->n_classes);
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    if (x->text != y->text)
+        return x->text < y->text ? -1 : 1;
+    return (x->prompt > y->prompt) - (x->prompt < y->prompt);
+}
+
+/* Dies unless every text has every prompt once. Nothing is allocated for what is not there: a
+ * prompt's number may be any. */
+static void check_complete(const struct stream_reader *r, const struct entries *e,
+                           const struct id_index *ids, size_t n_prompts)
+{
+    struct entry *sorted = xreallocarray(NULL, e->count, sizeof *sorted);
+    if (e->count)
+        memcpy(sorted, e->list, e->count * sizeof *sorted);
+    qsort(sorted, e->count, sizeof *sorted, by_place);
+    for (size_t i = 1; i < e->count; i++)
+        if (!by_place(&sorted[i - 1], &sorted[i]))
+            die(EX_DATAERR, "%s: id %s: prompt %d has two scores; was a part joined twice?",
+                stream_name(r), id_index_name(ids, sorted[i].text), sorted[i].prompt);
+    size_t i = 0;
+    for (size_t text = 0; text < id_index_count(ids); text++)
+        for (size_t prompt = 0; prompt < n_prompts; prompt++, i++)
+            if (i == e->count || sorted[i].text != text || (size_t)sorted[i].prompt != prompt)
+                die(EX_DATAERR,
+                    "%s: id %s: prompt %zu of %zu has no scores; weights need every prompt's "
+                    "scores for every text",
+                    stream_name(r), id_index_name(ids, text), prompt, n_prompts);
+    free(sorted);
+}
+
 /* Puts the entries in their places; each must be there once. */
 static float *arrange(const struct stream_reader *r, const struct entries *e,
                       const struct id_index *ids, size_t n_prompts)
 {
-    size_t n = id_index_count(ids) * n_prompts, classes = e->n_classes;
-    float *logits = xreallocarray(NULL, n * classes, sizeof *logits);
-    bool *there = xcalloc(n, sizeof *there);
+    size_t classes = e->n_classes;
+    check_complete(r, e, ids, n_prompts);
+    float *logits = xreallocarray(NULL, e->count, classes * sizeof *logits);
     for (size_t i = 0; i < e->count; i++) {
-        const struct entry *x = &e->list[i];
-        size_t place = x->text * n_prompts + (size_t)x->prompt;
-        if (there[place])
-            die(EX_DATAERR, "%s: id %s: prompt %d has two scores; was a part joined twice?",
-                stream_name(r), id_index_name(ids, x->text), x->prompt);
-        there[place] = true;
+        size_t place = e->list[i].text * n_prompts + (size_t)e->list[i].prompt;
         memcpy(logits + place * classes, e->logits + i * classes, classes * sizeof *logits);
     }
-    for (size_t i = 0; i < n; i++)
-        if (!there[i])
-            die(EX_DATAERR,
-                "%s: id %s: prompt %zu of %zu has no scores; weights need every prompt's scores "
-                "for every text",
-                stream_name(r), id_index_name(ids, i / n_prompts), i % n_prompts, n_prompts);
-    free(there);
     return logits;
 }
 
@@ -128,7 +148,7 @@ struct validation validation_read(struct stream_reader *r, bool labelled)
     size_t announced = prompts_announced(r);
     read_entries(r, &e, ids, announced, labelled);
     struct validation v = {.n_texts = id_index_count(ids),
-                           .n_prompts = announced ? announced : (size_t)(e.last_prompt + 1),
+                           .n_prompts = announced ? announced : (size_t)e.last_prompt + 1,
                            .n_classes = e.n_classes,
                            .labels = e.labels,
                            .records = e.count};

@@ -18,6 +18,26 @@ setup() {
     [[ $output == *"read 270, written 30, skipped 0"* ]]
 }
 
+@test "a prompt's number may be any, and takes no memory for the prompts that are not there" {
+    record() { # HEADER PROMPT
+        printf '%s\n' "{\"duq\":1,\"schema\":\"scores\",\"classes\":[\"a\",\"b\"]$1}" \
+            "{\"id\":\"x\",\"prompt\":$2,\"logits\":[0.1,0.2],\"label\":0}" | rec from-json
+    }
+    record ',"prompts":2000000000' 0 >announced.mp
+    record '' 2000000000 >far.mp
+    record '' 2147483647 >farthest.mp
+    # In 200 MB of addresses, where a place for each prompt would take 15 GB.
+    for options in '' --uniform; do
+        # shellcheck disable=SC2086 # none or one
+        (
+            ulimit -v 200000
+            refuses 65 "id x: prompt 1 of 2000000000 has no scores" bpe-fit $options announced.mp &&
+                refuses 65 "id x: prompt 0 of 2000000001 has no scores" bpe-fit $options far.mp &&
+                refuses 65 "id x: prompt 0 of 2147483648 has no scores" bpe-fit $options farthest.mp
+        )
+    done
+}
+
 @test "weights applied to texts that they were fitted on are warned of" {
     bpe-fit -o weights.mp "$data/fit-random.mp"
     rec head -n 45 "$data/fit-random.mp" >some.mp
