@@ -124,12 +124,16 @@ deps:
 deps-lint deps-test:
 	@./tests/deps $(@:deps-%=%)
 
+# As many jobs as there are processors, where the command line does not say.
+AT_ONCE = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
+
 # make again, for what deps installed changes the flags that this run has already worked out.
 test: deps-test
+	@$(MAKE) --no-print-directory $(AT_ONCE) all tests-built
 	@$(MAKE) --no-print-directory check
 
 demo: deps
-	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
+	@$(MAKE) --no-print-directory $(AT_ONCE) all
 	@BUILD='$(BUILD)' ./examples/demo.sh
 
 # Any setting of pipelines/settings may be given: make sst2 MODEL=... DATA=... N_TRAIN=200. What is on the
@@ -137,7 +141,7 @@ demo: deps
 OF_BUILD = AR BUILD CC CFLAGS CXX DESTDIR LDFLAGS MODULES MPICC NVCC OPTIMIZE PREFIX PYTHON SANITIZE SHELL VERSION WERROR
 SETTINGS = $(sort $(foreach key,$(filter-out $(OF_BUILD),$(.VARIABLES)),$(if $(filter command,$(origin $(key))),$(key))))
 $(DATA_SETS): deps
-	@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc)) all
+	@$(MAKE) --no-print-directory $(AT_ONCE) all
 	@BUILD='$(BUILD)' $(or $(wildcard pipelines/$@.sh),pipelines/run.sh $@) $(foreach key,$(SETTINGS),'$(subst ','\'',$(key)=$($(key)))')
 
 check: all tests-built
@@ -206,8 +210,8 @@ uninstall:
 		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 
 # One folder that runs from any place: programs, plugins, the libraries that they need with their licences, and what the
-# demo and the pipelines read; scripts look for programs in build/bin. Not in it, for they are the machine's: glibc; for the
-# MPI plugin, MPI; for the CUDA plugin, libstdc++, the driver and cuBLAS.
+# demo and the pipelines read; scripts look for programs in build/bin. Not in it, for they are the machine's: glibc; for
+# the MPI plugin, MPI; for the CUDA plugin, libstdc++, the driver and cuBLAS.
 BUNDLE = duq-$(VERSION)-$(shell uname -m)
 BUNDLED = $(BUILD)/bundle/$(BUNDLE)
 BUNDLED_PROGRAMS = $(PROGRAMS:%=$(BUNDLED)/bin/%)

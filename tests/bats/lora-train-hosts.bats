@@ -27,6 +27,7 @@ setup() {
     export DUQ_THREADS=1
     export OMPI_MCA_plm=rsh OMPI_MCA_plm_rsh_agent="ssh -F $LAN/hosts.conf" OMPI_MCA_btl=self,tcp
     export OMPI_MCA_oob_tcp_if_include=10.0.0.0/24 OMPI_MCA_btl_tcp_if_include=10.0.0.0/24
+    export PRTE_MCA_plm_ssh_agent="ssh -F $LAN/hosts.conf" PRTE_MCA_prte_if_include=10.0.0.0/24 # Open MPI 5
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 

@@ -141,7 +141,7 @@ killed() { # RANKS VICTIM
     for victim in 0 2; do
         killed 3 $victim
         [ "$status" -eq 137 ]
-        grep "rank $victim .*signal 9" said
+        tr '\n' ' ' <said | grep "rank $victim .*signal 9" # Open MPI 5 breaks the line
         for i in {1..100}; do
             alive=
             for rank in 0 1 2; do

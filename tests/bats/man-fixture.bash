@@ -93,6 +93,7 @@ stop_on_failure() { # PIPESTATUS...
 # plugin not built, one process.
 if command -v mpirun >/dev/null && [ -e "$BUILD/lib/duq/duq-mpi.so" ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+    export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe # Open MPI 5
 else
     mpirun() { # -n N COMMAND...
         shift 2
