@@ -35,6 +35,7 @@ LIBS = $(shell pkg-config --libs $(MODULES)) -lcsv -ldl -lm
 
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 SCRIPTS = $(patsubst cmd/%.sh,%,$(wildcard cmd/*.sh))
+COMPLETIONS = $(foreach program,$(PROGRAMS) $(SCRIPTS),$(BUILD)/completion/bash/$(program) $(BUILD)/completion/zsh/_$(program))
 LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
@@ -46,7 +47,7 @@ DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json)
 .SECONDARY:
 .PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle clean help
 
-all: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%)
+all: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%) $(COMPLETIONS)
 
 include kernels/cuda/build.mk
 include common/train/mpi/build.mk
@@ -86,6 +87,15 @@ $(BUILD)/bin/%: cmd/%.sh Makefile
 	@mkdir -p $(@D)
 	sed 's/@VERSION@/$(VERSION)/' $< >$@
 	chmod +x $@
+
+# Completion, of the programs' own tables of options.
+$(BUILD)/completion/bash/%: $(BUILD)/bin/% cmd/completion.awk
+	@mkdir -p $(@D)
+	$< --list-options | awk -v program=$* -v shell=bash -f cmd/completion.awk >$@
+
+$(BUILD)/completion/zsh/_%: $(BUILD)/bin/% cmd/completion.awk
+	@mkdir -p $(@D)
+	$< --list-options | awk -v program=$* -v shell=zsh -f cmd/completion.awk >$@
 
 # The parts of a program that has several.
 $(foreach program,$(PROGRAMS),$(eval $(BUILD)/bin/$(program): \
@@ -194,18 +204,23 @@ lint: deps-lint
 format:
 	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]' '*.cu' '*.cpp')
 
+COMPLETION_FOLDERS = bash-completion/completions zsh/site-functions
 install-folders:
-	@install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 7) && \
+	@install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 man/man5 man/man7 $(COMPLETION_FOLDERS)) && \
 	[ -w $(DESTDIR)$(PREFIX)/bin ] || { echo >&2 \
 		'install: may not write to $(DESTDIR)$(PREFIX). Without root: make install PREFIX=$$HOME/.local'; exit 1; }
 
 install: all install-folders install-cuda install-mpi
 	install $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(filter $(BUILD)/completion/bash/%,$(COMPLETIONS)) $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 $(filter $(BUILD)/completion/zsh/%,$(COMPLETIONS)) $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	for page in man/*; do \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) $(SCRIPTS)) $(addprefix $(DESTDIR)$(PREFIX)/lib/duq/,duq-cuda.so duq-mpi.so)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS) $(SCRIPTS)) $(addprefix $(DESTDIR)$(PREFIX)/lib/duq/,duq-cuda.so duq-mpi.so) \
+		$(PROGRAMS:%=$(DESTDIR)$(PREFIX)/share/bash-completion/completions/%) $(SCRIPTS:%=$(DESTDIR)$(PREFIX)/share/bash-completion/completions/%) \
+		$(PROGRAMS:%=$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_%) $(SCRIPTS:%=$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_%)
 	for page in man/*; do \
 		rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; done
 

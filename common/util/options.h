@@ -116,8 +116,8 @@ struct program {
 
 /* Call first in main(). With no arguments at all and a terminal on standard input, prints the help
  * and exits 64 instead of waiting for input that will not come. With "--list-options" alone prints
- * a line for each option, COMMAND, LETTER and NAME with tabs between them and "-" for none, and
- * exits. */
+ * a line for each option, COMMAND, LETTER, NAME, ARGUMENT and its CHOICES (A,B,C) with tabs between
+ * them and "-" for none, before a command's options one of the command alone, and exits. */
 void program_start(const struct program *p, int argc, char **argv);
 
 /* The command that argv[1] names. Does --help and --version where they stand in its place; exits 64

@@ -168,8 +168,15 @@ void options_help(const struct program *p, FILE *to)
 
 static void list_row(const char *command, const struct option_row *r, FILE *to)
 {
-    if (r->kind != OPTION_KIND_WORDS && r->kind != OPTION_KIND_UNSAID)
-        fprintf(to, "%s\t%c\t%s\n", command, r->letter ? r->letter : '-', r->name ? r->name : "-");
+    if (r->kind == OPTION_KIND_WORDS || r->kind == OPTION_KIND_UNSAID)
+        return;
+    fprintf(to, "%s\t%c\t%s\t%s\t", command, r->letter ? r->letter : '-', r->name ? r->name : "-",
+            r->argument ? r->argument : "-");
+    const struct option_choice *c = r->kind == OPTION_KIND_CHOICE ? r->choices : NULL;
+    fputs(c ? c->name : "-", to);
+    while (c && (++c)->name)
+        fprintf(to, ",%s", c->name);
+    putc('\n', to);
 }
 
 static void list_rows(const char *command, const struct option_row *rows, FILE *to)
@@ -180,8 +187,10 @@ static void list_rows(const char *command, const struct option_row *rows, FILE *
 
 void options_list(const struct program *p, FILE *to)
 {
-    for (const struct command *c = p->commands; c && c->name; c++)
+    for (const struct command *c = p->commands; c && c->name; c++) {
+        fprintf(to, "%s\t-\t-\t-\t-\n", c->name);
         list_rows(c->name, c->rows, to);
+    }
     if (p->rows)
         list_rows("-", p->rows, to);
     for (const struct option_row *r = common_rows; !option_row_ends(r); r++) {

@@ -150,6 +150,7 @@ compare_options() { # FILE-OF-OPTIONS FILE-OF-DOCUMENTED
         done
         "$program" --list-options | while IFS=$'\t' read -r _ letter long _; do
             [ "$name $long" != "lora-train compress" ] || continue # it has no use for it
+            [ "$letter$long" != -- ] || continue # a command
             [ "$letter" = - ] && spelt="--$long" || spelt="-$letter|--$long"
             grep -Eq -- "(^|[^a-z-])($spelt)([^a-z-]|\$)" help ||
                 { echo "$name: the help lacks $spelt"; false; }
