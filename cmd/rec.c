@@ -144,7 +144,10 @@ int main(int argc, char **argv)
     const struct command *command = command_find(&program, argc, argv);
     struct settings s = {
         .import = {.row_remedy = "--skip-bad passes over such rows",
-                   .label_remedy = "--labels or --label-map tells what it stands for",
+                   .label_remedy =
+                       "--classes A,B,... names the classes, class 0 first, whose names "
+                       "are labels too; --labels or --label-map tells what other "
+                       "words stand for",
                    .column_remedy =
                        "a text with commas stands in quotes, 'rec from-lines' reads one "
                        "text a line, --ignore-unused ignores such columns"},

@@ -348,7 +348,9 @@ static bool take_text(struct import *im, const struct span *fields)
         return bad_row(im, "it has no text");
     size_t bad = utf8_invalid_at(im->text_text.data, im->text_text.len);
     if (bad < im->text_text.len)
-        return bad_row(im, "the text is not UTF-8 (byte %zu of it): convert the file with iconv",
+        return bad_row(im,
+                       "the text is not UTF-8 (byte %zu of it): convert the file with iconv "
+                       "(-f WINDOWS-1252, or what it is in)",
                        bad + 1);
     return true;
 }

@@ -33,8 +33,8 @@ struct rows {
     bool header;
     char **paths;
     int n_paths;
-    int fd; /* -1 before the first file */
-    bool at_end;
+    int fd;                  /* -1 before the first file */
+    bool at_end, begun_file; /* some bytes of it were read */
     struct origin *origins;
     size_t n_origins;
     uint64_t number;
@@ -104,9 +104,23 @@ static bool open_next(struct rows *r)
     r->origins = xreallocarray(r->origins, r->n_origins + 1, sizeof *r->origins);
     r->origins[r->n_origins++] =
         (struct origin){xstrdup(strcmp(path, "-") ? path : "standard input"), r->number};
-    r->at_end = false;
+    r->at_end = r->begun_file = false;
     r->lines = 0;
     return true;
+}
+
+/* Every other of the first bytes zero, or a byte order mark: what Windows calls Unicode. */
+static void refuse_utf16(const struct rows *r, const char *p, size_t len)
+{
+    bool little = len >= 4 && p[0] && !p[1] && p[2] && !p[3];
+    bool big = len >= 4 && !p[0] && p[1] && !p[2] && p[3];
+    bool marked = len >= 2 && (!memcmp(p, "\xff\xfe", 2) || !memcmp(p, "\xfe\xff", 2));
+    if (little || big || marked)
+        die(EX_DATAERR, "%s: UTF-16, where UTF-8 is wanted: convert it, iconv -f UTF-16%s -t UTF-8",
+            name_of(r),
+            marked   ? ""
+            : little ? "LE"
+                     : "BE");
 }
 
 /* Into bytes, which have room for a CHUNK; 0 at the end of the file. */
@@ -115,6 +129,9 @@ static size_t read_chunk(struct rows *r, char *bytes)
     ssize_t n = input_read(r->fd, bytes, CHUNK);
     if (n < 0)
         die_errno("%s", name_of(r));
+    if (!r->begun_file)
+        refuse_utf16(r, bytes, (size_t)n);
+    r->begun_file = true;
     return (size_t)n;
 }
 
@@ -527,8 +544,29 @@ struct rows *rows_open(enum row_format format, char *const *paths, int count, ch
     return r;
 }
 
+/* Dies where a CSV file's one column is several that something else separates. */
+static void check_delimiter(const struct rows *r, const char *spec)
+{
+    const char *row = r->names ? r->names[0] : NULL;
+    size_t len = row ? strlen(row) : r->fields[0].len;
+    row = row ? row : r->fields[0].data;
+    for (const char *d = ";\t|"; r->format == ROWS_CSV && r->width == 1 && *d; d++)
+        if (*d != r->delimiter && memchr(row, *d, len))
+            die(EX_DATAERR,
+                "%s: no column '%s'; all of a row is one column, which %s seem to separate: say so "
+                "with --delimiter '%s'",
+                name_of(r), spec,
+                *d == ';'   ? "semicolons"
+                : *d == '|' ? "bars"
+                            : "tabs",
+                *d == '\t'  ? "\\t"
+                : *d == ';' ? ";"
+                            : "|");
+}
+
 static _Noreturn void no_column(const struct rows *r, const char *spec)
 {
+    check_delimiter(r, spec);
     struct buf there = {0};
     for (size_t i = 0; r->names && i < r->width; i++)
         buf_addf(&there, "%s%s", i ? ", " : "", r->names[i]);

@@ -261,6 +261,46 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     [ "$(rec from-csv --delimiter ';' --text text in.csv | rec to-json | jq -r .text)" = "a;b" ]
 }
 
+@test "another delimiter that was not named is" {
+    local delimiter name
+    while read -r delimiter name; do
+        printf 'id%btext%blabel\n1%bgood%b1\n' "$delimiter" "$delimiter" "$delimiter" "$delimiter" >t.csv
+        refuses 65 "t.csv: no column 'text'; all of a row is one column, which $name seem to separate: say so with --delimiter '$delimiter'" \
+            rec from-csv --text text t.csv
+        refuses 65 "$name seem to separate" rec from-csv --no-header --text 2 t.csv
+        rec from-csv --delimiter "$delimiter" --text text t.csv | rec to-json | jq -e '.text == "good"'
+    done <<'END'
+; semicolons
+\t tabs
+| bars
+END
+    printf 'a;b\n1\n' >t.csv # where the column is there, a semicolon is a character like others
+    rec from-csv --text 'a;b' t.csv | rec to-json | jq -e '.text == "1"'
+}
+
+@test "UTF-16 is named, with what converts it" {
+    local encoding said
+    while read -r encoding said; do
+        printf 'id,text\n1,good\n' | iconv -t "$encoding" >t.csv
+        refuses 65 "t.csv: UTF-16, where UTF-8 is wanted: convert it, iconv -f $said -t UTF-8" rec from-csv --text text t.csv
+        refuses 65 "iconv -f $said -t UTF-8" rec from-lines t.csv
+        iconv -f "$said" -t UTF-8 t.csv | rec from-csv --text text | rec to-json | jq -e '.text == "good"'
+    done <<'END'
+UTF-16 UTF-16
+UTF-16LE UTF-16LE
+UTF-16BE UTF-16BE
+END
+    printf 'id,text\n1,caf\xe9\n' >t.csv
+    refuses 65 'not UTF-8 (byte 4 of it): convert the file with iconv (-f WINDOWS-1252' rec from-csv --text text t.csv
+}
+
+@test "words as labels are classes where --classes names them, and the message says so" {
+    printf 'text,label\ngood,positive\n' >t.csv
+    refuses 65 "label 'positive' is not a class number (--classes A,B,... names the classes, class 0 first" \
+        rec from-csv --text text --label label t.csv
+    rec from-csv --text text --label label --classes negative,positive t.csv | rec to-json | jq -e '.label == 1'
+}
+
 @test "JSON lines: keys are columns, null labels are nil, numbers keep their digits" {
     printf '%s\n' '{"id": 7, "q": "why\u0000 \u00e9", "n": 0.25, "label": null}' '' \
         '{"label": 1, "q": "so", "n": 123456789012, "id": "x", "extra": [1]}' >in.jsonl
