@@ -419,7 +419,7 @@ static void report(const struct settings *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.evaluation = {.binning = {.bins = 10}, .seed = 1}};
+    struct settings s = {.evaluation = {.binning = USUAL_BINNING, .seed = 1}};
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);

@@ -22,7 +22,7 @@ struct figures {
 
 struct settings {
     struct common_options common;
-    const char *config, *gpu, *synthetic;
+    const char *config, *gpu, *synthetic, *validation;
     bool json;
     struct figures figures;
     struct plan_settings plan; /* its adapter's rank -1: not given */
@@ -64,6 +64,8 @@ static const struct option_row rows[] = {
     {"accumulate", 0, "N", "of train: passes of an optimizer step (1)",
      OPTION_WHOLE(struct settings, plan.accumulate, 1, 1 << 12)},
     {"epochs", 0, "N", "of train (10)", OPTION_WHOLE(struct settings, plan.epochs, 1, 1000000)},
+    {"validation", 0, "FILE", "of train: tokens that each epoch is validated on",
+     OPTION_TEXT(struct settings, validation)},
     {"synthetic", 0, "T,P,S,O",
      "instead of a stream: T texts under P prompts, each of\n"
      "S tokens that its texts share and O of their own",
@@ -205,6 +207,8 @@ static void complete_settings(struct settings *s, int n_files)
         usage_error("-z: a plan is text, which is not compressed");
     if (s->synthetic && n_files)
         usage_error("--synthetic takes the place of files");
+    if (s->validation && s->plan.stage != PLAN_TRAIN)
+        usage_error("--validation goes with --stage train");
     struct plan_settings *p = &s->plan;
     if (p->adapter.rank < 0)
         p->adapter.rank = p->stage == PLAN_TRAIN ? 16 : 0;
@@ -230,16 +234,23 @@ int main(int argc, char **argv)
     struct config *config = config_read_file(s.config);
     struct work w = s.synthetic ? make_work(s.synthetic, config)
                                 : read_work(argv + first, argc - first, config);
+    struct work validation = {0};
+    if (s.validation)
+        validation = read_work((char *const[]){(char *)s.validation}, 1, config);
     config_free(config);
-    if (w.n == 0)
+    if (w.n == 0 || (s.validation && validation.n == 0))
         closing_count(0, 0, 0);
     s.plan.tree = w.tree;
+    s.plan.validation = validation.sequences;
+    s.plan.n_validation = validation.n;
     struct plan *p =
         plan_make(s.config, &machine, &s.plan, w.sequences, w.n, w.tree->tokens, w.tree->n_tokens);
     print(&s, p);
     unsigned long n = (unsigned long)w.n;
     plan_free(p);
     free_work(&w);
+    if (s.validation)
+        free_work(&validation);
     closing_count(n, 1, 0);
     return EX_OK;
 }

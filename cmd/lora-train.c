@@ -1,4 +1,5 @@
 /* lora-train: tokens and a teacher's predictions to a PEFT adapter folder. */
+#include "cmd/lora-train/validator.h"
 #include "cmd/model_options.h"
 #include "common/model/device.h"
 #include "common/plan/fit.h"
@@ -22,7 +23,7 @@ enum activations_mode { ACTIVATIONS_AUTO, ACTIVATIONS_KEEP, ACTIVATIONS_RECOMPUT
 
 struct settings {
     struct common_options common;
-    const char *model, *teacher;
+    const char *model, *teacher, *validation, *validation_teacher;
     bool alpha0_given, learned_given, edl_given, ib_given, profile;
     enum ranks_mode mpi;
     enum activations_mode activations;
@@ -33,6 +34,8 @@ struct settings {
 
 static const struct option_choice schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"cosine", SCHEDULE_COSINE}, {0}};
+static const struct option_choice keeps[] = {
+    {"last", KEEP_LAST}, {"best", KEEP_BEST}, {"all", KEEP_ALL}, {0}};
 static const struct option_choice activations_modes[] = {{"auto", ACTIVATIONS_AUTO},
                                                          {"keep", ACTIVATIONS_KEEP},
                                                          {"recompute", ACTIVATIONS_RECOMPUTE},
@@ -120,13 +123,24 @@ static const struct option_row rows[] = {
     {"shuffle", 0, NULL, "a new order every epoch; stream order otherwise", SET(train.shuffle)},
     {"seed", 0, "N", "of initial values, dropout and order (0)",
      WHOLE(train.step.seed, 0, LONG_MAX)},
+    {"validation", 0, "FILE", "tokens of texts held out: the student's figures on them",
+     TEXT(validation)},
+    {"validation-teacher", 0, "FILE", "the teacher's predictions of these",
+     TEXT(validation_teacher)},
+    {"validate-every", 0, "N", "steps between validations (an epoch's)",
+     WHOLE(train.validate_every, 1, LONG_MAX)},
+    {"keep", 0, "WHICH",
+     "last (default), best by validation's loss, or all: each\nepoch's too, as ADAPTER.epochs/1 "
+     "...",
+     CHOICE(enum keep, train.keep, keeps)},
+    {"patience", 0, "N", "end after N validations without a lower loss",
+     WHOLE(train.patience, 1, LONG_MAX)},
     {"checkpoint", 0, "FILE", "kept while training (ADAPTER.checkpoint)", TEXT(files.checkpoint)},
     {"checkpoint-every", 0, "N", "steps between checkpoints (100); 0: none",
      WHOLE(files.every, 0, LONG_MAX)},
     {"resume", 0, NULL, "go on where an interrupted run left its checkpoint", SET(files.resume)},
-    {"every-epoch", 0, "FOLDER", "keep each epoch's adapter there, as FOLDER/1, FOLDER/2 ...",
-     TEXT(files.epochs)},
-    {"log", 0, "FILE", "step, loss and learning rate as TSV", TEXT(files.log)},
+    {"log", 0, "FILE", "step, loss, learning rate and validation's figures as TSV",
+     TEXT(files.log)},
     {"compute", 0, "TYPE", "auto (default), f32 or bf16: what products take in",
      CHOICE(enum device_compute, device.compute, device_computes)},
     DEVICE_ROW(struct settings, device.name),
@@ -177,6 +191,22 @@ static struct settings default_settings(void)
     return s;
 }
 
+static void check_validation_options(const struct settings *s)
+{
+    enum loss_kind loss = s->train.step.loss.kind;
+    if (s->validation_teacher && loss_facts[loss].target == TARGET_LABEL)
+        usage_error("--loss %s learns from the tokens' labels: --validation-teacher has no place",
+                    loss_facts[loss].name);
+    if (s->validation)
+        return;
+    if (s->validation_teacher)
+        usage_error("--validation-teacher goes with --validation FILE, the tokens");
+    if (s->train.keep == KEEP_BEST)
+        usage_error("--keep best goes with --validation FILE: which is the best is measured there");
+    if (s->train.patience || s->train.validate_every)
+        usage_error("--patience and --validate-every go with --validation FILE");
+}
+
 static void check_options(const struct settings *s)
 {
     enum loss_kind loss = s->train.step.loss.kind;
@@ -198,6 +228,7 @@ static void check_options(const struct settings *s)
         usage_error("--edl-form and --edl-annealing go with --loss edl");
     if (s->ib_given && loss != LOSS_IB_EDL)
         usage_error("--ib-beta and --ib-samples go with --loss ib-edl");
+    check_validation_options(s);
 }
 
 /* ---- what training needs ---- */
@@ -205,7 +236,8 @@ static void check_options(const struct settings *s)
 struct job {
     struct ranks *ranks;
     struct model *model;
-    struct training_set *set;
+    struct training_set *set, *validation; /* NULL: none */
+    struct validator *validator;           /* of it */
     struct device *device;
     bool profile; /* the device is one that keeps a profile */
     char *advice; /* what the device keeps, from plan_memory() on */
@@ -219,25 +251,59 @@ static enum dtype cpu_compute(const struct model *m)
     return large && model_stored_type(m) == BF16 && cpu_has_bf16() ? BF16 : F32;
 }
 
-/* FOLDER.checkpoint, beside the folder */
-static char *default_checkpoint(const char *folder)
+/* FOLDER, with an ending */
+static char *beside(const char *folder, const char *ending)
 {
     size_t n = strlen(folder);
     while (n > 1 && folder[n - 1] == '/')
         n--;
-    return xasprintf("%.*s.checkpoint", (int)n, folder);
+    return xasprintf("%.*s%s", (int)n, folder, ending);
 }
 
-static struct training_set *read_set(char **files, int count, const char *teacher,
-                                     const struct model *model, enum loss_kind loss)
+static struct training_set *read_set(char *const *files, int count, const char *teacher,
+                                     const struct model *model, enum loss_kind loss,
+                                     const char *options)
 {
     struct stream_reader *in = stream_open_all(files, count, "tokens");
     tokenizer_match(in, model->config->folder);
-    struct training_set *set = training_set_read(in, teacher, model->config, loss);
+    struct training_set *set = training_set_read(in, teacher, model->config, loss, options);
     if (set->n == 0)
         closing_count(0, 0, 0);
     stream_close(in);
     return set;
+}
+
+/* Whether validation has the targets of the student's loss; else it has labels. */
+static bool validation_is_taught(const struct settings *s)
+{
+    return s->validation_teacher || loss_facts[s->train.step.loss.kind].target == TARGET_LABEL;
+}
+
+static void read_sets(struct job *j, const struct settings *s, char *const *files, int count)
+{
+    enum loss_kind loss = s->train.step.loss.kind;
+    char *by_labels = xasprintf("--loss %s", loss_facts[loss].name);
+    j->set = read_set(files, count, s->teacher, j->model, loss, by_labels);
+    if (s->validation) {
+        bool taught = validation_is_taught(s);
+        j->validation = read_set((char *const[]){(char *)s->validation}, 1, s->validation_teacher,
+                                 j->model, taught ? loss : LOSS_LABELS,
+                                 taught ? by_labels : "--validation without --validation-teacher");
+        check_held_out(j->set, j->validation, s->validation);
+    }
+    free(by_labels);
+}
+
+/* Rank 0 reads, and the others are given what it has. */
+static void get_sets(struct job *j, const struct settings *s, char *const *files, int count)
+{
+    if (j->ranks->rank == 0)
+        read_sets(j, s, files, count);
+    bool validated = j->validation;
+    j->ranks->broadcast(j->ranks, &validated, sizeof validated);
+    j->set = training_set_share(j->set, j->ranks);
+    if (validated)
+        j->validation = training_set_share(j->validation, j->ranks);
 }
 
 static void open_device(struct job *j, const struct settings *s, double started)
@@ -268,7 +334,7 @@ static int kept_layers(const struct job *j, const struct settings *s)
         return 0;
     if (s->activations == ACTIVATIONS_KEEP)
         return j->model->config->layers - 1;
-    return fitting_kept_layers(j->model, &s->train.step, j->set);
+    return fitting_kept_layers(j->model, &s->train.step, j->set, j->validation);
 }
 
 /* What is taken of the device's memory, and what to do when there is too little. */
@@ -281,7 +347,7 @@ static void plan_memory(struct job *j, const struct trainer_settings *s)
     d->advice = j->advice;
     if (!d->own_memory && verbosity != VERBOSE)
         return;
-    struct train_memory need = train_memory(j->model, s, j->set);
+    struct train_memory need = train_memory(j->model, s, j->set, j->validation);
     size_t available, total;
     d->memory(d, &available, &total);
     int longest = j->set->n < s->batch ? j->set->n : s->batch;
@@ -291,7 +357,10 @@ static void plan_memory(struct job *j, const struct trainer_settings *s)
         "%.3g of %.3g GB",
         1e-9 * need.weights, 1e-9 * need.adapter, longest, 1e-9 * need.pass, s->kept + 1,
         j->model->config->layers, 1e-9 * (double)available, 1e-9 * (double)total);
-    double taken = need.adapter + need.pass;
+    if (j->validation)
+        inform("memory: a pass of validation at most %.3g GB, beside these",
+               1e-9 * need.validation);
+    double taken = need.adapter + need.pass + need.validation;
     if (d->own_memory && taken > (double)available)
         warn("memory: the %d longest texts, should they come in one pass, take %.3g GB where %.3g "
              "GB are free; %s",
@@ -300,7 +369,10 @@ static void plan_memory(struct job *j, const struct trainer_settings *s)
 
 static void close_job(struct job *j)
 {
+    validator_close(j->validator);
     training_set_free(j->set);
+    if (j->validation)
+        training_set_free(j->validation);
     model_close(j->model);
     if (j->profile)
         profile_device_print(j->device, stderr);
@@ -316,26 +388,30 @@ int main(int argc, char **argv)
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);
-    char *beside = default_checkpoint(s.common.output);
     s.files.folder = s.common.output;
+    char *checkpoint = beside(s.files.folder, ".checkpoint");
+    char *all = beside(s.files.folder, s.train.validate_every ? ".steps" : ".epochs");
+    s.files.all = all;
     if (!s.files.checkpoint)
-        s.files.checkpoint = beside;
+        s.files.checkpoint = checkpoint;
 
     struct job j = {.ranks = ranks_open(s.mpi)};
     char *folder = model_folder_find(s.model);
     j.model = model_open(folder);
-    if (j.ranks->rank == 0)
-        j.set = read_set(argv + first, argc - first, s.teacher, j.model, s.train.step.loss.kind);
-    j.set = training_set_share(j.set, j.ranks);
+    get_sets(&j, &s, argv + first, argc - first);
     open_device(&j, &s, started);
     load(&j);
     s.train.step.kept = kept_layers(&j, &s);
     plan_memory(&j, &s.train.step);
-    train(j.model, j.set, &s.train, &s.files, j.ranks);
+    if (j.validation)
+        j.validator =
+            validator_open(j.model, j.validation, validation_is_taught(&s), &s.train.step, j.ranks);
+    train(j.model, j.set, j.validator, &s.train, &s.files, j.ranks);
 
     unsigned long n = (unsigned long)j.set->n;
     close_job(&j);
-    free(beside);
+    free(checkpoint);
+    free(all);
     free(folder);
     closing_count(n, n, 0);
     return EX_OK;

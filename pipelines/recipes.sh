@@ -147,7 +147,7 @@ train() { # STUDENT [NAME OPTION...]: students/NAME.lora, which is the student's
     local own=${1^^}_OPTIONS name=${2:-$1}
     local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp") keep=()
     ! learns_labels "$1" || loss=(--loss "${1/baseline/labels}")
-    [ "$EVERY_EPOCH" = no ] || [ $# -gt 1 ] || keep=(--every-epoch "students/$name.epochs")
+    [ "$EVERY_EPOCH" = no ] || [ $# -gt 1 ] || keep=(--keep all)
     forget_other_training "$name"
     # shellcheck disable=SC2086 # options are words
     $LAUNCH lora-train --model model "${loss[@]}" --lr "$LR" --batch "$BATCH" --epochs "$EPOCHS" --rank "$RANK" \
@@ -159,7 +159,7 @@ train() { # STUDENT [NAME OPTION...]: students/NAME.lora, which is the student's
 # A checkpoint of other inputs or settings is of no use.
 forget_other_training() { # NAME
     [ "$(cat "students/$1.inputs" 2>/dev/null)" != "$signature" ] || return 0
-    rm -rf "students/$1.lora" "students/$1.lora.checkpoint" "students/$1.tsv" "students/$1.epochs"
+    rm -rf "students/$1.lora" "students/$1.lora".{checkpoint,epochs} "students/$1.tsv"
     echo "$signature" >"students/$1.inputs"
 }
 
@@ -172,7 +172,7 @@ predict() { # STUDENT TEXTS [FOLDER WEIGHTS]
 }
 
 predict_epoch() { # STUDENT EPOCH TEXTS
-    ask "$1" "students/$1.epochs/$2" "$3"
+    ask "$1" "students/$1.lora.epochs/$2" "$3"
 }
 
 # What a student's predictions depend on, beside texts and prompts, into $asked_with: alphas are a Dirichlet student's.

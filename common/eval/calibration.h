@@ -13,6 +13,9 @@ struct binning {
     bool own_bin_for_1;
 };
 
+/* Those of dir-eval, where not told otherwise. */
+#define USUAL_BINNING ((struct binning){.bins = 10})
+
 struct bin {
     double low, high;
     size_t count;                /* of claims */

@@ -145,8 +145,24 @@ static int longer_first(const void *a, const void *b)
     return (x->n < y->n) - (x->n > y->n);
 }
 
+/* Of a full pass, whatever the set's sequences are. */
+static double validation_memory(const struct model *m, const struct adapter_settings *s,
+                                const struct training_set *set)
+{
+    struct score_options options = {
+        .batch_tokens = VALIDATION_BATCH_TOKENS, .share = true, .tree = set->tree};
+    for (int i = 0; i < set->n; i++)
+        if (set->sequences[i].n > options.batch_tokens)
+            options.batch_tokens = set->sequences[i].n;
+    struct adapter *a = adapter_create(m->config, s, 0);
+    struct score_memory memory = score_memory(m, a, options);
+    adapter_free(a);
+    return memory.pass + memory.prefixes;
+}
+
 struct train_memory train_memory(const struct model *m, const struct trainer_settings *s,
-                                 const struct training_set *set)
+                                 const struct training_set *set,
+                                 const struct training_set *validation)
 {
     struct sequence *longest = xreallocarray(NULL, (size_t)set->n, sizeof *longest);
     memcpy(longest, set->sequences, (size_t)set->n * sizeof *longest);
@@ -169,22 +185,24 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
     plan_free(p);
     free_shadow(&shadow);
     free(longest);
+    if (validation)
+        memory.validation = validation_memory(m, &s->adapter, validation);
     return memory;
 }
 
 int fitting_kept_layers(const struct model *m, const struct trainer_settings *s,
-                        const struct training_set *set)
+                        const struct training_set *set, const struct training_set *validation)
 {
     struct trainer_settings none = *s, all = *s;
     none.kept = 0;
     all.kept = m->config->layers - 1;
     if (all.kept == 0)
         return 0;
-    struct train_memory least = train_memory(m, &none, set);
-    double each = (train_memory(m, &all, set).pass - least.pass) / all.kept;
+    struct train_memory least = train_memory(m, &none, set, validation);
+    double each = (train_memory(m, &all, set, NULL).pass - least.pass) / all.kept;
     size_t available, total;
     m->device->memory(m->device, &available, &total);
-    double room =
-        (m->device->own_memory ? 0.9 : 0.5) * (double)available - least.adapter - least.pass;
+    double share = m->device->own_memory ? 0.9 : 0.5;
+    double room = share * (double)available - least.adapter - least.pass - least.validation;
     return room < each ? 0 : room < each * all.kept ? (int)(room / each) : all.kept;
 }

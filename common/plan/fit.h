@@ -29,18 +29,21 @@ int fitting_batch_tokens(const struct model *m, const struct adapter *a,
                          struct score_options options);
 
 /* Bytes of training: the adapter with its gradients and AdamW's averages, and the most that a pass
- * holds beside it, taken over the longest examples. */
+ * holds beside it, taken over the longest examples; and what a pass of validation holds beside
+ * both, for what training has taken stays. */
 struct train_memory {
-    double weights, adapter, pass;
+    double weights, adapter, pass, validation;
 };
 
+/* validation: the set, or NULL for none. */
 struct train_memory train_memory(const struct model *m, const struct trainer_settings *s,
-                                 const struct training_set *set);
+                                 const struct training_set *set,
+                                 const struct training_set *validation);
 
 /* How many layers can keep what they compute (struct trainer_settings) in a pass over the longest
  * examples: as many as fit in nine tenths of the memory that is free now; on the processor, which
  * others use as well, in half of it. */
 int fitting_kept_layers(const struct model *m, const struct trainer_settings *s,
-                        const struct training_set *set);
+                        const struct training_set *set, const struct training_set *validation);
 
 #endif

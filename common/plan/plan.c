@@ -2,6 +2,7 @@
 
 #include "common/model/lora.h"
 #include "common/train/trainer.h"
+#include "common/train/validation.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
@@ -25,6 +26,10 @@ static void take_counts(struct plan *p, const struct device *d)
         for (enum resource r = COMPUTE; r < RESOURCES; r++)
             t->limited[r] += o->limited[r];
     }
+}
+
+static void take_passes(struct plan *p, const struct device *d)
+{
     p->computed = count_device_tokens(d);
     p->passes = count_device_passes(d);
 }
@@ -54,6 +59,7 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
     }
     p->prefixes = scorer_counts(r).prefixes;
     p->working = count_device_peak(d) - p->weights - p->adapter;
+    take_passes(p, d);
     take_counts(p, d);
     scorer_close(r);
     free(logits);
@@ -64,6 +70,22 @@ static void score(struct plan *p, struct model *m, struct device *d, const struc
 }
 
 /* ---- training ---- */
+
+/* As lora-train does it between steps. */
+static void validate(const struct plan *p, struct model *m, struct trainer *t)
+{
+    const struct plan_settings *s = &p->settings;
+    if (!s->n_validation)
+        return;
+    size_t outputs = (size_t)(s->tree && !s->tree->plain ? s->tree->n_classes : m->n_classes);
+    float *logits = xreallocarray(NULL, (size_t)s->n_validation * outputs, sizeof *logits);
+    struct score_options options = {
+        .batch_tokens = VALIDATION_BATCH_TOKENS, .share = true, .tree = s->tree};
+    struct scorer *r = scorer_open(m, trainer_lora(t), options);
+    scorer_run(r, s->validation, s->n_validation, logits, NULL, NULL);
+    scorer_close(r);
+    free(logits);
+}
 
 /* One epoch of optimizer steps as train() takes them. */
 static void train_epoch(struct plan *p, struct model *m, struct device *d, const struct sequence *s,
@@ -100,6 +122,8 @@ static void train_epoch(struct plan *p, struct model *m, struct device *d, const
         trainer_step(t, &(struct step){.set = &set,
                                        .examples = examples + first,
                                        .n = n - first < most ? n - first : most});
+    take_passes(p, d);
+    validate(p, m, t);
     p->working = count_device_peak(d) - p->weights - p->adapter;
     take_counts(p, d);
     trainer_close(t);

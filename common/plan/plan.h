@@ -19,6 +19,9 @@ struct plan_settings {
     struct adapter_settings adapter; /* rank 0: none, of PLAN_SCORE alone */
     int batch, accumulate, epochs;   /* of PLAN_TRAIN: examples of a pass, passes of a step */
     int kept;                        /* of PLAN_TRAIN: see struct trainer_settings */
+    /* Of PLAN_TRAIN: what is validated on after an epoch, or none. */
+    const struct sequence *validation; /* [n_validation] */
+    int n_validation;
     struct device *attends_as; /* see count_device_attend_as(); NULL: attention takes nothing */
 };
 
@@ -28,7 +31,8 @@ struct plan {
     double products; /* model_products() */
     char *architecture;
 
-    unsigned long records, tokens, computed, passes, prefixes; /* prefixes: of PLAN_SCORE */
+    /* Without validation's; prefixes: of PLAN_SCORE. */
+    unsigned long records, tokens, computed, passes, prefixes;
     struct operation_count *operations;
     size_t n_operations;
     struct operation_count total;
@@ -38,8 +42,8 @@ struct plan {
     double weights, adapter, working;
 };
 
-/* Counts one run over the sequences (of PLAN_TRAIN, one epoch). config: a config.json.
- * class_tokens: the tree's, or one for each class. */
+/* Counts one run over the sequences (of PLAN_TRAIN, one epoch with its validation). config: a
+ * config.json. class_tokens: the tree's, or one for each class. */
 struct plan *plan_make(const char *config, const struct machine *m, const struct plan_settings *s,
                        const struct sequence *sequences, int n, const int32_t *class_tokens,
                        int n_classes);

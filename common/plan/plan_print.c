@@ -54,6 +54,8 @@ static void print_work(const struct plan *p, FILE *out)
             p->passes);
     if (s->stage == PLAN_SCORE)
         fprintf(out, ", %lu shared prefixes", p->prefixes);
+    if (s->n_validation)
+        fprintf(out, ", validation on %d records after it", s->n_validation);
     fprintf(out, "\n");
 }
 
@@ -141,6 +143,7 @@ void plan_print_json(const struct plan *p, FILE *out)
         json_object_set_new(j, "batch", json_integer(s->batch));
         json_object_set_new(j, "accumulate", json_integer(s->accumulate));
         json_object_set_new(j, "epochs", json_integer(s->epochs));
+        json_object_set_new(j, "validation_records", json_integer(s->n_validation));
     } else {
         json_object_set_new(j, "batch_tokens", json_integer(s->score.batch_tokens));
         json_object_set_new(j, "prefixes", json_integer((json_int_t)p->prefixes));

@@ -3,6 +3,8 @@
 #ifndef DUQ_TRAIN_CHECKPOINT_H
 #define DUQ_TRAIN_CHECKPOINT_H
 
+#include "common/train/validation.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 
@@ -22,6 +24,11 @@ struct training_state {
     size_t n;
     unsigned long step; /* optimizer steps taken */
     unsigned long pass; /* forward passes made */
+    /* The validation with the lowest loss so far, its step 0 where there was none; how many came
+     * after it; and the parameters of its time, [n], or NULL where they are not kept. */
+    struct validation best;
+    unsigned long since_best;
+    float *best_values;
 };
 
 /* Replaces the file at path in one go. settings: what must be the same for the run to go on. */

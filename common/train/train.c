@@ -1,6 +1,7 @@
 #include "common/train/train.h"
 
 #include "common/math/philox.h"
+#include "common/train/log.h"
 #include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/json.h"
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 /* Philox streams beside those of dropout and of the initial values: the order of an epoch. */
 enum { ORDER_STREAM = 0x7fffffff };
@@ -21,6 +23,7 @@ enum { ORDER_STREAM = 0x7fffffff };
 struct run {
     struct model *model;
     const struct training_set *set;
+    struct validator *validator; /* or NULL */
     const struct train_settings *settings;
     const struct train_files *files;
     struct ranks *ranks;
@@ -31,8 +34,11 @@ struct run {
     json_t *description;
     struct schedule schedule;
     unsigned long steps_per_epoch;
-    int *order; /* [set->n], of the present epoch */
-    FILE *log;
+    unsigned long period; /* steps between validations */
+    int *order;           /* [set->n], of the present epoch */
+    struct validation latest;
+    struct log *log; /* or NULL */
+    bool saved;      /* there is a checkpoint */
 };
 
 const char *alpha0_mode_name(enum alpha0_mode m)
@@ -45,7 +51,25 @@ const char *edl_form_name(enum edl_form f)
     return f == EDL_LOG ? "log" : f == EDL_DIGAMMA ? "digamma" : "mse";
 }
 
+const char *keep_name(enum keep k)
+{
+    return k == KEEP_BEST ? "best" : k == KEEP_ALL ? "all" : "last";
+}
+
 /* ---- what the run is ---- */
+
+/* Of the texts that it is validated on, and their labels, which figures depend on. */
+static json_t *describe_validation(const struct run *r)
+{
+    if (!r->validator)
+        return json_null();
+    const struct training_set *set = r->validator->set;
+    char labels[DIGEST_SIZE];
+    digest_text(XXH64(set->labels, (size_t)set->n * sizeof *set->labels, 0), labels);
+    return json_pack("{s:s, s:s, s:I, s:I}", "data", set->digest, "labels", labels, "every",
+                     (json_int_t)r->settings->validate_every, "patience",
+                     (json_int_t)r->settings->patience);
+}
 
 /* All that the result depends on. */
 static json_t *describe(const struct run *r)
@@ -61,7 +85,7 @@ static json_t *describe(const struct run *r)
     json_t *d = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:b, s:o, s:f, s:i, s:i, s:i, s:f, s:f, "
         "s:s, "
-        "s:I, s:b, s:I}",
+        "s:I, s:b, s:I, s:s, s:o}",
         "version", DUQ_VERSION, "model", r->model->digest, "data", r->set->digest, "compute",
         compute, "device", r->model->device->name, "loss", loss_facts[loss->kind].name, "rank",
         adapter->rank, "alpha", adapter->alpha, "dropout", adapter->dropout, "rslora",
@@ -69,7 +93,8 @@ static json_t *describe(const struct run *r)
         "accumulate", s->step.accumulate, "epochs", s->epochs, "weight_decay",
         s->step.adamw.weight_decay, "clip", s->step.clip, "schedule",
         s->schedule == SCHEDULE_COSINE ? "cosine" : "constant", "warmup", (json_int_t)s->warmup,
-        "shuffle", s->shuffle, "seed", (json_int_t)s->step.seed);
+        "shuffle", s->shuffle, "seed", (json_int_t)s->step.seed, "keep", keep_name(s->keep),
+        "validation", describe_validation(r));
     if (loss->kind == LOSS_DIRICHLET) {
         json_object_set_new(d, "alpha0_mode", json_string(alpha0_mode_name(loss->mode)));
         if (loss->mode == ALPHA0_FIXED)
@@ -113,8 +138,8 @@ static void check_agreement(const struct run *r)
     free(own);
 }
 
-/* What duq.json says of the adapter. */
-static json_t *facts(const struct run *r)
+/* What duq.json says of the adapter; step: how many it has taken; v: its figures, or NULL. */
+static json_t *facts(const struct run *r, unsigned long step, const struct validation *v)
 {
     const struct loss *loss = &r->settings->step.loss;
     const struct answer_tree *tree = r->set->tree;
@@ -141,7 +166,14 @@ static json_t *facts(const struct run *r)
         if (loss->mode == ALPHA0_FIXED)
             json_object_set_new(f, "alpha0", json_real(loss->alpha0));
         if (loss->mode == ALPHA0_LEARNED)
-            json_object_set_new(f, "alpha0", json_real(trainer_alpha0(r->trainer)));
+            json_object_set_new(f, "alpha0", json_real(exp(trainer_log_alpha0(r->trainer))));
+    }
+    json_object_set_new(f, "step", json_integer((json_int_t)step));
+    json_object_set_new(f, "epoch", json_real((double)step / (double)r->steps_per_epoch));
+    if (v) {
+        json_t *figures = validation_json(v);
+        json_object_del(figures, "step");
+        json_object_set_new(f, "validation", figures);
     }
     return f;
 }
@@ -169,19 +201,29 @@ static void order_epoch(struct run *r, unsigned long epoch)
 
 /* ---- steps ---- */
 
-/* All ranks come here; rank 0 speaks, and ends the others. */
-static _Noreturn void die_diverged(const struct run *r, const char *what, const char *id)
+static void write_best(struct run *r, unsigned long diverged);
+
+/* All ranks come here; rank 0 speaks, and ends the others. step: that of the number which is not
+ * finite. */
+static _Noreturn void die_diverged(struct run *r, unsigned long step, const char *what,
+                                   const char *id)
 {
     if (r->ranks->rank > 0) {
         r->ranks->wait(r->ranks);
         exit(EX_DATAERR);
     }
-    unsigned long taken = trainer_steps(r->trainer);
-    bool saved = r->every && taken >= r->every;
-    die(EX_DATAERR, "step %lu%s%s%s: %s is not a finite number; try a lower --lr, or --clip. %s%s",
-        taken + 1, id ? " (id " : "", id ? id : "", id ? ")" : "", what,
-        saved ? "The last checkpoint is whole: " : "No checkpoint was due yet",
-        saved ? r->files->checkpoint : "");
+    struct buf kept = {0};
+    if (r->state->best_values && r->state->best.step) {
+        write_best(r, step);
+        buf_addf(&kept, "The best student so far, of step %lu, is in %s. ", r->state->best.step,
+                 r->files->folder);
+    }
+    if (r->saved)
+        buf_addf(&kept, "The last checkpoint is whole: %s", r->files->checkpoint);
+    else
+        buf_addf(&kept, "No checkpoint was due yet");
+    die(EX_DATAERR, "step %lu%s%s%s: %s is not a finite number; try a lower --lr, or --clip. %s",
+        step, id ? " (id " : "", id ? id : "", id ? ")" : "", what, buf_str(&kept));
 }
 
 /* lambda of Sensoy, Kaplan & Kandemir 2018. Epochs count from 0, as in the code that they published
@@ -191,7 +233,47 @@ static double annealed_weight(double annealing, unsigned long epoch)
     return annealing > (double)epoch ? (double)epoch / annealing : 1;
 }
 
-/* The examples from number `first` of the order on, one optimizer step. */
+static bool is_due(const struct run *r, unsigned long taken)
+{
+    return taken % r->period == 0 || taken == r->schedule.total;
+}
+
+/* Says how good the student is, and whether it is the best one so far. */
+static void show_validation(const struct run *r)
+{
+    const struct validation *v = &r->latest, *best = &r->state->best;
+    char *note = xasprintf("validation %.4g, lowest %.4g", v->loss, best->loss);
+    progress_note(note);
+    free(note);
+    inform("epoch %.4g, step %lu: validation loss %.6g%s",
+           (double)v->step / (double)r->steps_per_epoch, v->step, v->loss,
+           best->step == v->step ? ", the lowest so far" : "");
+    if (!isnan(v->accuracy))
+        inform("  nll %.6g, accuracy %.4f, ece %.4f", v->nll, v->accuracy, v->ece);
+}
+
+/* Measures the student and keeps it where it is the best one so far. */
+static void validate(struct run *r)
+{
+    struct training_state *s = r->state;
+    struct validation v = r->validator->measure(r->validator, trainer_lora(r->trainer),
+                                                trainer_log_alpha0(r->trainer));
+    v.step = trainer_steps(r->trainer);
+    r->latest = v;
+    if (v.bad_example >= 0)
+        return;
+    s->since_best++;
+    if (!s->best.step || v.loss < s->best.loss) {
+        s->best = v;
+        s->since_best = 0;
+        if (s->best_values && r->ranks->rank == 0)
+            trainer_values(r->trainer, s->best_values);
+    }
+    show_validation(r);
+}
+
+/* The examples from number `first` of the order on, one optimizer step; validation where it is due.
+ */
 static void run_step(struct run *r, int first)
 {
     const struct train_settings *s = r->settings;
@@ -206,59 +288,43 @@ static void run_step(struct run *r, int first)
                         .kl_weight = annealed_weight(s->annealing, taken / r->steps_per_epoch)};
     struct step_result result = trainer_step(r->trainer, &step);
     if (result.bad_example >= 0)
-        die_diverged(r, "the loss", r->set->ids[result.bad_example]);
+        die_diverged(r, taken + 1, "the loss", r->set->ids[result.bad_example]);
     if (!result.finite)
-        die_diverged(r, "a gradient", NULL);
+        die_diverged(r, taken + 1, "a gradient", NULL);
     unsigned long number = trainer_steps(r->trainer);
-    if (r->log && (fprintf(r->log, "%lu\t%.9g\t%.9g\n", number, result.loss, step.rate) < 0 ||
-                   fflush(r->log)))
-        die(EX_IOERR, "%s: not written: %s", r->files->log, strerror(errno));
     if (number == 1 || number == r->schedule.total)
         inform("step %lu: loss %.6g", number, result.loss);
+    bool measured = r->validator && is_due(r, number);
+    if (measured)
+        validate(r);
+    if (r->log)
+        log_step(r->log, number, result.loss, step.rate, measured ? &r->latest : NULL);
+    if (measured && r->latest.bad_example >= 0)
+        die_diverged(r, number, "the validation loss",
+                     r->validator->set->ids[r->latest.bad_example]);
 }
 
 /* ---- files ---- */
 
-/* The length of the log's lines up to a step, its heading included. */
-static long kept_length(FILE *log, unsigned long last)
+/* Where KEEP_ALL puts the student that has taken so many steps; the caller frees it. */
+static char *folder_of(const struct run *r, unsigned long taken)
 {
-    char line[256];
-    unsigned long step;
-    long keep = 0;
-    while (fgets(line, sizeof line, log) && strchr(line, '\n') &&
-           (keep == 0 || (sscanf(line, "%lu", &step) == 1 && step <= last)))
-        keep = ftell(log);
-    return keep;
+    return xasprintf("%s/%lu", r->files->all,
+                     r->settings->validate_every ? taken : taken / r->period);
 }
 
-/* The log of a run that goes on keeps the lines of the steps it has taken. */
-static void open_log(struct run *r)
+/* A run that is done after so many steps has kept all, if this one is to. */
+static void check_all(const struct run *r, unsigned long steps)
 {
-    const char *path = r->files->log;
-    if (!path || r->ranks->rank > 0)
+    if (r->settings->keep != KEEP_ALL)
         return;
-    struct stat st;
-    unsigned long taken = trainer_steps(r->trainer);
-    bool goes_on = taken && !stat(path, &st) && S_ISREG(st.st_mode);
-    r->log = fopen(path, goes_on ? "r+" : "w");
-    if (!r->log)
-        die(EX_CANTCREAT, "%s: cannot be written: %s", path, strerror(errno));
-    long keep = goes_on ? kept_length(r->log, taken) : 0;
-    if (goes_on && (fseek(r->log, keep, SEEK_SET) || ftruncate(fileno(r->log), keep)))
-        die(EX_IOERR, "%s: cannot be cut to step %lu: %s", path, taken, strerror(errno));
-    if (keep == 0)
-        fputs("step\tloss\tlr\n", r->log);
-}
-
-/* A run that is done has kept its epochs, if this one is to. */
-static void check_epochs(const struct run *r)
-{
-    for (int epoch = 1; r->files->epochs && epoch <= r->settings->epochs; epoch++) {
-        char *path = xasprintf("%s/%d/adapter_config.json", r->files->epochs, epoch);
+    for (unsigned long taken = r->period; taken <= steps; taken += r->period) {
+        char *folder = folder_of(r, taken), *path = xasprintf("%s/adapter_config.json", folder);
         if (access(path, F_OK))
             die(EX_DATAERR,
-                "%s: complete, but the adapter of epoch %d is not in %s: remove it to train anew",
-                r->files->folder, epoch, r->files->epochs);
+                "%s: complete, but the adapter of step %lu is not in %s: remove it to train anew",
+                r->files->folder, taken, folder);
+        free(folder);
         free(path);
     }
 }
@@ -281,8 +347,14 @@ static bool is_done(const struct run *r)
                 "%s: complete, but made with %s = %s, now it is %s: name another folder, or remove "
                 "it to train anew",
                 folder, key, theirs, ours);
+        const json_t *diverged = json_object_get(f, "diverged");
+        if (diverged)
+            die(EX_DATAERR,
+                "%s: the best student of a run whose loss was not a finite number any more at step "
+                "%lu: give other options and another folder, or remove it to train anew",
+                folder, (unsigned long)json_integer_value(diverged));
+        check_all(r, (unsigned long)json_integer_value(json_object_get(f, "step")));
         json_decref(f);
-        check_epochs(r);
     }
     free(config);
     free(path);
@@ -310,8 +382,8 @@ static void close_run(struct run *r)
     adapter_free(r->adapter);
     free(r->order);
     json_decref(r->description);
-    if (r->log && fclose(r->log))
-        die(EX_IOERR, "%s: not written: %s", r->files->log, strerror(errno));
+    if (r->log)
+        log_close(r->log);
 }
 
 static void write_checkpoint(struct run *r)
@@ -320,52 +392,90 @@ static void write_checkpoint(struct run *r)
         return;
     trainer_save(r->trainer, r->state);
     checkpoint_write(r->files->checkpoint, r->state, r->description);
+    r->saved = true;
 }
 
-static void write_adapter(struct run *r, const char *folder)
+/* The trainer's values, which the student had after step `step`. v: its figures, or NULL; diverged:
+ * the step at which a number was not finite, or 0. */
+static void write_adapter(struct run *r, const char *folder, unsigned long step,
+                          const struct validation *v, unsigned long diverged)
 {
     trainer_fetch(r->trainer, r->adapter);
     json_decref(r->adapter->facts);
-    r->adapter->facts = facts(r);
+    r->adapter->facts = facts(r, step, v);
+    if (diverged)
+        json_object_set_new(r->adapter->facts, "diverged", json_integer((json_int_t)diverged));
     const char *model = r->model->config->folder;
     char *base = realpath(model, NULL);
     adapter_write(r->adapter, folder, base ? base : model);
     free(base);
 }
 
-/* epoch: how many are done */
-static void write_epoch(struct run *r, unsigned long epoch)
+/* The trainer's values become the best student's. */
+static void write_best(struct run *r, unsigned long diverged)
 {
-    if (!r->files->epochs || r->ranks->rank > 0)
+    trainer_set_values(r->trainer, r->state->best_values);
+    write_adapter(r, r->files->folder, r->state->best.step, &r->state->best, diverged);
+}
+
+/* Of KEEP_ALL, the student as it is. */
+static void write_one_of_all(struct run *r)
+{
+    unsigned long taken = trainer_steps(r->trainer);
+    if (r->settings->keep != KEEP_ALL || taken % r->period || r->ranks->rank > 0)
         return;
-    if (mkdir(r->files->epochs, 0777) && errno != EEXIST)
-        die(EX_CANTCREAT, "%s: cannot be created: %s", r->files->epochs, strerror(errno));
-    char *folder = xasprintf("%s/%lu", r->files->epochs, epoch);
-    write_adapter(r, folder);
+    if (mkdir(r->files->all, 0777) && errno != EEXIST)
+        die(EX_CANTCREAT, "%s: cannot be created: %s", r->files->all, strerror(errno));
+    char *folder = folder_of(r, taken);
+    write_adapter(r, folder, taken, r->validator ? &r->latest : NULL, 0);
     free(folder);
 }
 
-static void run_epochs(struct run *r)
+static void write_result(struct run *r)
+{
+    if (r->ranks->rank > 0)
+        return;
+    if (r->settings->keep == KEEP_BEST)
+        write_best(r, 0);
+    else
+        write_adapter(r, r->files->folder, trainer_steps(r->trainer),
+                      r->validator ? &r->latest : NULL, 0);
+    const struct training_state *s = r->state;
+    if (r->validator)
+        inform("the lowest validation loss, %.6g, was that of step %lu; %s has step %lu",
+               s->best.loss, s->best.step, r->files->folder,
+               r->settings->keep == KEEP_BEST ? s->best.step : trainer_steps(r->trainer));
+}
+
+static bool is_over(const struct run *r)
+{
+    unsigned long patience = r->settings->patience;
+    return trainer_steps(r->trainer) >= r->schedule.total ||
+           (patience && r->state->since_best >= patience);
+}
+
+static void run_steps(struct run *r)
 {
     const struct train_settings *s = r->settings;
     unsigned long before = trainer_steps(r->trainer), taken = before, total = r->schedule.total;
     double began = clock_seconds();
     progress_start("steps", total - before); /* those that are left */
-    while (taken < total) {
+    while (!is_over(r)) {
         unsigned long within = taken % r->steps_per_epoch;
-        order_epoch(r, taken / r->steps_per_epoch);
-        for (; within < r->steps_per_epoch; within++) {
-            run_step(r, (int)within * s->step.batch * s->step.accumulate);
-            taken = trainer_steps(r->trainer);
-            /* Before the checkpoint: what goes on from that has every epoch before it. */
-            if (within + 1 == r->steps_per_epoch)
-                write_epoch(r, taken / r->steps_per_epoch);
-            if (r->every && taken % r->every == 0 && taken < total)
-                write_checkpoint(r);
-            progress_update(taken - before);
-        }
+        if (within == 0 || taken == before)
+            order_epoch(r, taken / r->steps_per_epoch);
+        run_step(r, (int)within * s->step.batch * s->step.accumulate);
+        taken = trainer_steps(r->trainer);
+        /* Before the checkpoint: what goes on from that has all that came before it. */
+        write_one_of_all(r);
+        if (r->every && taken % r->every == 0 && !is_over(r))
+            write_checkpoint(r);
+        progress_update(taken - before);
     }
     progress_end();
+    if (taken < total)
+        inform("step %lu: no lower validation loss in %lu validations: the end", taken,
+               r->state->since_best);
     double seconds = clock_seconds() - began;
     inform("%lu steps in %.1f s: %.3g s each", taken - before, seconds,
            seconds / (double)(taken > before ? taken - before : 1));
@@ -389,6 +499,7 @@ static enum beginning begin(struct run *r)
     }
     if (!checkpoint_read(files->checkpoint, r->state, r->description))
         return is_done(r) ? DONE : ANEW;
+    r->saved = true;
     inform("%s: going on after step %lu of %lu", files->checkpoint, r->state->step,
            r->schedule.total);
     return RESUMED;
@@ -407,33 +518,39 @@ static enum beginning begin_together(struct run *r)
         return where;
     ranks->broadcast(ranks, &s->step, sizeof s->step);
     ranks->broadcast(ranks, &s->pass, sizeof s->pass);
+    ranks->broadcast(ranks, &s->best, sizeof s->best);
+    ranks->broadcast(ranks, &s->since_best, sizeof s->since_best);
     for (int k = 0; k < STATE_ARRAYS; k++)
         ranks->broadcast(ranks, s->arrays[k], s->n * sizeof *s->arrays[k]);
     trainer_restore(r->trainer, s);
     return where;
 }
 
-void train(struct model *m, const struct training_set *t, const struct train_settings *s,
-           const struct train_files *files, struct ranks *ranks)
+void train(struct model *m, const struct training_set *t, struct validator *v,
+           const struct train_settings *s, const struct train_files *files, struct ranks *ranks)
 {
-    struct run r = {.model = m, .set = t, .settings = s, .files = files, .ranks = ranks};
+    struct run r = {
+        .model = m, .set = t, .validator = v, .settings = s, .files = files, .ranks = ranks};
     unsigned long per_step = (unsigned long)s->step.batch * (unsigned long)s->step.accumulate;
     r.steps_per_epoch = ((unsigned long)t->n + per_step - 1) / per_step;
     r.schedule =
         (struct schedule){s->schedule, s->warmup, (unsigned long)s->epochs * r.steps_per_epoch};
+    r.period = s->validate_every ? s->validate_every : r.steps_per_epoch;
     r.description = describe(&r);
     r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
     check_agreement(&r);
     r.trainer = trainer_open(m, r.adapter, t, &s->step, ranks);
     r.state = trainer_state(r.trainer);
+    if (s->keep == KEEP_BEST)
+        r.state->best_values = xcalloc(r.state->n, sizeof *r.state->best_values);
     if (begin_together(&r) == DONE) {
         inform("%s: already complete", files->folder);
     } else {
-        open_log(&r);
-        run_epochs(&r);
-        if (ranks->rank == 0)
-            write_adapter(&r, files->folder);
+        if (files->log && ranks->rank == 0)
+            r.log = log_open(files->log, trainer_steps(r.trainer), v);
+        run_steps(&r);
+        write_result(&r);
     }
     /* Only now: until the adapter is in place the checkpoint is all there is. */
     if (ranks->rank == 0 && unlink(files->checkpoint) && errno != ENOENT)

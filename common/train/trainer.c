@@ -305,9 +305,9 @@ unsigned long trainer_steps(const struct trainer *t)
     return t->step;
 }
 
-double trainer_alpha0(const struct trainer *t)
+double trainer_log_alpha0(const struct trainer *t)
 {
-    return exp((double)t->log_alpha0);
+    return (double)t->log_alpha0;
 }
 
 /* ---- its state ---- */
@@ -345,15 +345,31 @@ void training_state_free(struct training_state *s)
     free(s->parameters);
     for (int k = 0; k < STATE_ARRAYS; k++)
         free(s->arrays[k]);
+    free(s->best_values);
     free(s);
+}
+
+void trainer_values(struct trainer *t, float *to)
+{
+    t->device->download(t->device, to, t->arrays.values, t->arrays.n * sizeof *to);
+    if (learns_alpha0(t))
+        to[t->arrays.n] = t->log_alpha0;
+}
+
+void trainer_set_values(struct trainer *t, const float *from)
+{
+    t->device->upload(t->device, t->arrays.values, from, t->arrays.n * sizeof *from);
+    if (learns_alpha0(t))
+        t->log_alpha0 = from[t->arrays.n];
 }
 
 void trainer_save(struct trainer *t, struct training_state *s)
 {
     struct device *d = t->device;
-    const float *arrays[STATE_ARRAYS] = {t->arrays.values, t->m, t->v};
-    const float numbers[STATE_ARRAYS] = {t->log_alpha0, t->log_alpha0_m, t->log_alpha0_v};
-    for (int k = 0; k < STATE_ARRAYS; k++) {
+    const float *arrays[STATE_ARRAYS] = {[STATE_M] = t->m, [STATE_V] = t->v};
+    const float numbers[STATE_ARRAYS] = {[STATE_M] = t->log_alpha0_m, [STATE_V] = t->log_alpha0_v};
+    trainer_values(t, s->arrays[STATE_VALUES]);
+    for (int k = STATE_M; k < STATE_ARRAYS; k++) {
         d->download(d, s->arrays[k], arrays[k], t->arrays.n * sizeof(float));
         if (learns_alpha0(t))
             s->arrays[k][t->arrays.n] = numbers[k];
@@ -365,9 +381,10 @@ void trainer_save(struct trainer *t, struct training_state *s)
 void trainer_restore(struct trainer *t, const struct training_state *s)
 {
     struct device *d = t->device;
-    float *arrays[STATE_ARRAYS] = {t->arrays.values, t->m, t->v};
-    float *numbers[STATE_ARRAYS] = {&t->log_alpha0, &t->log_alpha0_m, &t->log_alpha0_v};
-    for (int k = 0; k < STATE_ARRAYS; k++) {
+    float *arrays[STATE_ARRAYS] = {[STATE_M] = t->m, [STATE_V] = t->v};
+    float *numbers[STATE_ARRAYS] = {[STATE_M] = &t->log_alpha0_m, [STATE_V] = &t->log_alpha0_v};
+    trainer_set_values(t, s->arrays[STATE_VALUES]);
+    for (int k = STATE_M; k < STATE_ARRAYS; k++) {
         d->upload(d, arrays[k], s->arrays[k], t->arrays.n * sizeof(float));
         if (learns_alpha0(t))
             *numbers[k] = s->arrays[k][t->arrays.n];
@@ -379,4 +396,10 @@ void trainer_restore(struct trainer *t, const struct training_state *s)
 void trainer_fetch(struct trainer *t, struct adapter *a)
 {
     lora_fetch(t->lora, a);
+}
+
+struct lora_set *trainer_lora(struct trainer *t)
+{
+    lora_set_dropout(t->lora, &(struct lora_dropout){0});
+    return t->lora;
 }

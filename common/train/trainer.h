@@ -55,8 +55,8 @@ struct step_result trainer_step(struct trainer *t, const struct step *s);
 
 /* Optimizer steps taken, those before a restored state among them. */
 unsigned long trainer_steps(const struct trainer *t);
-/* exp(s), with ALPHA0_LEARNED. */
-double trainer_alpha0(const struct trainer *t);
+/* The learned ln a0, with ALPHA0_LEARNED. */
+double trainer_log_alpha0(const struct trainer *t);
 
 /* Room for a state; its parameters are named, its arrays zero. */
 struct training_state *trainer_state(const struct trainer *t);
@@ -64,7 +64,14 @@ void training_state_free(struct training_state *s);
 /* Copies the state from the trainer, or to it. */
 void trainer_save(struct trainer *t, struct training_state *s);
 void trainer_restore(struct trainer *t, const struct training_state *s);
+/* The parameters alone, as a state has them: [state's n]. */
+void trainer_values(struct trainer *t, float *to);
+void trainer_set_values(struct trainer *t, const float *from);
 /* Copies the values to the adapter. */
 void trainer_fetch(struct trainer *t, struct adapter *a);
+
+/* What the student adds to the model's products, without dropout until the next step; for
+ * forward passes between steps. */
+struct lora_set *trainer_lora(struct trainer *t);
 
 #endif

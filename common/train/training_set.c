@@ -149,8 +149,9 @@ static void free_teacher(struct teacher *t)
 
 /* ---- the examples ---- */
 
-static void target_of(struct teacher *t, const struct stream_reader *r, const struct tokens *x,
-                      size_t classes, double *target)
+/* Returns the text's label. */
+static int target_of(struct teacher *t, const struct stream_reader *r, const struct tokens *x,
+                     size_t classes, double *target)
 {
     const json_t *found = json_object_get(t->index, x->id);
     if (!found)
@@ -166,6 +167,7 @@ static void target_of(struct teacher *t, const struct stream_reader *r, const st
                           x->label, t->path, t->labels[i]);
     t->used[i] = true;
     memcpy(target, t->targets + i * classes, classes * sizeof *target);
+    return x->label != NO_LABEL ? x->label : t->labels[i];
 }
 
 static void add_instruction(struct training_set *t, int number)
@@ -187,6 +189,7 @@ static void add_example(struct training_set *t, const struct tokens *x)
         size_t room = 2 * (size_t)t->n + 1;
         t->ids = xreallocarray(t->ids, room, sizeof *t->ids);
         t->sequences = xreallocarray(t->sequences, room, sizeof *t->sequences);
+        t->labels = xreallocarray(t->labels, room, sizeof *t->labels);
         t->targets = xreallocarray(t->targets, room * (size_t)t->n_classes, sizeof *t->targets);
     }
     int32_t *tokens = xreallocarray(NULL, x->n_tokens, sizeof *tokens);
@@ -243,7 +246,8 @@ static void read_answers(struct training_set *t, const struct stream_reader *tok
 }
 
 struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,
-                                       const struct config *c, enum loss_kind loss)
+                                       const struct config *c, enum loss_kind loss,
+                                       const char *options)
 {
     struct training_set *t = xcalloc(1, sizeof *t);
     read_answers(t, tokens, c, loss);
@@ -257,12 +261,12 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
         add_example(t, &x);
         double *target = t->targets + (size_t)(t->n - 1) * classes;
         if (loss_facts[loss].target != TARGET_LABEL) {
-            target_of(&taught, tokens, &x, classes, target);
+            t->labels[t->n - 1] = target_of(&taught, tokens, &x, classes, target);
         } else {
             if (x.label < 0 || (size_t)x.label >= classes)
-                stream_bad_record(tokens, x.id, "no label, which --loss %s needs",
-                                  loss_facts[loss].name);
+                stream_bad_record(tokens, x.id, "no label, which %s needs", options);
             target_from_label(x.label, classes, target);
+            t->labels[t->n - 1] = x.label;
         }
     }
     size_t unused = 0;
@@ -331,6 +335,7 @@ static struct training_set *empty_set(const struct sizes *s)
     t->ids = xcalloc(n, sizeof *t->ids);
     t->sequences = xcalloc(n, sizeof *t->sequences);
     t->targets = xcalloc(n * classes, sizeof *t->targets);
+    t->labels = xcalloc(n, sizeof *t->labels);
     t->class_tokens = xcalloc((size_t)s->n_outputs, sizeof *t->class_tokens);
     memcpy(t->digest, s->digest, sizeof t->digest);
     return t;
@@ -387,6 +392,7 @@ struct training_set *training_set_share(struct training_set *t, struct ranks *r)
     r->broadcast(r, tokens, s.tokens * sizeof *tokens);
     r->broadcast(r, ids, s.id_bytes);
     r->broadcast(r, t->targets, (size_t)s.n * (size_t)s.n_classes * sizeof *t->targets);
+    r->broadcast(r, t->labels, (size_t)s.n * sizeof *t->labels);
     r->broadcast(r, t->class_tokens, (size_t)s.n_outputs * sizeof *t->class_tokens);
     r->broadcast(r, names, s.names_bytes);
     if (!gives) {
@@ -409,6 +415,7 @@ void training_set_free(struct training_set *t)
     free(t->ids);
     free(t->sequences);
     free(t->targets);
+    free(t->labels);
     free(t->class_tokens);
     json_decref(t->classes);
     json_decref(t->layout);

@@ -1,4 +1,5 @@
-/* What a student learns from: token sequences, each with its teacher's word on it. */
+/* What a student learns from, or is measured on: token sequences, each with its teacher's word on
+ * it. */
 #ifndef DUQ_TRAIN_TRAINING_SET_H
 #define DUQ_TRAIN_TRAINING_SET_H
 
@@ -15,6 +16,7 @@ struct training_set {
     char **ids;                     /* [n] */
     struct sequence *sequences;     /* [n], in stream order */
     double *targets;                /* [n, n_classes], what loss_value() takes, but for draws */
+    int *labels;                    /* [n], the tokens' or else the teacher's; or NO_LABEL */
     int n_outputs;                  /* tokens whose logits a student has */
     const struct answer_tree *tree; /* of the classes' answers; NULL: a token for each */
     int32_t *class_tokens;          /* [n_outputs]: the tree's, then any of deviations */
@@ -29,9 +31,11 @@ struct training_set {
  * which must hold each of its ids; records of one id under several prompts are examples each. Dies
  * (EX_DATAERR), naming file and record: no or another teacher's word on an id, labels or classes
  * that disagree, no members where the loss needs them, probabilities that are none, no label under
- * a loss on labels, ib-edl with answers that take several tokens to tell. */
+ * a loss on labels (the message says which options need it), ib-edl with answers that take several
+ * tokens to tell. */
 struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,
-                                       const struct config *c, enum loss_kind loss);
+                                       const struct config *c, enum loss_kind loss,
+                                       const char *options);
 /* Gives rank 0's set t to all ranks; theirs is NULL. */
 struct training_set *training_set_share(struct training_set *t, struct ranks *r);
 void training_set_free(struct training_set *t);

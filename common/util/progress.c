@@ -11,6 +11,7 @@ static struct {
     unsigned long total;
     double began, drawn;
     int shown;
+    char note[64];
 } line;
 
 void progress_start(const char *unit, unsigned long total)
@@ -19,6 +20,12 @@ void progress_start(const char *unit, unsigned long total)
     line.total = total;
     line.began = line.drawn = clock_seconds();
     line.shown = verbosity != QUIET && isatty(STDERR_FILENO);
+    line.note[0] = '\0';
+}
+
+void progress_note(const char *note)
+{
+    snprintf(line.note, sizeof line.note, "%s", note);
 }
 
 void progress_update(unsigned long done)
@@ -38,6 +45,8 @@ void progress_update(unsigned long done)
         unsigned long left = (unsigned long)((double)(line.total - done) / rate + 0.5);
         fprintf(stderr, ", %lu:%02lu:%02lu left", left / 3600, left / 60 % 60, left % 60);
     }
+    if (line.note[0])
+        fprintf(stderr, "; %s", line.note);
     fflush(stderr);
 }
 

@@ -6,6 +6,8 @@
 void progress_start(const char *unit, unsigned long total);
 /* Sets the count reached; redraws at most ten times a second. */
 void progress_update(unsigned long done);
+/* What the line ends with from now on, 63 bytes at most. */
+void progress_note(const char *note);
 /* Wipes the line. */
 void progress_end(void);
 

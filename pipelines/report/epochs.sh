@@ -21,7 +21,7 @@ figures() { # STUDENT PART
 # The mean of alpha0, the sum of a Dirichlet student's alphas, and of what its penalty draws it to: beta (alpha0 -
 # e^s)^2, where e^s was learned.
 concentration() { # STUDENT EPOCH
-    local adapter=students/$1.epochs/$2/duq.json
+    local adapter=students/$1.lora.epochs/$2/duq.json
     rec to-json "epochs/$1.$2.train.mp" | jq -n --slurpfile facts "$adapter" --arg student "$1" --argjson epoch "$2" '
         [inputs | select(.alpha) | .alpha | add] as $sums
         | $facts[0] as $facts
@@ -45,7 +45,7 @@ losses() { # STUDENT EPOCHS
 for student; do
     figures "$student" train
     figures "$student" test
-    count=$(find "students/$student.epochs" -mindepth 1 -maxdepth 1 | wc -l)
+    count=$(find "students/$student.lora.epochs" -mindepth 1 -maxdepth 1 | wc -l)
     losses "$student" "$count"
     for ((epoch = 1; epoch <= count; epoch++)); do
         concentration "$student" "$epoch"

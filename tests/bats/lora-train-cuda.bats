@@ -80,6 +80,19 @@ few=(--compute f32 --dropout 0.3 --lr 1e-3 --batch 5 --accumulate 2 --epochs 2)
     cmp whole.tsv cut.tsv
 }
 
+@test "validation has the processor's figures, changes no bit of the training, and keeps the best student" {
+    plain=(--loss dirichlet --compute f32 --dropout 0.3 --lr 2e-2 --batch 5 --epochs 6)
+    options=("${plain[@]}" --validation "$data/tokens-held-out.mp" --validation-teacher "$data/teacher-held-out.mp")
+    train "${plain[@]}" -o plain.lora
+    train "${options[@]}" --keep all --log cuda.tsv -o cuda.lora
+    cmp plain.lora/adapter_model.safetensors cuda.lora/adapter_model.safetensors
+    train "${options[@]}" --device cpu --log cpu.tsv -o cpu.lora
+    paste cuda.tsv cpu.tsv | awk -F '\t' 'function off(a, b) { return a == b ? 0 : (a / b - 1) ^ 2 }
+        NR > 1 && $4 != "" { for (i = 4; i < 8; i++) if (off($i, $(i + 7)) > 1e-8) exit 1; n++ } END { exit n != 6 }'
+    train "${options[@]}" --keep best -o best.lora
+    cmp best.lora/adapter_model.safetensors "cuda.lora.epochs/$(jq .epoch best.lora/duq.json | sed 's/\.0$//')/adapter_model.safetensors"
+}
+
 @test "a checkpoint of the processor's is not gone on with on the GPU" {
     run train --device cpu --checkpoint-every 1 --epochs 50 --lr 1000 -o cut.lora
     [ "$status" -eq 65 ]

@@ -113,6 +113,34 @@ same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses with
     [ ! -e 2.lora.checkpoint ]
 }
 
+# Each scores a part of the texts held out, of which five leave a third rank fewer than the others.
+@test "ranks validate together: the figures and the student that is kept are one process's" {
+    rec head -n 5 "$data/tokens-held-out.mp" >five.mp
+    options=(--validation five.mp --validation-teacher "$data/teacher-held-out.mp" --keep best --patience 2 --loss dirichlet
+        --dropout 0 --lr 2e-2 --epochs 12 --batch 5)
+    train "${options[@]}" --log 1.tsv -o 1.lora
+    for ranks in 2 3; do
+        train_together $ranks "${options[@]}" --log $ranks.tsv -o $ranks.lora
+        below "$(distance 1.lora $ranks.lora)" 1e-5
+        paste 1.tsv $ranks.tsv | awk -F '\t' 'function off(a, b) { return a == b ? 0 : (a / b - 1) ^ 2 }
+            NR > 1 { for (i = 1; i < 8; i++) if (off($i, $(i + 7)) > 1e-8) exit 1; n += $4 != "" } END { exit n < 3 }'
+        [ "$(jq -c '[.step, .epoch]' 1.lora/duq.json)" = "$(jq -c '[.step, .epoch]' $ranks.lora/duq.json)" ]
+    done
+    jq -e '.epoch < 12' 1.lora/duq.json
+    train_together 3 "${options[@]}" --log again.tsv -o again.lora
+    cmp 3.tsv again.tsv
+    cmp 3.lora/duq.json again.lora/duq.json
+}
+
+@test "ranks that diverge leave the best student, by rank 0" {
+    diverging() {
+        train_together 3 --validation "$data/tokens-held-out.mp" --keep best --validate-every 1 --lr 1000 --warmup 100 \
+            --epochs 50 --log log.tsv -o best.lora
+    }
+    refused 65 "The best student so far, of step " diverging
+    jq -e '.diverged > .step' best.lora/duq.json
+}
+
 # ---- interruption ----
 
 long=(--loss dirichlet --batch 4 --epochs 40 --shuffle --checkpoint-every 7)
@@ -206,6 +234,7 @@ unlike() { # OPTION...
 @test "ranks that were given other options or another model are refused by rank and setting" {
     refused 65 "lora-train[1]: rank 1 has learning_rate = 0.1, rank 0 has 0.001: give all ranks the same" unlike --lr 0.1
     refused 65 "lora-train[1]: rank 1 has seed = 7, rank 0 has 0" unlike --seed 7
+    refused 65 'lora-train[1]: rank 1 has keep = "all", rank 0 has "last"' unlike --keep all
     refused 65 "lora-train[1]: rank 1 has model = " unlike --model "${model%tied}yarn"
     refused 66 "lora-train[1]: nowhere/config.json: No such file" unlike --model nowhere
 }

@@ -265,34 +265,39 @@ long_run() { # FOLDER OPTION...
 
 @test "each epoch's adapter is that of a training that ends there, killed and resumed or not" {
     options=(--loss dirichlet --alpha0 learned --alpha0-lr 0.01 --batch 4 --shuffle --checkpoint-every 5)
-    teach "${options[@]}" --epochs 3 --every-epoch kept -o whole.lora
-    [ "$(ls kept)" = "$(printf '%s\n' 1 2 3)" ]
+    teach "${options[@]}" --epochs 3 --keep all -o whole.lora
+    [ "$(ls whole.lora.epochs)" = "$(printf '%s\n' 1 2 3)" ]
     teach "${options[@]}" --epochs 2 -o two.lora
-    cmp kept/2/adapter_model.safetensors two.lora/adapter_model.safetensors
-    cmp <(jq .alpha0 kept/2/duq.json) <(jq .alpha0 two.lora/duq.json)
+    cmp whole.lora.epochs/2/adapter_model.safetensors two.lora/adapter_model.safetensors
+    cmp <(jq .alpha0,.step,.epoch whole.lora.epochs/2/duq.json) <(jq .alpha0,.step,.epoch two.lora/duq.json)
+    jq -e '.step == 12 and .epoch == 2' whole.lora.epochs/2/duq.json
     for file in adapter_model.safetensors adapter_config.json duq.json; do
-        cmp kept/3/$file whole.lora/$file
+        cmp whole.lora.epochs/3/$file whole.lora/$file
     done
-    ! cmp -s kept/1/duq.json kept/2/duq.json
+    ! cmp -s whole.lora.epochs/1/duq.json whole.lora.epochs/2/duq.json
     # What is done without them has not got them.
-    run teach "${options[@]}" --epochs 2 --every-epoch other -o two.lora --resume
+    run teach "${options[@]}" --epochs 2 --keep all -o two.lora --resume
     [ "$status" -eq 65 ]
-    [[ $output == *"two.lora: complete, but the adapter of epoch 1 is not in other: remove it to train anew"* ]]
-    teach "${options[@]}" --epochs 3 --every-epoch kept -o whole.lora --resume
+    [[ $output == *'two.lora: complete, but made with keep = "last", now it is "all": name another folder'* ]]
+    teach "${options[@]}" --epochs 3 --keep all -o whole.lora --resume
+    rm -r whole.lora.epochs/2
+    run teach "${options[@]}" --epochs 3 --keep all -o whole.lora --resume
+    [ "$status" -eq 65 ]
+    [[ $output == *"whole.lora: complete, but the adapter of step 12 is not in whole.lora.epochs/2: remove it to train anew"* ]]
     # Cut off on its way.
-    runner=exec long_run cut.lora --epochs 30 --every-epoch cut &
+    runner=exec long_run cut.lora --epochs 30 --keep all &
     pid=$!
-    until [ -e cut/9/duq.json ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
+    until [ -e cut.lora.epochs/9/duq.json ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
     kill -9 $pid 2>/dev/null || true
     wait $pid || true
     # What a kill within the writing of an adapter leaves.
-    mkdir -p cut/10
+    mkdir -p cut.lora.epochs/10
     for file in adapter_model.safetensors adapter_config.json duq.json; do
-        : >"cut/10/$file.part.abcdef"
+        : >"cut.lora.epochs/10/$file.part.abcdef"
     done
-    long_run cut.lora --epochs 30 --every-epoch cut --resume
-    long_run straight.lora --epochs 30 --every-epoch straight
-    diff -r straight cut
+    long_run cut.lora --epochs 30 --keep all --resume
+    long_run straight.lora --epochs 30 --keep all
+    diff -r straight.lora.epochs cut.lora.epochs
 }
 
 # Leaves half.lora.checkpoint.

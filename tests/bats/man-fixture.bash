@@ -41,14 +41,14 @@ make_teacher() {
             lm-score --model model -o $set.scores.mp $set.tokens.mp || return 1
     done
     bpe-fit -o weights.mp val.scores.mp || return 1
-    for set in test train ood; do
+    for set in val test train ood; do
         bpe-fit --apply weights.mp -o teacher.$set.mp $set.scores.mp || return 1
     done
 }
 
 make_students() {
     local set head
-    for set in train test ood; do
+    for set in val train test ood; do
         prompt-expand --task task.json --instruction best:weights.mp --zero-shot $set.mp |
             tok --model model -o $set.student.mp || return 1
     done

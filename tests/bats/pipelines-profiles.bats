@@ -169,7 +169,7 @@ published() {
     cd run
     jq -e '[.[] | [.student, .epoch]] == [["softmax", 1], ["dirichlet", 1], ["dirichlet", 2], ["baseline", 1], ["edl", 1]]' epochs/table.json
     # The last epoch is the student; each has the figures that dir-eval gives.
-    cmp students/dirichlet.epochs/2/adapter_model.safetensors students/dirichlet.lora/adapter_model.safetensors
+    cmp students/dirichlet.lora.epochs/2/adapter_model.safetensors students/dirichlet.lora/adapter_model.safetensors
     rec to-json epochs/dirichlet.2.test.mp | cmp - <(rec to-json predictions/dirichlet.test.mp)
     for part in train test; do
         dir-eval --json epochs/dirichlet.1.$part.mp | jq -e --arg part $part --slurpfile table epochs/table.json '.sets[0].metrics as $m
@@ -195,7 +195,7 @@ published() {
     cd ..
     # What learns alpha0 is pulled to it.
     few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=1 EVERY_EPOCH=yes DIRICHLET_OPTIONS='--alpha0 learned --beta 2' --stop-stage epochs
-    prior=$(jq .alpha0 run/students/dirichlet.epochs/1/duq.json)
+    prior=$(jq .alpha0 run/students/dirichlet.lora.epochs/1/duq.json)
     pull=$(rec to-json run/epochs/dirichlet.1.train.mp | jq -s --argjson prior "$prior" '2 * (map((.alpha | add) - $prior | . * .) | add / length)')
     jq -e --argjson pull "$pull" '.[1].regulariser - $pull | fabs < 1e-9' run/epochs/table.json
 }

@@ -189,7 +189,10 @@ static void training_holds_no_more_than_was_planned(void **state)
         .batch = 10,
         .accumulate = 1};
     struct model *m = open_model(1e12);
-    struct train_memory need = train_memory(m, &settings, &set);
+    struct training_set validation = set;
+    validation.n = N / 2;
+    struct train_memory need = train_memory(m, &settings, &set, &validation);
+    assert_true(train_memory(m, &settings, &set, NULL).validation == 0);
     struct adapter *a = adapter_create(m->config, &settings.adapter, 0);
     struct ranks *ranks = ranks_open(RANKS_ALONE);
     struct trainer *t = trainer_open(m, a, &set, &settings, ranks);
@@ -205,6 +208,16 @@ static void training_holds_no_more_than_was_planned(void **state)
     }
     double held = count_device_peak(m->device) - need.weights - need.adapter;
     assert_true(held <= need.pass && held > need.pass / 3);
+    /* What training has taken stays while it validates. */
+    struct scorer *r =
+        scorer_open(m, trainer_lora(t),
+                    (struct score_options){.batch_tokens = VALIDATION_BATCH_TOKENS, .share = true});
+    float logits[N * CLASSES];
+    scorer_run(r, s, validation.n, logits, NULL, NULL);
+    scorer_close(r);
+    double both = count_device_peak(m->device) - need.weights - need.adapter;
+    assert_true(both > held && both <= held + need.validation);
+    assert_true(both - held > need.validation / 10);
     trainer_close(t);
     ranks->close(ranks);
     adapter_free(a);

@@ -2,7 +2,9 @@
 """What the tests of lora-train read, and PyTorch's answers.
 
 usage: lora_streams.py streams FOLDER                  token streams, teachers, and bad ones
-       lora_streams.py curves LORA-TRAIN MODEL FOLDER  losses of 50 steps by transformers + PEFT + torch.optim.AdamW
+       lora_streams.py curves LORA-TRAIN MODEL FOLDER  losses of 50 steps by transformers + PEFT + torch.optim.AdamW,
+                                                       and after each epoch what PyTorch, scikit-learn and
+                                                       torchmetrics say of texts held out
        lora_streams.py check BIN MODELS FOLDER         live: these again; adapters to and from PEFT; optimizer state
                                                        after three steps; what merging changes
 
@@ -24,15 +26,18 @@ CLASSES, CLASS_TOKENS, N, MEMBERS = ["bad", "fair", "good"], [3, 50, 95], 24, 4
 FLOOR = 1e-8
 
 
-def texts():
-    rng = np.random.default_rng(7)
+N_HELD_OUT, HELD_OUT = 19, {"seed": 17, "n": 19, "letter": "v"}
+
+
+def texts(seed=7, n=N, **_):
+    rng = np.random.default_rng(seed)
     shared = [1, *rng.integers(3, 96, 12).tolist()]
-    return [(shared if i % 2 else [1]) + rng.integers(3, 96, 2 + i % 5).tolist() for i in range(N)]
+    return [(shared if i % 2 else [1]) + rng.integers(3, 96, 2 + i % 5).tolist() for i in range(n)]
 
 
-def members():
-    rng = np.random.default_rng(8)
-    logits = rng.normal(size=(N, 1, 3)) * 2 + rng.normal(size=(N, MEMBERS, 3))
+def members(seed=7, n=N, **_):
+    rng = np.random.default_rng(seed + 1)
+    logits = rng.normal(size=(n, 1, 3)) * 2 + rng.normal(size=(n, MEMBERS, 3))
     p = np.exp(logits)
     return p / p.sum(2, keepdims=True)
 
@@ -41,8 +46,9 @@ WEIGHTS = [0.4, 0.3, 0.2, 0.1]
 LABELS = [i * 7 % 3 for i in range(N)]
 
 
-def token_records(labels=LABELS):
-    return [{"id": f"t{i}", "prompt": 0, "tokens": np.array(t, "<i4"), "label": labels[i]} for i, t in enumerate(texts())]
+def token_records(labels=LABELS, letter="t", **which):
+    return [{"id": f"{letter}{i}", "prompt": 0, "tokens": np.array(t, "<i4"), "label": labels[i]}
+            for i, t in enumerate(texts(**which))]
 
 
 def token_header(**more):
@@ -53,9 +59,9 @@ def teacher_header(**more):
     return {"schema": "prediction", "classes": CLASSES, "head": "ensemble", "weights": WEIGHTS, "made": [], **more}
 
 
-def teacher_records():
-    return [{"id": f"t{i}", "label": LABELS[i], "probs": np.einsum("m,mc->c", WEIGHTS, m), "members": m,
-             "total": 0.5, "aleatoric": 0.4, "epistemic": 0.1} for i, m in enumerate(members())]
+def teacher_records(letter="t", **which):
+    return [{"id": f"{letter}{i}", "label": LABELS[i], "probs": np.einsum("m,mc->c", WEIGHTS, m), "members": m,
+             "total": 0.5, "aleatoric": 0.4, "epistemic": 0.1} for i, m in enumerate(members(**which))]
 
 
 def streams(folder):
@@ -74,6 +80,12 @@ def streams(folder):
     tokens("-long", token_header(), [{"id": "x", "prompt": 0, "tokens": np.ones(513, "<i4"), "label": 0}])
     tokens("-other-classes", token_header(class_tokens=[3, 50, 94]), token_records())
     tokens("-inner", token_header(class_tokens=INNER_TOKENS), token_records())
+    tokens("-held-out", token_header(), token_records(**HELD_OUT))
+    tokens("-held-out-inner", token_header(class_tokens=INNER_TOKENS), token_records(**HELD_OUT))
+    # All but three without a label, and these three.
+    few = [LABELS[i] if i < 3 else None for i in range(N_HELD_OUT)]
+    tokens("-held-out-few", token_header(), token_records(few, **HELD_OUT))
+    teacher("-held-out", teacher_header(), teacher_records(**HELD_OUT))
     tokens("-no-classes", {"schema": "tokens", "made": []}, token_records())
     good = teacher_records()
     teacher("", teacher_header(), good)
@@ -165,8 +177,44 @@ COMMON = ["--lr", "3e-3", "--dropout", "0", "--rank", "4", "--alpha", "8", "--ba
           "--compute", "f32", "--clip", "1", "--schedule", "cosine", "--warmup", "5"]
 
 
+def mean_alpha(mean, raw):
+    """Of an ib-edl student's class, by quadrature."""
+    import scipy.integrate
+    deviation = np.logaddexp(0, raw)
+    return 1 + scipy.integrate.quad(lambda e: np.logaddexp(0, mean + deviation * e) * np.exp(-e * e / 2)
+                                    / np.sqrt(2 * np.pi), -12, 12, epsabs=1e-11, limit=500)[0]
+
+
+def probabilities(kind, logits):
+    if kind in ("softmax", "labels"):
+        return torch.softmax(logits, 1)
+    if kind == "ib-edl":
+        alpha = torch.tensor([[mean_alpha(row[c], row[3 + c]) for c in range(3)] for row in logits.tolist()])
+    else:
+        alpha = 1 + F.softplus(logits)
+    return alpha / alpha.sum(1, keepdim=True)
+
+
+# The number of the pass that ib-edl's draws are of in validation, and an epoch in which edl's KL has all its weight.
+VALIDATION_PASS, LAST_EPOCH = 0x7fffffff, 10 ** 9
+
+
+def validate(kind, model, classes, s):
+    """Loss, negative log-likelihood, accuracy and expected calibration error on the texts held out."""
+    from sklearn.metrics import accuracy_score, log_loss
+    from torchmetrics.functional.classification import multiclass_calibration_error
+    with torch.no_grad():
+        logits = torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, classes]
+                              for t in texts(**HELD_OUT)]).double()
+        labels = torch.tensor(LABELS[:N_HELD_OUT])
+        loss = loss_of(kind, logits, torch.tensor(members(**HELD_OUT)), labels, s.double(), LAST_EPOCH, VALIDATION_PASS)
+        probs = probabilities(kind, logits)
+    ece = multiclass_calibration_error(probs, labels, num_classes=3, n_bins=10, norm="l1")
+    return [loss.item(), log_loss(labels, probs), accuracy_score(labels, probs.argmax(1)), ece.item()]
+
+
 def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epochs=10, batch=5, rate=3e-3):
-    """Losses of PyTorch's run from the initial adapter that lora-train draws."""
+    """Losses of PyTorch's run from the initial adapter that lora-train draws, and validate() after each epoch."""
     import peft
     from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
     tokens = "tokens.mp"
@@ -187,7 +235,7 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
     per_epoch = -(-len(texts) // batch)
     schedule = get_cosine_schedule_with_warmup(optimizer, 5, epochs * per_epoch)
     everything = [q for g in groups for q in g["params"]]
-    losses = []
+    losses, validations = [], []
     for epoch in range(epochs):
         for first in range(0, len(texts), batch):
             rows = slice(first, first + batch)
@@ -200,7 +248,8 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-    return losses
+        validations.append(validate(kind, model, classes, s))
+    return losses, validations
 
 
 def curves(lora_train, model_folder, folder):
@@ -209,8 +258,13 @@ def curves(lora_train, model_folder, folder):
                for kind in OPTIONS}
     with open(os.path.join(folder, "curves.tsv"), "w") as f:
         print("step", *answers, sep="\t", file=f)
-        for i, row in enumerate(zip(*answers.values())):
+        for i, row in enumerate(zip(*(losses for losses, _ in answers.values()))):
             print(i + 1, *(f"{v:.8g}" for v in row), sep="\t", file=f)
+    with open(os.path.join(folder, "validation.tsv"), "w") as f:
+        print("student", "epoch", "loss", "nll", "accuracy", "ece", sep="\t", file=f)
+        for kind, (_, validations) in answers.items():
+            for i, figures in enumerate(validations):
+                print(kind, i + 1, *(f"{v:.8g}" for v in figures), sep="\t", file=f)
 
 
 # ---- live ----
@@ -325,7 +379,6 @@ def compare_adapters(binaries, model_folder, folder, work):
 def compare_bottleneck(binaries, model_folder, folder, work):
     """The mean alphas of an ib-edl student, by scipy's quadrature from the logits of its adapter in PEFT."""
     import peft
-    import scipy.integrate
     ours, tokens = os.path.join(work, "ours"), os.path.join(folder, "tokens-inner.mp")
     subprocess.run([binaries + "/lora-train", "--model", model_folder, *OPTIONS["ib-edl"], "--lr", "3e-3", "--epochs", "20",
                     "--compute", "f32", "-o", ours, tokens], check=True)
@@ -334,10 +387,6 @@ def compare_bottleneck(binaries, model_folder, folder, work):
         logits = np.array([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, INNER_TOKENS + DEVIATION_TOKENS]
                            .double().numpy() for t in texts()])
 
-    def mean_alpha(mean, raw):
-        deviation = np.logaddexp(0, raw)
-        return 1 + scipy.integrate.quad(lambda e: np.logaddexp(0, mean + deviation * e) * np.exp(-e * e / 2)
-                                        / np.sqrt(2 * np.pi), -12, 12, epsabs=1e-11, limit=500)[0]
     want = np.array([[mean_alpha(row[c], row[3 + c]) for c in range(3)] for row in logits])
     off = []
     for merged in ([], ["--merge"]):
@@ -356,12 +405,16 @@ def compare_curves(binaries, model_folder, folder, work):
     good = True
     with open(os.path.join(folder, "curves.tsv")) as f:
         recorded = np.loadtxt(f, skiprows=1)[:, 1:]
+    with open(os.path.join(folder, "validation.tsv")) as f:
+        held_out = np.loadtxt(f, skiprows=1, usecols=(2, 3, 4, 5)).reshape(len(OPTIONS), -1, 4)
     for column, kind in enumerate(OPTIONS):
-        losses = curve(binaries + "/lora-train", model_folder, folder, kind, texts(),
+        losses, validations = curve(binaries + "/lora-train", model_folder, folder, kind, texts(),
                        torch.tensor(members(), dtype=torch.float32), torch.tensor(LABELS), CLASS_TOKENS)
         off = np.abs(recorded[:, column] / np.array(losses) - 1).max()
-        print(f"{kind}: 50 recorded losses within {off:.2g} of PyTorch's now", flush=True)
-        good &= off < 1e-4
+        apart = np.abs(held_out[column] - np.array(validations)).max()
+        print(f"{kind}: 50 recorded losses within {off:.2g} of PyTorch's now, figures of the texts held out within "
+              f"{apart:.2g}", flush=True)
+        good &= off < 1e-4 and apart < 1e-4
     return good
 
 
