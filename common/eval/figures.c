@@ -456,6 +456,20 @@ static void add_training(struct figure *f, const struct training_log *log, size_
     buf_addf(&f->data, "EOD\n");
 }
 
+/* Steps and their validation loss; whether there are any. */
+static bool add_validation(struct figure *f, const struct training_log *log, size_t number)
+{
+    size_t n = 0;
+    buf_addf(&f->data, "$validation%zu << EOD\n", number);
+    for (size_t i = 0; i < log->n; i++)
+        if (isfinite(log->validation[i])) {
+            buf_addf(&f->data, "%.9g %.9g\n", log->step[i], log->validation[i]);
+            n++;
+        }
+    buf_addf(&f->data, "EOD\n");
+    return n > 0;
+}
+
 static void training_panel(struct figure *f, const struct training_log *log, size_t number)
 {
     int left = 76 + (int)(number % PER_ROW) * 340, top = 40 + (int)(number / PER_ROW) * 380;
@@ -465,16 +479,27 @@ static void training_panel(struct figure *f, const struct training_log *log, siz
     bool rates = highest_rate >= 0;
     char *name = short_name(log->name, TITLE_LENGTH);
     add_training(f, log, number);
+    bool validated = add_validation(f, log, number);
     place(f, left, top, 240, rates ? 200 : 270);
     heading(f, 1, name, 0.8, true);
     axis_from_zero(f, 'x', fmax(log->step[log->n - 1], 1), 4, false);
     y_title(f, left, 58, "loss");
+    if (validated)
+        buf_addf(&f->draw,
+                 "set label 2 'training' at graph 0.97, graph 0.95 right tc rgb '%s'\n"
+                 "set label 3 'validation' at graph 0.97, graph 0.87 right tc rgb '%s'\n",
+                 colours[0], colours[1]);
     buf_addf(&f->draw,
              "set yrange [*:*]\nset ytics autofreq\nset ytics format '%%g'\n"
              "set xtics format '%s'\nset xlabel '%s' offset 0,0.4\n"
              "plot $log%zu using 1:3:4 with filledcurves lc rgb '" PALE "', "
-             "$log%zu using 1:2 with lines lc rgb '#0072B2' lw 1.8\nunset label\n",
-             rates ? "" : "%g", rates ? "" : "step", number, number);
+             "$log%zu using 1:2 with lines lc rgb '%s' lw 1.8",
+             rates ? "" : "%g", rates ? "" : "step", number, number, colours[0]);
+    if (validated)
+        buf_addf(&f->draw,
+                 ", $validation%zu using 1:2 with linespoints lc rgb '%s' lw 1.8 pt 7 ps 0.5",
+                 number, colours[1]);
+    buf_addf(&f->draw, "\nunset label\n");
     if (rates) {
         place(f, left, top + 216, 240, 56);
         axis_from_zero(f, 'y', highest_rate > 0 ? 1.1 * highest_rate : 1, 2, false);

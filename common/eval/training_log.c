@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEP, LOSS, RATE, N_COLUMNS };
-static const char *const column_names[N_COLUMNS] = {"step", "loss", "lr"};
+enum { STEP, LOSS, RATE, VALIDATION, N_COLUMNS };
+static const char *const column_names[N_COLUMNS] = {"step", "loss", "lr", "val_loss"};
 
 /* Cuts a line into its fields; returns how many. */
 static size_t cut(char *line, char **fields, size_t max)
@@ -39,7 +39,7 @@ static void take_names(const char *path, char **fields, size_t n, size_t *column
         for (size_t i = 0; i < n; i++)
             if (!strcmp(fields[i], column_names[c]))
                 columns[c] = i;
-        if (columns[c] == n && c != RATE)
+        if (columns[c] == n && c != RATE && c != VALIDATION)
             die(EX_DATAERR, "%s: line 1: no column is named '%s'", path, column_names[c]);
     }
 }
@@ -60,6 +60,8 @@ static void add_row(struct training_log *log, const char *path, unsigned long li
     log->step[log->n] = values[STEP];
     log->loss[log->n] = values[LOSS];
     log->rate[log->n] = values[RATE];
+    log->validation = xreallocarray(log->validation, rows, sizeof *log->validation);
+    log->validation[log->n] = values[VALIDATION];
     log->n = rows;
 }
 
@@ -71,7 +73,7 @@ struct training_log training_log_read(char *name, const char *path)
     if (!f)
         die_errno("%s", path);
     char *line = NULL, *fields[32];
-    size_t capacity = 0, columns[N_COLUMNS] = {STEP, LOSS, RATE};
+    size_t capacity = 0, columns[N_COLUMNS] = {STEP, LOSS, RATE, VALIDATION};
     bool first = true;
     double value;
     for (unsigned long number_of = 1; getline(&line, &capacity, f) >= 0; number_of++) {
@@ -99,5 +101,6 @@ void training_log_free(struct training_log *log)
     free(log->step);
     free(log->loss);
     free(log->rate);
+    free(log->validation);
     *log = (struct training_log){0};
 }

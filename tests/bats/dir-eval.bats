@@ -328,6 +328,11 @@ is_drawn() { # FOLDER NAME
     is_drawn out training
     grep -q '>student<' out/training.svg
     grep -q '>b.tsv<' out/training.svg
+    ! grep -q validation out/training.svg
+    printf 'step\tloss\tlr\tval_loss\tval_nll\n1\t0.7\t1e-5\t\t\n2\t0.6\t9e-6\t0.65\t0.7\n3\t0.5\t7e-6\t0.62\tnan\n' >c.tsv
+    dir-eval --curve student=c.tsv --curve a.tsv --figures validated </dev/null
+    is_drawn validated training
+    [ "$(grep -c '>validation<' validated/training.svg)" -eq 1 ]
     printf 'step\tloss\n1\t0.5\nx\t0.4\n' >bad.tsv
     run dir-eval --curve bad.tsv --figures out
     [ "$status" -eq 65 ]
