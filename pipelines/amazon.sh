@@ -15,7 +15,7 @@ stage dirichlet  # a student learns how sure the teacher is, too: a Dirichlet di
 stage baseline   # a student learns the labels alone, to compare with
 stage edl        # a student learns a Dirichlet distribution of the labels alone, to compare with the teacher's
 stage evaluation # how right and how well calibrated all of them are, and the model as it is
-stage epochs     # with EVERY_EPOCH=yes: each student after each epoch, on the texts to train and to test on
+stage epochs     # with KEEP=all: each student after each epoch, on the texts to train and to test on
 stage sweep      # with SWEEP=yes: Dirichlet students of several fixed sums of alphas, of several seeds each
 stage detection  # SST-2, YouTube and Yahoo, or what OOD= names: does uncertainty give their texts away?
 stage report     # tables, figures and a page, with the published figures beside them

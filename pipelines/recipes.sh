@@ -92,12 +92,12 @@ weights() { # SCORES [--calibrate]
     bpe-fit --objective "$OBJECTIVE" --entropy-weight "$ENTROPY_WEIGHT" "${how[@]}" "$1"
 }
 
-# ---- teacher: scores and predictions of the texts to train and to test on ----
+# ---- teacher: scores and predictions of the texts to train and to test on; what it says of the validation texts ----
 
 stage_teacher() {
     local part
-    for part in train test; do
-        makes "scores/$part.mp" from "texts/$part.mp" texts/shots.mp task.json \
+    for part in validation train test; do
+        [ $part = validation ] || makes "scores/$part.mp" from "texts/$part.mp" texts/shots.mp task.json \
             with "${scoring[@]}" in_shards_by teacher_scores "texts/$part.mp"
         makes "teacher/$part.mp" from "scores/$part.mp" weights.mp \
             with version by teacher weights.mp "scores/$part.mp"
@@ -113,7 +113,7 @@ teacher() { # WEIGHTS SCORES [--other-task]
 # ---- softmax, dirichlet, baseline, edl: a student each, and its predictions of the test texts ----
 
 # Two learn what the teacher says, two the labels; one of each two gives a Dirichlet distribution. They are asked by the
-# instruction with the highest weight in weights.mp.
+# instruction with the highest weight in weights.mp, and validated on the texts that the weights are from.
 stage_softmax() { student softmax; }
 stage_dirichlet() { student dirichlet; }
 stage_baseline() { student baseline; }
@@ -125,18 +125,41 @@ learns_labels() { # STUDENT
 
 student() { # STUDENT
     local adapter=students/$1.lora/adapter_config.json
-    local -a taught=("${TEACHER:-teacher}/train.mp") # where stages are only listed there are no settings
-    ! learns_labels "$1" || taught=()
+    local -a taught
+    taught_by "$1"
     # Students have the same prompts: the first one makes them.
-    [ ${#students[@]} -gt 0 ] || makes students/train.tokens.mp from texts/train.mp weights.mp task.json \
-        with "${scoring[@]}" by student_tokens texts/train.mp
-    makes "$adapter" from students/train.tokens.mp "${taught[@]}" \
-        with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT SEED TRAIN_OPTIONS EVERY_EPOCH DEVICE COMPUTE model version \
-        "${1^^}_OPTIONS" in_place_by train "$1"
+    [ ${#students[@]} -gt 0 ] || student_prompts
+    makes "$adapter" from "${taught[@]}" with "${training[@]}" SEED "${1^^}_OPTIONS" in_place_by train "$1"
     asked_with "$1"
     makes "predictions/$1.test.mp" from texts/test.mp "$adapter" weights.mp task.json \
         with "${asked_with[@]}" by predict "$1" texts/test.mp
     students+=("$1")
+}
+
+# What every student depends on, beside what it is taught by and options of its own.
+training=(LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT TRAIN_OPTIONS KEEP PATIENCE DEVICE COMPUTE model version)
+
+# The files of tokens and of what the teacher says of them, into $taught.
+taught_by() { # STUDENT
+    local teacher=${TEACHER:-teacher} # where stages are only listed there are no settings
+    taught=(students/train.tokens.mp students/validation.tokens.mp)
+    learns_labels "$1" || taught+=("$teacher/train.mp" "$teacher/validation.mp")
+}
+
+student_prompts() {
+    makes students/train.tokens.mp from texts/train.mp weights.mp task.json \
+        with "${scoring[@]}" by student_tokens texts/train.mp
+    makes students/validation.tokens.mp from texts/validation.mp students/train.tokens.mp weights.mp task.json \
+        with "${scoring[@]}" by held_out_tokens texts/validation.mp
+}
+
+# Without texts that are trained on as well: tables have rows twice.
+held_out_tokens() { # TEXTS
+    student_tokens "$1" | rec to-json --header |
+        jq -n -c --slurpfile trained <(rec to-json students/train.tokens.mp | jq '.tokens | tojson') '
+            (reduce $trained[] as $one ({}; .[$one] = true)) as $seen
+            | inputs | select((has("id") | not) or ($seen[.tokens | tojson] | not))' |
+        rec from-json
 }
 
 student_tokens() { # TEXTS
@@ -144,15 +167,17 @@ student_tokens() { # TEXTS
 }
 
 train() { # STUDENT [NAME OPTION...]: students/NAME.lora, which is the student's own name if not said
-    local own=${1^^}_OPTIONS name=${2:-$1}
-    local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp") keep=()
+    local own=${1^^}_OPTIONS name=${2:-$1} keep=$KEEP
+    local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp" --validation-teacher "$TEACHER/validation.mp")
     ! learns_labels "$1" || loss=(--loss "${1/baseline/labels}")
-    [ "$EVERY_EPOCH" = no ] || [ $# -gt 1 ] || keep=(--keep all)
+    # Of several seeds each epoch is not asked for.
+    [ $# = 1 ] || keep=${keep/all/last}
     forget_other_training "$name"
     # shellcheck disable=SC2086 # options are words
     $LAUNCH lora-train --model model "${loss[@]}" --lr "$LR" --batch "$BATCH" --epochs "$EPOCHS" --rank "$RANK" \
         --alpha "$LORA_ALPHA" --dropout "$DROPOUT" --seed "$SEED" --device "$DEVICE" --compute "$COMPUTE" $TRAIN_OPTIONS ${!own} "${@:3}" \
-        --checkpoint-every "$CHECKPOINT_EVERY" --resume --log "students/$name.tsv" "${keep[@]}" \
+        --validation students/validation.tokens.mp --keep "$keep" ${PATIENCE:+--patience "$PATIENCE"} \
+        --checkpoint-every "$CHECKPOINT_EVERY" --resume --log "students/$name.tsv" \
         -o "students/$name.lora" students/train.tokens.mp
 }
 
@@ -234,12 +259,12 @@ prediction_files() { # [ood]
     predictions "$@" | sed -n 's/.*=//p'
 }
 
-# ---- epochs: each student after each epoch, on the texts to train and to test on (EVERY_EPOCH) ----
+# ---- epochs: each student after each epoch, on the texts to train and to test on (KEEP=all) ----
 
 stage_epochs() {
     local student epoch part
     local -a predicted=()
-    [ "${EVERY_EPOCH:-no}" = yes ] || return 0
+    [ "${KEEP:-best}" = all ] || return 0
     for student in "${students[@]}"; do
         asked_with "$student"
         for ((epoch = 1; epoch <= $(epochs_of "$student"); epoch++)); do
@@ -271,14 +296,14 @@ epoch_table() { # STUDENT...
 
 stage_sweep() {
     local sum seed name
-    local -a predicted=()
+    local -a predicted=() taught
     [ "${SWEEP:-no}" = yes ] || return 0
+    taught_by dirichlet
     for sum in $SWEEP_ALPHAS; do
         for seed in $SWEEP_SEEDS; do
             name=sweep/$sum.seed$seed
             predicted+=("predictions/$name.test.mp")
-            makes "students/$name.lora/adapter_config.json" from students/train.tokens.mp "$TEACHER/train.mp" \
-                with LR BATCH EPOCHS RANK LORA_ALPHA DROPOUT TRAIN_OPTIONS DIRICHLET_OPTIONS DEVICE COMPUTE model version \
+            makes "students/$name.lora/adapter_config.json" from "${taught[@]}" with "${training[@]}" DIRICHLET_OPTIONS \
                 in_place_by train dirichlet "$name" --alpha0 "fixed:$sum" --seed "$seed"
             makes "${predicted[-1]}" from texts/test.mp "students/$name.lora/adapter_config.json" weights.mp task.json \
                 with "${scoring[@]}" ALPHAS by ask dirichlet "students/$name.lora" texts/test.mp
@@ -365,7 +390,7 @@ strip() { # TEXTS
 
 stage_report() {
     local plans=("${parts[@]/#/texts/}") adapters=("${students[@]/#/students/}") tables=()
-    [ "${EVERY_EPOCH:-no}" = no ] || tables+=(epochs/table.json)
+    [ "${KEEP:-best}" != all ] || tables+=(epochs/table.json)
     [ "${SWEEP:-no}" = no ] || tables+=(sweep/table.json)
     # shellcheck disable=SC2046,SC2086 # names are words
     makes report/index.html from $(prediction_files ood) "${tables[@]}" weights.mp "${plans[@]/%/.plan}" data/files task.json \

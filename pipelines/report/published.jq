@@ -3,6 +3,11 @@ include "numbers";
 def pad(n): tostring | . + " " * ([n - length, 0] | max);
 def ln: if . == 1 then 0 else log end | digits(3);
 def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] | max) + .;
+(if .students != [] then
+    "", "students: the epoch that each is of, and its figures on \(.held_out) validation texts; loss: of what it learns",
+    "student     epoch     loss      nll accuracy      ece",
+    (.students[] | (.name | pad(12)) + (.epoch | digits(1) | pad(5)) + ([.validation | .loss, .nll, .accuracy, .ece | cell(4)] | join("")))
+ else empty end),
 (if .epochs != [] then
     "", "epoch by epoch, without dropout: on the texts to train on, then on those to test on; an epoch chosen by the latter",
     "has better figures there than elsewhere (*: the highest macro_f1 of them)",

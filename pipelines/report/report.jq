@@ -61,6 +61,19 @@ def uncertainty:
             | map($set.metrics[.] | cell(false)) | join("")) + "</tr>") | join("\n"))
     + "</tbody></table>";
 
+# ---- students ----
+
+def students:
+    if .students == [] then "" else
+        "<h2>Students</h2><p class=note>Which epoch&rsquo;s each student is"
+        + (if any(.students[]; .keep == "best") then ", the one with the lowest loss on the validation texts" else "" end)
+        + ", and its figures on \(.held_out | thousands) of these; loss: of what it learns, without dropout. The weights of the teacher&rsquo;s prompts are from the same texts. Its course during the training is in the figure of training.</p>"
+        + "<table><thead><tr><th></th><th>epoch</th><th>step</th><th>loss</th><th>NLL</th><th>accuracy</th><th>ECE</th></tr></thead><tbody>"
+        + (.students | map("<tr><th scope=row>\(.name | esc)</th><td>\(.epoch | digits(1))</td><td>\(.step | thousands)</td>"
+            + ([.validation | .loss, .nll, .accuracy, .ece | "<td>\(fixed(3))</td>"] | join("")) + "</tr>") | join("\n"))
+        + "</tbody></table>"
+    end;
+
 # ---- epochs ----
 
 def epoch_metrics: [{key: "accuracy", name: "accuracy"}, {key: "macro_f1", name: "macro F1"}, {key: "ece", name: "ECE"},
@@ -223,6 +236,7 @@ summary { cursor: pointer; font-size: 1.3rem; font-weight: 700; margin: 2.6rem 0
 <p class=note>On \(.metrics.sets[0].texts | thousands) test texts; small print: 95&#8239;% intervals of \(.metrics.bootstrap.replicates // 0 | thousands) resamplings. Definitions: dir-eval(1).</p>
 <h2>Uncertainty</h2>
 <div class=wide>\(uncertainty)</div>
+<div class=wide>\(students)</div>
 <div class=wide>\(epochs)</div>
 <div class=wide>\(sweep)</div>
 <div class=wide>\(detection)</div>

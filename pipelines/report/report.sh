@@ -52,6 +52,13 @@ split() {
 labels() { # counts of test labels by class
     rec count texts/test.mp | tail -n +2
 }
+# Which step's each student is, and its figures on the validation texts.
+students() {
+    local student
+    for student in $STUDENTS; do
+        jq -c --arg name "$student" '{name: $name, step, epoch, keep: .training.keep, validation}' "students/$student.lora/duq.json"
+    done | jq -s .
+}
 model_type() {
     [ -e model/config.json ] && jq -r .model_type model/config.json || echo GGUF
 }
@@ -71,10 +78,10 @@ others() {
 jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
     --arg model "$(basename "$(readlink -f model)")" --arg digest "$(head -n 1 .settings/model)" \
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
-    --argjson published "$published" --slurpfile task task.json --arg type "$(model_type)" \
+    --argjson published "$published" --argjson students "$(students)" --arg held_out "$(rec count -q students/validation.tokens.mp)" --slurpfile task task.json --arg type "$(model_type)" \
     --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
     --slurpfile sweep <([ "$SWEEP" = no ] || cat sweep/table.json) \
-    --slurpfile epochs <([ "$EVERY_EPOCH" = no ] || cat epochs/table.json) \
+    --slurpfile epochs <([ "$KEEP" != all ] || cat epochs/table.json) \
     --slurpfile header <(rec to-json --header teacher/test.mp | head -n 1) \
     --arg figures "$(cd "$folder/figures" && ls -1 ./*.svg)" '
     def lines: split("\n") | map(select(. != ""));
@@ -92,6 +99,8 @@ jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" -
         others: $others,
         missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others | map(.name))),
         published: $published,
+        students: $students,
+        held_out: ($held_out | tonumber),
         epochs: ($epochs[0] // []),
         sweep: ($sweep[0] // []),
         figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),

@@ -17,6 +17,8 @@ need_settings() {
         [ -z "${value[JOBS]}${value[GPUS]}" ] ||
             die 64 'JOBS= and GPUS= are for this machine alone; a file of hosts has places and gpus= of its own'
     fi
+    [ "${value[KEEP]}" != all ] || [ -z "${value[PATIENCE]}" ] ||
+        die 64 'KEEP=all measures every epoch: PATIENCE= would leave some out'
     for key in TRAIN_FILES TEXT LABEL TRAIN SHOTS VALIDATION TEST; do
         [ -n "${value[$key]}" ] || die 65 "there is no $key, neither here nor in $folder/settings (see $pipelines/settings)"
     done

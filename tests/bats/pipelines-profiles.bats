@@ -164,7 +164,7 @@ published() {
 }
 
 @test "every epoch's student is kept and measured, and a sweep of fixed sums of alphas is one setting" {
-    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 EVERY_EPOCH=yes SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' ALPHAS=unscaled \
+    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 KEEP=all SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' ALPHAS=unscaled \
         DIRICHLET_OPTIONS='--epochs 2' SOFTMAX_OPTIONS='--epochs 1' BASELINE_OPTIONS='--epochs 1' EDL_OPTIONS='--epochs 1'
     cd run
     jq -e '[.[] | [.student, .epoch]] == [["softmax", 1], ["dirichlet", 1], ["dirichlet", 2], ["baseline", 1], ["edl", 1]]' epochs/table.json
@@ -194,7 +194,7 @@ published() {
     grep -q '<h2>Fixed sums of alphas</h2>' report/index.html
     cd ..
     # What learns alpha0 is pulled to it.
-    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=1 EVERY_EPOCH=yes DIRICHLET_OPTIONS='--alpha0 learned --beta 2' --stop-stage epochs
+    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=1 KEEP=all DIRICHLET_OPTIONS='--alpha0 learned --beta 2' --stop-stage epochs
     prior=$(jq .alpha0 run/students/dirichlet.lora.epochs/1/duq.json)
     pull=$(rec to-json run/epochs/dirichlet.1.train.mp | jq -s --argjson prior "$prior" '2 * (map((.alpha | add) - $prior | . * .) | add / length)')
     jq -e --argjson pull "$pull" '.[1].regulariser - $pull | fabs < 1e-9' run/epochs/table.json
