@@ -8,6 +8,7 @@
 #include "common/text/tokenizer_match.h"
 #include "common/train/ranks.h"
 #include "common/train/train.h"
+#include "common/util/apart.h"
 #include "common/util/clock.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
@@ -231,6 +232,41 @@ static void check_options(const struct settings *s)
     check_validation_options(s);
 }
 
+struct output {
+    const char *option, *path; /* path: NULL, not asked for */
+};
+
+enum { OUTPUTS = 4 };
+
+static void name_outputs(const struct train_files *f, struct output outputs[OUTPUTS])
+{
+    outputs[0] = (struct output){"-o", f->folder};
+    outputs[1] = (struct output){"--checkpoint", f->checkpoint};
+    outputs[2] = (struct output){"--log", f->log};
+    outputs[3] = (struct output){"--keep all", f->all};
+}
+
+/* One would be lost in the other. */
+static void check_outputs_differ(const struct train_files *f)
+{
+    struct output o[OUTPUTS];
+    name_outputs(f, o);
+    for (int i = 0; i < OUTPUTS; i++)
+        for (int j = 0; j < i; j++)
+            if (o[i].path && o[j].path && apart_same(o[i].path, o[j].path))
+                usage_error("%s and %s are the same place, %s: each needs its own", o[j].option,
+                            o[i].option, o[i].path);
+}
+
+static void check_no_input_is_written(const struct train_files *f)
+{
+    struct output o[OUTPUTS];
+    name_outputs(f, o);
+    for (int i = 0; i < OUTPUTS; i++)
+        if (o[i].path)
+            apart_check(o[i].path);
+}
+
 /* ---- what training needs ---- */
 
 struct job {
@@ -297,8 +333,10 @@ static void read_sets(struct job *j, const struct settings *s, char *const *file
 /* Rank 0 reads, and the others are given what it has. */
 static void get_sets(struct job *j, const struct settings *s, char *const *files, int count)
 {
-    if (j->ranks->rank == 0)
+    if (j->ranks->rank == 0) {
         read_sets(j, s, files, count);
+        check_no_input_is_written(&s->files);
+    }
     bool validated = j->validation;
     j->ranks->broadcast(j->ranks, &validated, sizeof validated);
     j->set = training_set_share(j->set, j->ranks);
@@ -394,6 +432,7 @@ int main(int argc, char **argv)
     s.files.all = all;
     if (!s.files.checkpoint)
         s.files.checkpoint = checkpoint;
+    check_outputs_differ(&s.files);
 
     struct job j = {.ranks = ranks_open(s.mpi)};
     char *folder = model_folder_find(s.model);

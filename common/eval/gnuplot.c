@@ -1,6 +1,8 @@
 #include "common/eval/gnuplot.h"
 
+#include "common/util/apart.h"
 #include "common/util/diag.h"
+#include "common/util/unfinished.h"
 
 #include <errno.h>
 #include <spawn.h>
@@ -116,24 +118,33 @@ static bool draw_parts(const struct figure *f, char *const *parts, FILE *message
     return drawn;
 }
 
+static bool is_empty(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) || st.st_size == 0;
+}
+
 void gnuplot_draw(const char *folder, const char *name, struct figure *f)
 {
     char *paths[2], *parts[2];
     for (int i = 0; i < 2; i++) {
         bool slash = *folder && folder[strlen(folder) - 1] == '/';
         paths[i] = xasprintf("%s%s%s.%s", folder, slash ? "" : "/", name, i ? "png" : "svg");
-        parts[i] = xasprintf("%s.part", paths[i]);
+        apart_check(paths[i]);
+        parts[i] = xasprintf("%s.part.XXXXXX", paths[i]);
+        int fd = unfinished_create(parts[i]); /* gnuplot opens it again */
+        if (fd < 0 || close(fd))
+            die(EX_CANTCREAT, "%s: cannot be created: %s", paths[i], strerror(errno));
     }
     FILE *messages = temporary();
     bool drawn = draw_parts(f, parts, messages);
     for (int i = 0; i < 2; i++) {
-        if (drawn && rename(parts[i], paths[i]))
+        if (!drawn || is_empty(parts[i]))
+            failed(paths[i], messages);
+        if (rename(parts[i], paths[i]))
             die(EX_IOERR, "%s: not put in place: %s", paths[i], strerror(errno));
-        if (!drawn)
-            unlink(parts[i]);
+        unfinished_done(parts[i]);
     }
-    if (!drawn)
-        failed(paths[0], messages);
     fclose(messages);
     for (int i = 0; i < 2; i++) {
         inform("%s drawn", paths[i]);

@@ -1,5 +1,6 @@
 #include "common/util/input.h"
 
+#include "common/util/apart.h"
 #include "common/util/clock.h"
 #include "common/util/diag.h"
 
@@ -66,8 +67,10 @@ ssize_t input_read(int fd, void *bytes, size_t size)
 
 int input_open(const char *path)
 {
-    if (!strcmp(path, "-"))
+    if (!strcmp(path, "-")) {
+        apart_read(STDIN_FILENO, "standard input");
         return STDIN_FILENO;
+    }
     /* open() waits, too, until somebody writes to a FIFO. */
     struct stat st;
     if (hooks && !stat(path, &st) && S_ISFIFO(st.st_mode))
@@ -75,6 +78,7 @@ int input_open(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         die_errno("%s", path);
+    apart_read(fd, path);
     return fd;
 }
 

@@ -3,11 +3,11 @@
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 #include "common/util/options_help.h"
+#include "common/util/surroundings.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,7 +144,9 @@ static void store_choice(const struct option_row *r, void *target, const char *o
 
 static _Noreturn void finish_printing(void)
 {
-    exit(fflush(stdout) ? EX_IOERR : EX_OK);
+    if (fflush(stdout) || ferror(stdout))
+        die(EX_IOERR, "standard output: not written: %s", strerror(errno));
+    exit(EX_OK);
 }
 
 static void take(const struct program *p, const struct option_row *r, const char *value,
@@ -219,8 +221,7 @@ int options_parse(const struct program *p, const struct option_row *rows, int ar
 void program_start(const struct program *p, int argc, char **argv)
 {
     program_name = p->name;
-    /* A caller that ignores it would turn a closed pipe into an error message. */
-    signal(SIGPIPE, SIG_DFL);
+    surroundings_settle();
     if (argc == 1 && isatty(STDIN_FILENO)) {
         options_help(p, stderr);
         exit(EX_USAGE);

@@ -1,13 +1,14 @@
 #include "common/util/outfile.h"
 
+#include "common/util/apart.h"
 #include "common/util/diag.h"
 #include "common/util/input.h"
 #include "common/util/mem.h"
+#include "common/util/outpath.h"
+#include "common/util/unfinished.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,64 +20,14 @@ enum { BUFFER = 1 << 16 };
 
 struct outfile {
     FILE *stream;
-    char *path, *temporary; /* temporary is NULL when written in place */
-    void (*drain)(void *);  /* NULL: nothing to be done before a flush */
+    char *path;              /* as the user has it */
+    char *place, *temporary; /* where it is to be, what it is until then; NULL: written in place */
+    struct apart *use;
+    void (*drain)(void *); /* NULL: nothing to be done before a flush */
     void *drain_data;
     struct wait_hook hook;
     char *buffer; /* the stream's */
 };
-
-/* The names that a sudden end must remove; read by the signal handler, hence fixed in place. */
-enum { MAX_PENDING = 16 };
-static char *volatile pending[MAX_PENDING];
-
-static void remove_pending(void)
-{
-    for (int i = 0; i < MAX_PENDING; i++)
-        if (pending[i])
-            unlink(pending[i]);
-}
-
-static void on_signal(int number)
-{
-    remove_pending();
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-static void watch(char *name)
-{
-    static bool installed;
-    if (!installed) {
-        installed = true;
-        atexit(remove_pending);
-        int signals[] = {SIGINT, SIGTERM, SIGHUP};
-        for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-            struct sigaction old;
-            sigaction(signals[i], NULL, &old);
-            if (old.sa_handler != SIG_IGN)
-                signal(signals[i], on_signal);
-        }
-    }
-    for (int i = 0; i < MAX_PENDING; i++)
-        if (!pending[i]) {
-            pending[i] = name;
-            return;
-        }
-    die(EX_SOFTWARE, "more than %d output files at once", MAX_PENDING);
-}
-
-static void unwatch(const char *name)
-{
-    for (int i = 0; i < MAX_PENDING; i++)
-        if (pending[i] == name)
-            pending[i] = NULL;
-}
-
-static _Noreturn void cannot_create(const char *path)
-{
-    die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
-}
 
 /* For a file that is written in place: somebody may be waiting for it. */
 static void flush_when_waiting(void *file)
@@ -91,19 +42,39 @@ static void open_in_place(struct outfile *f, FILE *stream)
     input_on_wait(&f->hook);
 }
 
+static _Noreturn void cannot_create(const struct outfile *f)
+{
+    die(EX_CANTCREAT, "%s: cannot be created: %s", f->path, strerror(errno));
+}
+
+/* A regular file, or one that is not there yet. */
+static bool is_replaceable(const struct outfile *f)
+{
+    struct stat st;
+    if (!stat(f->place, &st))
+        return S_ISREG(st.st_mode);
+    if (errno != ENOENT)
+        cannot_create(f);
+    return true;
+}
+
 static void open_beside(struct outfile *f)
 {
-    const char *path = f->path;
-    f->temporary = xasprintf("%s.part.XXXXXX", path);
-    int fd = mkstemp(f->temporary);
-    if (fd < 0)
-        cannot_create(path);
-    watch(f->temporary);
-    mode_t mask = umask(0);
-    umask(mask);
-    if (fchmod(fd, 0666 & ~mask))
-        cannot_create(path);
-    f->stream = fdopen(fd, "wb");
+    f->use = apart_write(f->place, f->path);
+    f->temporary = xasprintf("%s.part.XXXXXX", f->place);
+    int fd = unfinished_create(f->temporary);
+    if (fd >= 0)
+        f->stream = fdopen(fd, "wb");
+}
+
+/* One of the program's own descriptors: position and mode are shared with it. */
+static void open_descriptor(struct outfile *f, int number)
+{
+    int own = number == STDOUT_FILENO ? number : dup(number);
+    FILE *stream = number == STDOUT_FILENO ? stdout : own < 0 ? NULL : fdopen(own, "wb");
+    if (stream)
+        f->use = apart_write_open(own, f->path);
+    open_in_place(f, stream);
 }
 
 struct outfile *outfile_open(const char *path)
@@ -111,15 +82,16 @@ struct outfile *outfile_open(const char *path)
     struct outfile *f = xcalloc(1, sizeof *f);
     bool standard = !path || !strcmp(path, "-");
     f->path = xstrdup(standard ? "standard output" : path);
-    struct stat st;
-    if (standard)
-        open_in_place(f, stdout);
-    else if (!stat(path, &st) && !S_ISREG(st.st_mode))
-        open_in_place(f, fopen(path, "wb"));
-    else
+    int number = STDOUT_FILENO;
+    f->place = standard ? NULL : outpath_follow(path, &number);
+    if (!f->place)
+        open_descriptor(f, number);
+    else if (is_replaceable(f))
         open_beside(f);
+    else
+        open_in_place(f, fopen(f->place, "wb"));
     if (!f->stream)
-        cannot_create(path);
+        cannot_create(f);
     f->buffer = xmalloc(BUFFER);
     setvbuf(f->stream, f->buffer, _IOFBF, BUFFER);
     return f;
@@ -152,6 +124,7 @@ const char *outfile_name(const struct outfile *f)
 void outfile_finish(struct outfile *f)
 {
     input_off_wait(&f->hook);
+    errno = EIO; /* a write that failed before has left no other word */
     bool bad = fflush(f->stream) || ferror(f->stream);
     if (!bad && f->temporary)
         bad = fsync(fileno(f->stream)) != 0;
@@ -159,18 +132,24 @@ void outfile_finish(struct outfile *f)
     if (fclose(f->stream) || bad)
         die(EX_IOERR, "%s: not written: %s", f->path, strerror(errno));
     if (f->temporary) {
-        if (rename(f->temporary, f->path))
+        if (rename(f->temporary, f->place))
             die(EX_IOERR, "%s: not put in place: %s", f->path, strerror(errno));
-        unwatch(f->temporary);
+        unfinished_done(f->temporary);
     }
+    apart_forget(f->use);
     free(f->buffer);
     free(f->temporary);
+    free(f->place);
     free(f->path);
     free(f);
 }
 
-void outfile_remove_stale(const char *path)
+void outfile_remove_stale(const char *user_path)
 {
+    int number;
+    char *path = outpath_follow(user_path, &number);
+    if (!path)
+        return;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *folder = slash ? xasprintf("%.*s", (int)(slash - path + 1), path) : xstrdup(".");
     char *prefix = xasprintf("%s.part.", name);
@@ -183,4 +162,5 @@ void outfile_remove_stale(const char *path)
         closedir(d);
     free(folder);
     free(prefix);
+    free(path);
 }

@@ -7,9 +7,10 @@
 struct outfile;
 
 /* path NULL or "-": standard output, nothing to rename. Otherwise opens a temporary file in the
- * same folder; exit(), SIGINT, SIGTERM and SIGHUP before outfile_finish() remove it. Dies with
- * EX_CANTCREAT when it cannot be made. A path that is not a regular file (/dev/null, a FIFO) is
- * written in place. */
+ * same folder, which does not outlive the program (unfinished.h). Symbolic links are followed: what
+ * is renamed and replaced is the file that they lead to. What is not a regular file (/dev/null, a
+ * FIFO) is written in place, and so are the program's descriptors (/dev/stdout, /dev/fd/3). Dies
+ * with EX_CANTCREAT when it cannot be made, or is an input, too (apart.h). */
 struct outfile *outfile_open(const char *path);
 FILE *outfile_stream(struct outfile *f);
 /* What is written to the stream goes on to whoever reads the file at outfile_flush(), and when this

@@ -13,7 +13,7 @@ settings() {
 # The streams and adapters with their digests; report.sh's files too.
 outputs() {
     find texts scores weights.mp teacher calibrated students predictions evaluation epochs sweep detection report -type f \
-        ! -name '*.part' ! -name '*.plan' ! -name '*.inputs' ! -path '*.checkpoint*' -size +0 2>/dev/null |
+        ! -name '*.part' ! -name '*.part.??????' ! -name '*.plan' ! -name '*.inputs' ! -path '*.checkpoint*' -size +0 2>/dev/null |
         sort | xargs -r sha256sum
 }
 # The command lines that led to each prediction, from its header.

@@ -292,7 +292,7 @@ is_drawn() { # FOLDER NAME
     tail -c 10 "$1/$2.svg" | grep -q '</svg>'
     [ "$(head -c 4 "$1/$2.png" | tail -c 3)" = PNG ]
     [ "$(tail -c 8 "$1/$2.png" | head -c 4)" = IEND ]
-    [ -z "$(find "$1" -name '*.part')" ]
+    [ -z "$(find "$1" -name '*.part*')" ]
 }
 
 @test "figures are drawn as SVG and PNG, with names, units and values" {

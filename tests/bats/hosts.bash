@@ -11,6 +11,8 @@
 #   host_start I       after host_kill
 #   hosts_down         for teardown_file; also after a failure half way
 
+load until-true
+
 hosts_reason() {
     [ "$(id -u)" = 0 ] || { echo 'namespaces need root'; return; }
     local program
@@ -127,14 +129,4 @@ hosts_down() {
         [ ! -s "$file" ] || kill -KILL "$(cat "$file")" 2>/dev/null || true
     done
     wait 2>/dev/null
-}
-
-# until_true SECONDS COMMAND...: polls, with a deadline.
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ $SECONDS -lt $end ] || { echo "not in time: $*" >&2; return 1; }
-        sleep 0.05
-    done
 }

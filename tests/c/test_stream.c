@@ -16,10 +16,22 @@
 
 #include <cmocka.h>
 
-static char path[64];
+static char path[64], said[96];
+
+/* What a program has read it does not write: each file has a name of its own. */
+static const char *renewed(const char *to)
+{
+    static int n;
+    if (to != path)
+        return to;
+    unlink(path);
+    snprintf(path, sizeof path, "/tmp/duq-test-stream.%ld.%d", (long)getpid(), n++);
+    return path;
+}
 
 static void write_scores(const char *to, bool compress, int n)
 {
+    to = renewed(to);
     json_t *header = stream_header_from(NULL, "scores", 0, NULL);
     json_object_set_new(header, "classes", json_pack("[ss]", "negative", "positive"));
     struct stream_writer *w = stream_create(to, compress, header);
@@ -61,7 +73,7 @@ static void prediction_keeps_members_and_nan(void **state)
     (void)state;
     double probs[2] = {0.25, 0.75}, members[6] = {0, 1, 2, 3, 4, 5};
     struct stream_writer *w =
-        stream_create(path, false, stream_header_from(NULL, "prediction", 0, NULL));
+        stream_create(renewed(path), false, stream_header_from(NULL, "prediction", 0, NULL));
     prediction_write(w, &(struct prediction){.id = "a",
                                              .label = 1,
                                              .probs = probs,
@@ -118,9 +130,7 @@ static int status_of(void (*run)(const char *), const char *argument)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        char name[96];
-        snprintf(name, sizeof name, "%s.stderr", path);
-        if (!freopen(name, "w", stderr))
+        if (!freopen(said, "w", stderr))
             _exit(99);
         run(argument);
         _exit(0);
@@ -133,9 +143,7 @@ static int status_of(void (*run)(const char *), const char *argument)
 
 static void assert_message(const char *part)
 {
-    char name[96];
-    snprintf(name, sizeof name, "%s.stderr", path);
-    struct buf text = file_bytes(name);
+    struct buf text = file_bytes(said);
     if (!strstr(buf_str(&text), part))
         fail_msg("'%s' does not hold '%s'", text.data, part);
     buf_free(&text);
@@ -415,7 +423,7 @@ static void write_classes(const char *name, const char *class)
 {
     json_t *header = stream_header_from(NULL, "scores", 0, NULL);
     json_object_set_new(header, "classes", json_pack("[ss]", "negative", class));
-    struct stream_writer *w = stream_create(name, false, header);
+    struct stream_writer *w = stream_create(renewed(name), false, header);
     float logits[2] = {0, 1};
     scores_write(w, &(struct scores){.id = "a", .logits = logits, .n_classes = 2});
     stream_finish(w);
@@ -550,6 +558,7 @@ static void flush_hands_on_whole_records_only(void **state)
 int main(void)
 {
     snprintf(path, sizeof path, "/tmp/duq-test-stream.%ld", (long)getpid());
+    snprintf(said, sizeof said, "%s.stderr", path);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(scores_survive, NULL),
         {"scores_survive_zstd", scores_survive, NULL, NULL, path},
@@ -574,9 +583,7 @@ int main(void)
         cmocka_unit_test(flush_hands_on_whole_records_only),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    char name[96];
-    snprintf(name, sizeof name, "%s.stderr", path);
-    unlink(name);
+    unlink(said);
     unlink(path);
     return failed;
 }
