@@ -5,6 +5,7 @@
 #include "common/eval/report.h"
 #include "common/stream/stream.h"
 #include "common/util/diag.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
 #include "common/util/outfile.h"
@@ -363,8 +364,7 @@ static void write_text(const struct settings *s, const struct report *r)
     struct outfile *f = outfile_open(s->common.output);
     if (s->json) {
         json_t *all = report_json(r);
-        json_dumpf(all, outfile_stream(f), JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-        putc('\n', outfile_stream(f));
+        json_write(all, JSON_INDENT(2) | JSON_REAL_PRECISION(17), outfile_stream(f));
         json_decref(all);
     } else {
         report_table(r, outfile_stream(f));

@@ -1,6 +1,7 @@
 #include "common/eval/training_log.h"
 
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/mem.h"
 
 #include <ctype.h>
@@ -69,9 +70,7 @@ struct training_log training_log_read(char *name, const char *path)
 {
     const char *slash = strrchr(path, '/');
     struct training_log log = {.name = name ? name : xstrdup(slash ? slash + 1 : path)};
-    FILE *f = fopen(path, "r");
-    if (!f)
-        die_errno("%s", path);
+    FILE *f = file_open(path);
     char *line = NULL, *fields[32];
     size_t capacity = 0, columns[N_COLUMNS] = {STEP, LOSS, RATE, VALIDATION};
     bool first = true;
@@ -86,11 +85,11 @@ struct training_log training_log_read(char *name, const char *path)
             add_row(&log, path, number_of, fields, n, columns);
         first = false;
     }
-    if (ferror(f))
+    if (!feof(f)) /* there may be no memory for a line, too */
         die_errno("%s", path);
+    file_close(f, path);
     if (log.n == 0)
         die(EX_DATAERR, "%s: no step in the training log", path);
-    fclose(f);
     free(line);
     return log;
 }

@@ -2,6 +2,8 @@
 #include "common/model/adapter_parts.h"
 #include "common/model/safetensors.h"
 #include "common/util/diag.h"
+#include "common/util/digest.h"
+#include "common/util/file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
@@ -336,7 +338,6 @@ static void check_base(const json_t *facts, const char *path, const char *digest
 
 static void hash_tensors(XXH64_state_t *h, const struct safetensors *tensors)
 {
-    XXH64_reset(h, 0);
     for (size_t i = 0; i < safetensors_count(tensors); i++) {
         const struct tensor *t = safetensors_at(tensors, i);
         XXH64_update(h, t->name, strlen(t->name) + 1);
@@ -346,7 +347,7 @@ static void hash_tensors(XXH64_state_t *h, const struct safetensors *tensors)
 
 void adapter_weights_digest(const struct safetensors *tensors, char digest[DIGEST_SIZE])
 {
-    XXH64_state_t *h = XXH64_createState();
+    XXH64_state_t *h = digest_new();
     hash_tensors(h, tensors);
     digest_text(XXH64_digest(h), digest);
     XXH64_freeState(h);
@@ -368,7 +369,7 @@ static void check_weights(const json_t *facts, const char *path, const char *dig
 static void compute_digest(struct adapter *a, const char *facts_path,
                            const struct safetensors *tensors)
 {
-    XXH64_state_t *h = XXH64_createState();
+    XXH64_state_t *h = digest_new();
     char weights[DIGEST_SIZE];
     hash_tensors(h, tensors);
     digest_text(XXH64_digest(h), weights);
@@ -394,7 +395,7 @@ struct adapter *adapter_read(const char *folder, const struct config *c, const c
     json_t *config = json_read_file(config_path);
     struct adapter_settings settings = read_settings(config, config_path);
     struct adapter *a = empty_adapter(c, &settings);
-    if (!access(facts_path, F_OK)) {
+    if (file_exists(facts_path)) {
         a->facts = json_read_file(facts_path);
         check_base(a->facts, facts_path, digest);
     }

@@ -17,9 +17,8 @@ static void write_json(const char *folder, const char *name, const json_t *value
     char *path = xasprintf("%s/%s", folder, name);
     outfile_remove_stale(path);
     struct outfile *out = outfile_open(path);
-    char *text = json_text(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
-    fprintf(outfile_stream(out), "%s\n", text);
-    free(text);
+    json_write(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17),
+               outfile_stream(out));
     outfile_finish(out);
     free(path);
 }

@@ -2,6 +2,7 @@
 
 #include "common/model/gguf_config.h"
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/model_folder.h"
@@ -357,7 +358,7 @@ struct config *config_read(const char *folder)
     char *path = gguf_of_model(folder);
     if (!path) {
         path = xasprintf("%s/config.json", folder);
-        if (access(path, F_OK))
+        if (!file_exists(path))
             model_folder_without_config(folder);
     }
     struct config *c = read_config(path, folder);

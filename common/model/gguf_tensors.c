@@ -185,8 +185,5 @@ struct safetensors *gguf_tensors(const char *path)
         free(name);
         tensors[used++] = t;
     }
-    size_t size;
-    void *base = gguf_release(g, &size);
-    struct safetensors *s = safetensors_adopt(path, base, size, names, tensors, used);
-    return s;
+    return safetensors_adopt(path, gguf_release(g), names, tensors, used);
 }

@@ -1,25 +1,22 @@
 #include "common/model/safetensors.h"
 
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/foreign_file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/model_folder.h"
 #include "common/util/outfile.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MAX_HEADER = 100 << 20 }; /* as the reference implementation has it */
 
 struct mapped_file {
     char *path;
-    void *base;
-    size_t size;
+    struct file_map map;
     json_t *header; /* owns the tensors' names */
 };
 
@@ -37,18 +34,10 @@ struct safetensors {
 static struct mapped_file map_file(const char *path)
 {
     struct mapped_file f = {.path = xstrdup(path)};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st))
-        die_errno("%s", path);
-    if (!S_ISREG(st.st_mode) || st.st_size < 8)
+    f.map = file_map(path, "a safetensors file");
+    if (f.map.size < 8)
         die(EX_DATAERR, "%s: not a safetensors file (shorter than its own length field)", path);
-    f.size = (size_t)st.st_size;
-    f.base = mmap(NULL, f.size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (f.base == MAP_FAILED)
-        die_errno("%s: cannot be mapped", path);
-    close(fd);
-    foreign_file_refuse(path, f.base, f.size);
+    foreign_file_refuse(path, f.map.base, f.map.size);
     return f;
 }
 
@@ -93,7 +82,7 @@ static struct tensor read_entry(const struct mapped_file *f, const char *name, c
             die(EX_DATAERR, "%s: tensor %s: impossible shape", f->path, name);
     }
     int64_t begin = whole(json_array_get(range, 0)), end = whole(json_array_get(range, 1));
-    size_t available = f->size - data_start;
+    size_t available = f->map.size - data_start;
     if (begin < 0 || end < begin || (size_t)end > available)
         die(EX_DATAERR, "%s: tensor %s: its bytes lie outside the file; is the download complete?",
             f->path, name);
@@ -101,7 +90,7 @@ static struct tensor read_entry(const struct mapped_file *f, const char *name, c
     if (sized && t.bytes != bytes)
         die(EX_DATAERR, "%s: tensor %s: %zu bytes for a shape that takes %zu", f->path, name,
             t.bytes, bytes);
-    t.data = (const char *)f->base + data_start + begin;
+    t.data = (const char *)f->map.base + data_start + begin;
     for (enum dtype d = F32; d <= F16; d++)
         if (!strcmp(t.dtype_name, dtype_name(d))) {
             t.dtype = d;
@@ -128,12 +117,13 @@ static void add_file(struct safetensors *s, const char *path)
     struct mapped_file f = map_file(path);
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
-        length = length << 8 | ((const unsigned char *)f.base)[i];
-    if (length > f.size - 8 || length > MAX_HEADER)
+        length = length << 8 | ((const unsigned char *)f.map.base)[i];
+    if (length > f.map.size - 8 || length > MAX_HEADER)
         die(EX_DATAERR, "%s: not a safetensors file, or cut off (header of %llu bytes)", path,
             (unsigned long long)length);
     json_error_t error;
-    f.header = json_loadb((const char *)f.base + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+    f.header =
+        json_loadb((const char *)f.map.base + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(f.header))
         die(EX_DATAERR, "%s: not a safetensors file: its header is not a JSON object (%s)", path,
             f.header ? "another value" : error.text);
@@ -179,7 +169,7 @@ struct safetensors *safetensors_open_file(const char *path)
 static bool exists(const char *folder, const char *name)
 {
     char *path = xasprintf("%s/%s", folder, name);
-    bool there = access(path, F_OK) == 0;
+    bool there = file_exists(path);
     free(path);
     return there;
 }
@@ -245,9 +235,10 @@ struct safetensors *safetensors_zeros(enum dtype type)
 static void add_zeros(struct safetensors *s, const char *name, int64_t rows, int64_t columns)
 {
     struct mapped_file f = {.path = xstrdup("no file"), .header = json_string(name)};
-    f.size = (size_t)(rows * (columns ? columns : 1)) * dtype_size(s->zeros_type);
-    f.base = mmap(NULL, f.size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (f.base == MAP_FAILED)
+    f.map.size = (size_t)(rows * (columns ? columns : 1)) * dtype_size(s->zeros_type);
+    f.map.base =
+        mmap(NULL, f.map.size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (f.map.base == MAP_FAILED)
         die_errno("tensor %s: no room for its addresses", name);
     s->tensors = xreallocarray(s->tensors, s->n_tensors + 1, sizeof *s->tensors);
     s->tensors[s->n_tensors++] = (struct tensor){.name = json_string_value(f.header),
@@ -257,21 +248,20 @@ static void add_zeros(struct safetensors *s, const char *name, int64_t rows, int
                                                  .dtype = s->zeros_type,
                                                  .n_dims = columns ? 2 : 1,
                                                  .shape = {rows, columns},
-                                                 .data = f.base,
-                                                 .bytes = f.size};
+                                                 .data = f.map.base,
+                                                 .bytes = f.map.size};
     s->files = xreallocarray(s->files, s->n_files + 1, sizeof *s->files);
     s->files[s->n_files++] = f;
     index_names(s);
 }
 
-struct safetensors *safetensors_adopt(const char *path, void *base, size_t size, json_t *names,
+struct safetensors *safetensors_adopt(const char *path, struct file_map map, json_t *names,
                                       struct tensor *tensors, size_t n)
 {
     struct safetensors *s = xcalloc(1, sizeof *s);
     s->files = xcalloc(1, sizeof *s->files);
     s->n_files = 1;
-    s->files[0] =
-        (struct mapped_file){.path = xstrdup(path), .base = base, .size = size, .header = names};
+    s->files[0] = (struct mapped_file){.path = xstrdup(path), .map = map, .header = names};
     s->tensors = tensors;
     s->n_tensors = n;
     for (size_t i = 0; i < n; i++)
@@ -422,7 +412,7 @@ void safetensors_close(struct safetensors *s)
             free(s->tensors[i].packed);
         }
     for (size_t i = 0; i < s->n_files; i++) {
-        munmap(s->files[i].base, s->files[i].size);
+        file_unmap(&s->files[i].map);
         json_decref(s->files[i].header);
         free(s->files[i].path);
     }

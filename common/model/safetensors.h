@@ -6,6 +6,7 @@
 #define DUQ_MODEL_SAFETENSORS_H
 
 #include "common/util/dtype.h"
+#include "common/util/file.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -53,10 +54,10 @@ struct safetensors *safetensors_open_file(const char *path);
  * matter. Dies as above, and when a tensor in the index is in none of the shards. */
 struct safetensors *safetensors_open_folder(const char *folder);
 
-/* Tensors of a file of another format, which was mapped at base and is unmapped with them. names:
- * what holds the tensors' names. The tensors, their `packed` (each allocated by itself) and names
- * become the result's. Dies (EX_DATAERR) at two of one name. */
-struct safetensors *safetensors_adopt(const char *path, void *base, size_t size, json_t *names,
+/* Tensors of a file of another format, which is unmapped with them. names: what holds the tensors'
+ * names. The tensors, their `packed` (each allocated by itself) and names become the result's. Dies
+ * (EX_DATAERR) at two of one name. */
+struct safetensors *safetensors_adopt(const char *path, struct file_map map, json_t *names,
                                       struct tensor *tensors, size_t n);
 
 /* No files: a folder that has every tensor which safetensors_need() asks for, of this type and all

@@ -175,8 +175,7 @@ static const struct tensor *norm_tensor(const struct model *m)
 static void digest_model(struct model *m)
 {
     enum { WHOLE = 64 << 10, PIECES = 16, PIECE = WHOLE / PIECES };
-    XXH64_state_t *state = XXH64_createState();
-    XXH64_reset(state, 0);
+    XXH64_state_t *state = digest_new();
     json_t *config = config_json(m->config);
     char *text = json_text(config, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
     XXH64_update(state, text, strlen(text));

@@ -1,6 +1,7 @@
 #include "common/plan/plan.h"
 
 #include "common/util/diag.h"
+#include "common/util/json.h"
 
 #include <jansson.h>
 
@@ -154,7 +155,6 @@ void plan_print_json(const struct plan *p, FILE *out)
                         json_pack("{s:f, s:f, s:f, s:f, s:b}", "weights", p->weights, "adapter",
                                   p->adapter, "working", p->working, "taken", memory_taken(p),
                                   "fits", memory_taken(p) <= p->machine.memory));
-    if (json_dumpf(j, out, JSON_COMPACT) || fputc('\n', out) == EOF)
-        die_errno("the plan cannot be written");
+    json_write(j, JSON_COMPACT, out);
     json_decref(j);
 }

@@ -83,9 +83,7 @@ static const char *add_column(struct import *im, struct template *t, const char 
     const char *end = strchr(p, '}');
     if (!end || end == p + 1)
         return NULL;
-    char *name = strndup(p + 1, (size_t)(end - p - 1));
-    if (!name)
-        die(EX_OSERR, "out of memory");
+    char *name = xstrndup(p + 1, (size_t)(end - p - 1));
     add_piece(t)->column = rows_column(im->rows, name);
     free(name);
     return end;
@@ -174,8 +172,7 @@ static char **split_list(struct import *im, enum import_part part, const char *l
         if (!n)
             set_fault(im, part, " '%s': an empty name", list);
         parts = xreallocarray(parts, *count + 1, sizeof *parts);
-        if (!(parts[(*count)++] = strndup(p, n)))
-            die(EX_OSERR, "out of memory");
+        parts[(*count)++] = xstrndup(p, n);
         p += n;
         if (!*p)
             return parts;

@@ -135,9 +135,8 @@ static void pack_field(struct json_records *j, const char *key, const json_t *va
 static void check_record(struct json_records *j)
 {
     msgpack_object o;
-    size_t at = 0;
     msgpack_zone_clear(&j->zone);
-    if (msgpack_unpack(j->packed.data, j->packed.len, &at, &j->zone, &o) != MSGPACK_UNPACK_SUCCESS)
+    if (!object_unpack(&j->zone, j->packed.data, j->packed.len, &o))
         bad_line(j, "nested too deep");
     if (checker_record(j->checker, &o, ++j->records))
         return;

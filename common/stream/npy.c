@@ -1,16 +1,13 @@
 #include "common/stream/npy.h"
 
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/mem.h"
 
 #include <ctype.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- the header: a Python dictionary ---- */
 
@@ -130,18 +127,7 @@ static bool parse_description(const char *text, struct description *d)
 
 static void map_file(struct npy *a)
 {
-    int fd = open(a->name, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st))
-        die_errno("%s", a->name);
-    if (!S_ISREG(st.st_mode))
-        die(EX_DATAERR, "%s: not a file: an array must lie in one, for it is not read in order",
-            a->name);
-    a->size = (size_t)st.st_size;
-    a->base = a->size ? mmap(NULL, a->size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    if (a->base == MAP_FAILED)
-        die_errno("%s: cannot be mapped", a->name);
-    close(fd);
+    a->map = file_map(a->name, "an array of NumPy's");
 }
 
 /* The header's text, which the caller frees; *data_at: where the elements begin. */
@@ -149,8 +135,8 @@ static char *header_text(const struct npy *a, size_t *data_at)
 {
     static const char magic[] = "\x93NUMPY";
     enum { MAGIC = sizeof magic - 1 };
-    const unsigned char *p = a->base;
-    if (a->size < MAGIC + 4 || memcmp(p, magic, MAGIC) != 0)
+    const unsigned char *p = a->map.base;
+    if (a->map.size < MAGIC + 4 || memcmp(p, magic, MAGIC) != 0)
         die(EX_DATAERR,
             "%s: not a .npy file, as numpy.save() writes them (rec(1) says how to make one of a "
             ".pt "
@@ -161,10 +147,10 @@ static char *header_text(const struct npy *a, size_t *data_at)
         die(EX_DATAERR, "%s: version %u.%u of the format; versions 1 to 3 are read here", a->name,
             version, p[MAGIC + 1]);
     size_t width = version == 1 ? 2 : 4, length = 0, start = MAGIC + 2 + width;
-    if (a->size >= start)
+    if (a->map.size >= start)
         for (size_t i = width; i-- > 0;)
             length = length << 8 | p[MAGIC + 2 + i];
-    if (a->size < start || a->size - start < length)
+    if (a->map.size < start || a->map.size - start < length)
         die(EX_DATAERR, "%s: cut off within its header", a->name);
     *data_at = start + length;
     char *text = xmalloc(length + 1);
@@ -198,10 +184,10 @@ static void take_layout(struct npy *a, const struct description *d, size_t data_
         if (__builtin_mul_overflow(count, d->shape[k], &count))
             die(EX_DATAERR, "%s: its shape has more elements than can be counted", a->name);
     }
-    if (__builtin_mul_overflow(count, a->element, &bytes) || a->size - data_at != bytes)
+    if (__builtin_mul_overflow(count, a->element, &bytes) || a->map.size - data_at != bytes)
         die(EX_DATAERR, "%s: %zu bytes of elements, not those of its shape: cut off or damaged",
-            a->name, a->size - data_at);
-    a->data = (const unsigned char *)a->base + data_at;
+            a->name, a->map.size - data_at);
+    a->data = (const unsigned char *)a->map.base + data_at;
 }
 
 struct npy npy_open(const char *path)
@@ -242,7 +228,6 @@ double npy_at(const struct npy *a, const size_t *index)
 
 void npy_close(struct npy *a)
 {
-    if (a->base)
-        munmap(a->base, a->size);
+    file_unmap(&a->map);
     *a = (struct npy){0};
 }

@@ -3,6 +3,8 @@
 #ifndef DUQ_STREAM_NPY_H
 #define DUQ_STREAM_NPY_H
 
+#include "common/util/file.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -16,8 +18,7 @@ struct npy {
     size_t stride[NPY_MAX_DIMENSIONS]; /* in elements */
     size_t element;                    /* bytes */
     bool swapped;
-    void *base;
-    size_t size; /* of the file */
+    struct file_map map;
     const unsigned char *data;
 };
 

@@ -157,9 +157,7 @@ static void add_column(struct csv_columns *c, const struct schema *s, const char
     size_t i = c->count++;
     c->names = xreallocarray(c->names, c->count, sizeof *c->names);
     c->spread = xreallocarray(c->spread, c->count, sizeof *c->spread);
-    c->names[i] = strndup(name, len);
-    if (!c->names[i])
-        die(EX_OSERR, "out of memory");
+    c->names[i] = xstrndup(name, len);
     c->spread[i] = 0;
     if (value && value->type == MSGPACK_OBJECT_BIN && schema_per_class(s, name, len))
         c->spread[i] = value->via.bin.size / element_size(schema_element(s, name, len));

@@ -89,6 +89,7 @@ static void start_parser(struct rows *r)
 {
     if (csv_init(&r->parser, CSV_STRICT | CSV_STRICT_FINI))
         die(EX_OSERR, "out of memory");
+    csv_set_realloc_func(&r->parser, xrealloc);
     csv_set_delim(&r->parser, (unsigned char)r->delimiter);
     csv_set_space_func(&r->parser, is_no_space);
 }
@@ -475,11 +476,8 @@ static bool is_table(const struct rows *r)
 static void take_names(struct rows *r)
 {
     r->names = xcalloc(r->width, sizeof *r->names);
-    for (size_t i = 0; i < r->width; i++) {
-        r->names[i] = strndup(r->fields[i].data ? r->fields[i].data : "", r->fields[i].len);
-        if (!r->names[i])
-            die(EX_OSERR, "out of memory");
-    }
+    for (size_t i = 0; i < r->width; i++)
+        r->names[i] = xstrndup(r->fields[i].data ? r->fields[i].data : "", r->fields[i].len);
 }
 
 static void same_names(struct rows *r)

@@ -456,13 +456,14 @@ bool schema_check_json(const struct schema *s, const json_t *value, size_t class
     msgpack_packer packer;
     msgpack_packer_init(&packer, &packed, append);
     pack_json(&packer, value);
-    msgpack_unpacked u;
-    msgpack_unpacked_init(&u);
-    size_t off = 0;
-    if (msgpack_unpack_next(&u, packed.data, packed.len, &off) != MSGPACK_UNPACK_SUCCESS)
+    msgpack_zone *zone = msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE);
+    if (!zone)
+        die(EX_OSERR, "out of memory");
+    msgpack_object o;
+    if (!object_unpack(zone, packed.data, packed.len, &o))
         die(EX_SOFTWARE, "a JSON value does not survive msgpack");
-    bool good = schema_check(s, &u.data, classes, why);
-    msgpack_unpacked_destroy(&u);
+    bool good = schema_check(s, &o, classes, why);
+    msgpack_zone_free(zone);
     buf_free(&packed);
     return good;
 }

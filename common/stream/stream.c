@@ -1,6 +1,7 @@
 #include "common/stream/stream.h"
 
 #include "common/util/diag.h"
+#include "common/util/digest.h"
 #include "common/util/input.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -14,6 +15,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 /* MAX_RECORD and MAX_DEPTH bound what a corrupted length can make the reader take up: no record of
  * ours comes near them. PACKED is when records are written though the input does not pause: what a
@@ -147,6 +149,8 @@ static bool fill(struct stream_reader *r)
         ZSTD_inBuffer in = {rest(&r->raw), left(&r->raw), 0};
         ZSTD_outBuffer out = {r->data.bytes.data + r->data.bytes.len, CHUNK, 0};
         size_t more = ZSTD_decompressStream(r->zstd, &out, &in);
+        if (ZSTD_getErrorCode(more) == ZSTD_error_memory_allocation)
+            die(EX_OSERR, "%s: out of memory for its zstd data", r->name);
         if (ZSTD_isError(more))
             bad_stream(r, "the zstd data is corrupted (%s)", ZSTD_getErrorName(more));
         r->raw.at += in.pos;
@@ -320,21 +324,26 @@ static bool next_object(struct stream_reader *r, const char **start, size_t *len
     }
 }
 
-/* The object's bytes as a tree whose strings point into them. */
+bool object_unpack(msgpack_zone *zone, const char *bytes, size_t len, msgpack_object *object)
+{
+    size_t off = 0;
+    errno = 0;
+    msgpack_unpack_return found = msgpack_unpack(bytes, len, &off, zone, object);
+    if (found == MSGPACK_UNPACK_SUCCESS || found == MSGPACK_UNPACK_EXTRA_BYTES)
+        return true;
+    /* It takes what it has no memory for to be wrong. */
+    if (found == MSGPACK_UNPACK_NOMEM_ERROR || errno == ENOMEM)
+        die(EX_OSERR, "out of memory");
+    return false;
+}
+
 static msgpack_object unpack(struct stream_reader *r, const char *start, size_t len)
 {
     msgpack_object o;
-    size_t off = 0;
     msgpack_zone_clear(&r->zone);
-    switch (msgpack_unpack(start, len, &off, &r->zone, &o)) {
-    case MSGPACK_UNPACK_SUCCESS:
-    case MSGPACK_UNPACK_EXTRA_BYTES:
-        return o;
-    case MSGPACK_UNPACK_NOMEM_ERROR:
-        die(EX_OSERR, "out of memory");
-    default:
+    if (!object_unpack(&r->zone, start, len, &o))
         bad_stream(r, "the bytes of the next are not msgpack: the stream is corrupted");
-    }
+    return o;
 }
 
 /* Whether the object is a map and its first key is this one (of less than 32 bytes). */
@@ -499,7 +508,8 @@ struct stream_reader *stream_open_all(char *const *paths, int count, const char 
     for (int i = 0; i < count; i++)
         r->paths[i] = xstrdup(paths[i]);
     open_file(r);
-    if (!(r->hash = XXH64_createState()) || !msgpack_zone_init(&r->zone, ZONE))
+    r->hash = digest_new();
+    if (!msgpack_zone_init(&r->zone, ZONE))
         die(EX_OSERR, "out of memory");
     const char *bytes;
     size_t len;
@@ -713,7 +723,7 @@ static void drain(struct stream_writer *w, ZSTD_EndDirective how)
             ZSTD_outBuffer out = {w->coded, CHUNK, 0};
             more = ZSTD_compressStream2(w->zstd, &out, &in, how);
             if (ZSTD_isError(more))
-                die(EX_SOFTWARE, "zstd: %s", ZSTD_getErrorName(more));
+                die(EX_OSERR, "%s: zstd: %s", outfile_name(w->file), ZSTD_getErrorName(more));
             write_out(w, w->coded, out.pos);
         } while (in.pos < in.size || (how != ZSTD_e_continue && more));
     }
@@ -745,9 +755,7 @@ struct stream_writer *stream_create(const char *path, bool compress, json_t *hea
             die(EX_OSERR, "out of memory");
         w->coded = xmalloc(CHUNK);
     }
-    if (!(w->hash = XXH64_createState()))
-        die(EX_OSERR, "out of memory");
-    XXH64_reset(w->hash, 0);
+    w->hash = digest_new();
     msgpack_packer_init(&w->packer, &w->packed, append);
     pack_json(&w->packer, header);
     w->committed = w->packed.len;

@@ -88,6 +88,9 @@ void stream_finish(struct stream_writer *w);
 
 /* A map's value by key, NULL when absent. */
 const msgpack_object *map_get(const msgpack_object *map, const char *key);
+/* The whole object that the bytes are, as a tree whose strings point into them; false where it is
+ * not msgpack or nests too deep. */
+bool object_unpack(msgpack_zone *zone, const char *bytes, size_t len, msgpack_object *object);
 /* Packs any JSON value. */
 void pack_json(msgpack_packer *p, const json_t *value);
 /* Any msgpack value as JSON (bin as null; use the schemas for those). New reference. */

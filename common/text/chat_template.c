@@ -2,6 +2,7 @@
 
 #include "common/text/chat_template_parts.h"
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/gguf.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -19,7 +20,7 @@ static const char config_name[] = "tokenizer_config.json";
 static char *existing(const char *folder, const char *name)
 {
     char *path = xasprintf("%s/%s", folder, name);
-    if (!access(path, F_OK))
+    if (file_exists(path))
         return path;
     free(path);
     return NULL;
@@ -53,20 +54,8 @@ static bool read_file(struct chat_template *c, const char *folder, const char *n
     c->file = existing(folder, name);
     if (!c->file)
         return false;
-    FILE *f = fopen(c->file, "rb");
-    if (!f)
-        die_errno("%s", c->file);
     struct buf source = {0};
-    size_t n;
-    do {
-        enum { PIECE = 1 << 16 };
-        buf_reserve(&source, PIECE);
-        n = fread(source.data + source.len, 1, PIECE, f);
-        source.len += n;
-    } while (n);
-    if (ferror(f))
-        die_errno("%s", c->file);
-    fclose(f);
+    file_read(c->file, &source);
     chat_template_parse(c, source.data, source.len);
     buf_free(&source);
     return true;

@@ -17,7 +17,7 @@ struct pattern {
     pcre2_code *code; /* NULL: a literal */
     pcre2_match_data *found;
     pcre2_match_context *context;
-    pcre2_jit_stack *stack; /* NULL: not compiled to machine code */
+    pcre2_jit_stack *stack; /* NULL: not compiled to machine code, or no room to run that in */
     struct buf stand_in;    /* the text being searched, when it is not as it was given */
 };
 
@@ -39,6 +39,18 @@ struct pattern *pattern_literal(const char *s, size_t len)
     return new_pattern(s, len);
 }
 
+static void *pcre2_memory(size_t size, void *data)
+{
+    (void)data;
+    return xmalloc(size);
+}
+
+static void pcre2_release(void *memory, void *data)
+{
+    (void)data;
+    free(memory);
+}
+
 struct pattern *pattern_regex(const char *regex, const char *where)
 {
     struct pattern *p = new_pattern(regex, strlen(regex));
@@ -47,7 +59,9 @@ struct pattern *pattern_regex(const char *regex, const char *where)
     if (problem)
         die(EX_DATAERR, "%s: the pattern '%s' holds %s, which is not supported", where, regex,
             problem);
-    pcre2_compile_context *compile = pcre2_compile_context_create(NULL);
+    /* By which the others take memory, also when this one is gone; never NULL. */
+    pcre2_general_context *memory = pcre2_general_context_create(pcre2_memory, pcre2_release, NULL);
+    pcre2_compile_context *compile = pcre2_compile_context_create(memory);
     pcre2_set_newline(compile, PCRE2_NEWLINE_LF);
     int error;
     PCRE2_SIZE at;
@@ -60,15 +74,17 @@ struct pattern *pattern_regex(const char *regex, const char *where)
         die(EX_DATAERR, "%s: the pattern '%s' cannot be compiled: %s", where, regex, text);
     }
     buf_free(&translated);
-    p->found = pcre2_match_data_create(1, NULL);
-    p->context = pcre2_match_context_create(NULL);
+    p->found = pcre2_match_data_create(1, memory);
+    p->context = pcre2_match_context_create(memory);
     pcre2_set_match_limit(p->context, MATCH_LIMIT);
     pcre2_set_heap_limit(p->context, UINT32_MAX);
-    /* Without JIT (some processors have none) pcre2_match() interprets. */
-    if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0) {
-        p->stack = pcre2_jit_stack_create(JIT_STACK_FIRST, JIT_STACK_MOST, NULL);
+    /* Without JIT (some processors have none, and address space may be short) pcre2_match()
+     * interprets. */
+    if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0)
+        p->stack = pcre2_jit_stack_create(JIT_STACK_FIRST, JIT_STACK_MOST, memory);
+    if (p->stack)
         pcre2_jit_stack_assign(p->context, NULL, p->stack);
-    }
+    pcre2_general_context_free(memory);
     return p;
 }
 
@@ -146,7 +162,7 @@ bool pattern_next(struct pattern_search *s, size_t *start, size_t *end)
         int n = p->stack ? pcre2_jit_match(p->code, (PCRE2_SPTR)s->text, s->len, s->at, 0, p->found,
                                            p->context)
                          : pcre2_match(p->code, (PCRE2_SPTR)s->text, s->len, s->at,
-                                       PCRE2_NO_UTF_CHECK, p->found, p->context);
+                                       PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, p->found, p->context);
         if (n == PCRE2_ERROR_NOMATCH)
             return false;
         if (n < 0) {

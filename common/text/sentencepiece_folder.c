@@ -3,12 +3,12 @@
 #include "common/text/tokenizer_folder.h"
 #include "common/text/tokenizer_parts.h"
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 bool sentencepiece_wants_bos(const char *model_path)
 {
@@ -16,7 +16,7 @@ bool sentencepiece_wants_bos(const char *model_path)
     const char *slash = strrchr(model_path, '/');
     char *path = xasprintf("%.*s%s", slash ? (int)(slash + 1 - model_path) : 0, model_path, name);
     bool wanted = true;
-    if (!access(path, F_OK)) {
+    if (file_exists(path)) {
         json_t *config = json_read_file(path);
         wanted = json_part_flag(config, "add_bos_token", true, name, path);
         if (json_part_flag(config, "add_eos_token", false, name, path))

@@ -2,6 +2,7 @@
 
 #include "common/text/tokenizer_parts.h"
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/foreign_file.h"
 #include "common/util/gguf.h"
 #include "common/util/model_folder.h"
@@ -32,7 +33,7 @@ char *tokenizer_find(const char *path)
         return xstrdup(path);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *file = xasprintf("%s/%s", path, names[i]);
-        if (!access(file, F_OK))
+        if (file_exists(file))
             return file;
         free(file);
     }
@@ -48,22 +49,6 @@ static char *find_file(const char *path)
         die(EX_NOINPUT, "%s: holds no tokenizer.json and no tokenizer.model", path);
     }
     return file;
-}
-
-static void read_file(const char *path, struct buf *out)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        die_errno("%s", path);
-    size_t n;
-    do {
-        buf_reserve(out, 1 << 20);
-        n = fread(out->data + out->len, 1, 1 << 20, f);
-        out->len += n;
-    } while (n);
-    if (ferror(f))
-        die_errno("%s", path);
-    fclose(f);
 }
 
 /* JSON begins with a brace; a SentencePiece model with its first field's key. */
@@ -89,7 +74,7 @@ struct tokenizer *tokenizer_open(const char *path_or_folder)
         return t;
     }
     struct buf bytes = {0};
-    read_file(t->path, &bytes);
+    file_read(t->path, &bytes);
     foreign_file_refuse(t->path, bytes.data, bytes.len);
     digest_text(XXH64(bytes.data, bytes.len, 0), t->digest);
     const char *folder = is_folder(path_or_folder) ? path_or_folder : NULL;

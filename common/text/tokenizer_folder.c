@@ -2,18 +2,18 @@
 
 #include "common/text/json_parts.h"
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 static json_t *read_object(const char *folder, const char *name)
 {
     char *path = xasprintf("%s/%s", folder, name);
-    json_t *value = access(path, F_OK) ? json_object() : json_read_file(path);
+    json_t *value = file_exists(path) ? json_read_file(path) : json_object();
     if (!json_is_object(value))
         die(EX_DATAERR, "%s: not a JSON object", path);
     free(path);

@@ -4,6 +4,7 @@
 #include "common/text/scored_pieces.h"
 #include "common/text/tokenizer_parts.h"
 #include "common/util/diag.h"
+#include "common/util/digest.h"
 #include "common/util/gguf.h"
 #include "common/util/utf8.h"
 
@@ -65,8 +66,7 @@ static void check_settings(const struct gguf *g)
 static void digest_settings(const struct gguf *g, char text[DIGEST_SIZE])
 {
     static const char prefix[] = "tokenizer.";
-    XXH64_state_t *state = XXH64_createState();
-    XXH64_reset(state, 0);
+    XXH64_state_t *state = digest_new();
     for (size_t i = 0; i < gguf_setting_count(g); i++) {
         const struct gguf_setting *s = gguf_setting_at(g, i);
         if (strncmp(s->key, prefix, sizeof prefix - 1) != 0)

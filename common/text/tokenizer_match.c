@@ -2,6 +2,8 @@
 
 #include "common/text/tokenizer_parts.h"
 #include "common/util/diag.h"
+#include "common/util/digest.h"
+#include "common/util/file.h"
 #include "common/util/gguf.h"
 #include "common/util/mem.h"
 
@@ -14,20 +16,15 @@
 static void digest_file(const char *path, char digest[DIGEST_SIZE])
 {
     enum { BLOCK = 1 << 16 };
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        die_errno("%s", path);
+    FILE *f = file_open(path);
     char *block = xmalloc(BLOCK);
-    XXH64_state_t *state = XXH64_createState();
-    XXH64_reset(state, 0);
+    XXH64_state_t *state = digest_new();
     for (size_t n; (n = fread(block, 1, BLOCK, f));)
         XXH64_update(state, block, n);
-    if (ferror(f))
-        die_errno("%s", path);
+    file_close(f, path);
     digest_text(XXH64_digest(state), digest);
     XXH64_freeState(state);
     free(block);
-    fclose(f);
 }
 
 /* A GGUF file holds more than its tokenizer, whose digest is of that alone. */

@@ -2,12 +2,13 @@
 
 #include "common/model/safetensors.h"
 #include "common/util/diag.h"
+#include "common/util/digest.h"
+#include "common/util/file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 /* The version of the file's layout. */
@@ -29,8 +30,7 @@ static char *digest_of(const struct training_state *s, const char *best)
 {
     float *arrays[STATE_ARRAYS + 1];
     size_t n = arrays_of(s, arrays);
-    XXH64_state_t *h = XXH64_createState();
-    XXH64_reset(h, 0);
+    XXH64_state_t *h = digest_new();
     XXH64_update(h, &s->step, sizeof s->step);
     XXH64_update(h, &s->pass, sizeof s->pass);
     XXH64_update(h, &s->since_best, sizeof s->since_best);
@@ -105,7 +105,7 @@ static const char *need_text(const json_t *metadata, const char *key, const char
 
 bool checkpoint_read(const char *path, struct training_state *s, const json_t *settings)
 {
-    if (access(path, F_OK))
+    if (!file_exists(path))
         return false;
     struct safetensors *file = safetensors_open_file(path);
     const json_t *metadata = safetensors_metadata(file);

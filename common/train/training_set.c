@@ -31,7 +31,7 @@ static void check_classes(const struct stream_reader *tokens, const struct strea
     const json_t *ours = json_object_get(stream_header(tokens), "classes");
     const json_t *theirs = json_object_get(stream_header(teacher), "classes");
     if (ours && theirs && !json_equal(ours, theirs)) {
-        char *a = json_text(ours, JSON_COMPACT), *b = json_dumps(theirs, JSON_COMPACT);
+        char *a = json_text(ours, JSON_COMPACT), *b = json_text(theirs, JSON_COMPACT);
         die(EX_DATAERR, "%s: the classes are %s, those of %s are %s: not the same task",
             stream_name(teacher), b, stream_name(tokens), a);
     }
@@ -200,8 +200,7 @@ static void add_example(struct training_set *t, const struct tokens *x)
 
 static void compute_digest(struct training_set *t)
 {
-    XXH64_state_t *h = XXH64_createState();
-    XXH64_reset(h, 0);
+    XXH64_state_t *h = digest_new();
     for (int i = 0; i < t->n; i++) {
         XXH64_update(h, t->ids[i], strlen(t->ids[i]) + 1);
         XXH64_update(h, &t->sequences[i].n, sizeof t->sequences[i].n);

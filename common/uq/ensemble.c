@@ -3,6 +3,7 @@
 #include "common/stream/id_index.h"
 #include "common/uq/validation.h"
 #include "common/util/diag.h"
+#include "common/util/digest.h"
 #include "common/util/mem.h"
 
 #include <math.h>
@@ -122,8 +123,7 @@ bool prompt_weights_digest(const struct prompt_weights *w, char digest[DIGEST_SI
 {
     if (!w->calibrations && !w->selected)
         return false;
-    XXH64_state_t *state = XXH64_createState();
-    XXH64_reset(state, 0);
+    XXH64_state_t *state = digest_new();
     XXH64_update(state, w->prompts, w->count * sizeof *w->prompts);
     XXH64_update(state, w->values, w->count * sizeof *w->values);
     for (size_t i = 0; w->calibrations && i < w->count; i++) {

@@ -1,6 +1,7 @@
 #include "common/uq/fitted_on.h"
 
 #include "common/util/diag.h"
+#include "common/util/digest.h"
 #include "common/util/mem.h"
 
 #include <inttypes.h>
@@ -13,8 +14,7 @@ static const char key[] = "fitted_on";
 
 static uint64_t digest(const char *id, const float *logits, size_t n_classes)
 {
-    XXH64_state_t *h = XXH64_createState();
-    XXH64_reset(h, 0);
+    XXH64_state_t *h = digest_new();
     XXH64_update(h, id, strlen(id) + 1);
     XXH64_update(h, logits, n_classes * sizeof *logits);
     uint64_t value = XXH64_digest(h);

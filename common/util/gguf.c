@@ -1,23 +1,21 @@
 #include "common/util/gguf.h"
 
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/foreign_file.h"
 #include "common/util/gguf_type.h"
 #include "common/util/mem.h"
 #include "common/util/utf8.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 struct gguf {
     char *path;
-    unsigned char *base;
+    const unsigned char *base;
     size_t size;
+    struct file_map map; /* base, size */
     struct gguf_setting *settings;
     size_t n_settings;
     struct gguf_tensor *tensors;
@@ -260,17 +258,11 @@ static void read_tensors(struct gguf *g, struct cursor *c, size_t n)
 
 static void map_file(struct gguf *g)
 {
-    int fd = open(g->path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st))
-        die_errno("%s", g->path);
-    if (!S_ISREG(st.st_mode) || st.st_size < 4)
+    g->map = file_map(g->path, "a GGUF file");
+    if (g->map.size < 4)
         die(EX_DATAERR, "%s: not a GGUF file", g->path);
-    g->size = (size_t)st.st_size;
-    g->base = mmap(NULL, g->size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (g->base == MAP_FAILED)
-        die_errno("%s: cannot be mapped", g->path);
-    close(fd);
+    g->base = g->map.base;
+    g->size = g->map.size;
 }
 
 static void check_version(const struct gguf *g, uint32_t version)
@@ -304,10 +296,9 @@ struct gguf *gguf_open(const char *path)
     return g;
 }
 
-void *gguf_release(struct gguf *g, size_t *size)
+struct file_map gguf_release(struct gguf *g)
 {
-    void *base = g->base;
-    *size = g->size;
+    struct file_map map = g->map;
     for (size_t i = 0; i < g->n_settings; i++)
         free(g->settings[i].key);
     for (size_t i = 0; i < g->n_tensors; i++)
@@ -316,14 +307,13 @@ void *gguf_release(struct gguf *g, size_t *size)
     free(g->tensors);
     free(g->path);
     free(g);
-    return base;
+    return map;
 }
 
 void gguf_close(struct gguf *g)
 {
-    size_t size;
-    void *base = gguf_release(g, &size);
-    munmap(base, size);
+    struct file_map map = gguf_release(g);
+    file_unmap(&map);
 }
 
 const char *gguf_path(const struct gguf *g)
@@ -374,10 +364,9 @@ static bool ends_with(const char *s, const char *end)
 static bool begins_as_gguf(const char *path)
 {
     char bytes[4] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool yes = fd >= 0 && read(fd, bytes, 4) == 4 && !memcmp(bytes, "GGUF", 4);
-    if (fd >= 0)
-        close(fd);
+    FILE *f = file_open(path);
+    bool yes = fread(bytes, 1, 4, f) == 4 && !memcmp(bytes, "GGUF", 4);
+    file_close(f, path);
     return yes;
 }
 
@@ -386,17 +375,16 @@ static char *find_in_folder(const char *folder, const char *end, size_t *n)
 {
     char *first = NULL;
     *n = 0;
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (ends_with(e->d_name, end)) {
+    DIR *d = folder_open(folder);
+    for (const char *name; (name = folder_next(d, folder));)
+        if (ends_with(name, end)) {
             ++*n;
-            if (first && strcmp(first, e->d_name) < 0)
+            if (first && strcmp(first, name) < 0)
                 continue;
             free(first);
-            first = xstrdup(e->d_name);
+            first = xstrdup(name);
         }
-    if (d)
-        closedir(d);
+    folder_close(d);
     return first;
 }
 
@@ -410,7 +398,7 @@ char *gguf_of_model(const char *path)
     size_t n, others;
     free(find_in_folder(path, ".safetensors", &others));
     char *config = xasprintf("%s/config.json", path);
-    bool plain = others || !access(config, F_OK);
+    bool plain = others || file_exists(config);
     free(config);
     if (plain)
         return NULL;

@@ -6,6 +6,8 @@
 #ifndef DUQ_UTIL_GGUF_H
 #define DUQ_UTIL_GGUF_H
 
+#include "common/util/file.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -64,7 +66,7 @@ struct gguf;
 struct gguf *gguf_open(const char *path);
 void gguf_close(struct gguf *g);
 /* As gguf_close(), but the mapped file becomes the caller's, who unmaps it. */
-void *gguf_release(struct gguf *g, size_t *size);
+struct file_map gguf_release(struct gguf *g);
 const char *gguf_path(const struct gguf *g);
 
 /* The GGUF file that stands for a model: the path itself where it is one by its beginning or its

@@ -1,6 +1,7 @@
 #include "common/util/json.h"
 
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/foreign_file.h"
 #include "common/util/mem.h"
 #include "common/util/utf8.h"
@@ -52,14 +53,12 @@ static void refuse_foreign(FILE *f, const char *path)
 
 json_t *json_read_file(const char *path)
 {
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        die_errno("%s", path);
+    FILE *f = file_open(path);
     json_error_t error;
     json_t *value = load(f, &error);
-    if (!value)
+    if (!value && !ferror(f))
         refuse_foreign(f, path);
-    fclose(f);
+    file_close(f, path);
     if (!value)
         die(EX_DATAERR, "%s: line %d, column %d: %s", path, error.line, error.column, error.text);
     return value;
@@ -87,6 +86,14 @@ char *json_text(const json_t *value, size_t flags)
     if (!text)
         die(EX_OSERR, "out of memory: JSON could not be written");
     return text;
+}
+
+void json_write(const json_t *value, size_t flags, FILE *to)
+{
+    char *text = json_text(value, flags);
+    fwrite(text, 1, strlen(text), to);
+    putc('\n', to);
+    free(text);
 }
 
 static char *text_of(const json_t *value)

@@ -3,6 +3,7 @@
 #define DUQ_UTIL_JSON_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 /* Reads a whole file; dies with EX_NOINPUT or EX_DATAERR (file, line and column named). */
 json_t *json_read_file(const char *path);
@@ -14,6 +15,9 @@ json_t *json_lossy(const char *bytes);
 /* The value as text, which the caller frees; flags: as json_dumps(). Dies (EX_OSERR) where it
  * cannot be made. */
 char *json_text(const json_t *value, size_t flags);
+
+/* The same text and a newline. What cannot be written is the stream's error, as of fwrite(). */
+void json_write(const json_t *value, size_t flags, FILE *to);
 
 /* The first key of `now` whose value is another in `then`, or NULL; *before and *after receive both
  * as text, which the caller frees. */

@@ -50,6 +50,11 @@ char *xstrdup(const char *s)
     return checked(strdup(s), strlen(s));
 }
 
+char *xstrndup(const char *s, size_t most)
+{
+    return checked(strndup(s, most), most);
+}
+
 char *xasprintf(const char *format, ...)
 {
     char *s;

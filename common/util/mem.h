@@ -16,6 +16,7 @@ void *xreallocarray(void *old, size_t count, size_t size);
 /* 64-byte aligned, for vector loads; free() releases it. Contents are not set. */
 void *xaligned(size_t size);
 char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t most);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Bytes that grow at the end. Start from {0}; data is not NUL-terminated unless said so. */

@@ -1,11 +1,11 @@
 #include "common/util/model_folder.h"
 
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <jansson.h>
@@ -25,7 +25,7 @@ static bool is_folder(const char *path)
 static bool holds(const char *folder, const char *name)
 {
     char *path = xasprintf("%s/%s", folder, name);
-    bool there = !access(path, F_OK);
+    bool there = file_exists(path);
     free(path);
     return there;
 }
@@ -49,12 +49,14 @@ static bool is_hub_name(const char *path)
 static char *main_revision(const char *folder)
 {
     char *path = xasprintf("%s/refs/main", folder), name[128] = "";
-    FILE *f = fopen(path, "r");
-    free(path);
-    if (!f)
+    if (!file_exists(path)) {
+        free(path);
         return NULL;
+    }
+    FILE *f = file_open(path);
     bool read = fgets(name, sizeof name, f);
-    fclose(f);
+    file_close(f, path);
+    free(path);
     name[strcspn(name, "\r\n")] = '\0';
     return read && *name && !strchr(name, '/') ? xstrdup(name) : NULL;
 }
@@ -63,18 +65,17 @@ static char *main_revision(const char *folder)
 static char *only_snapshot(const char *snapshots, size_t *n)
 {
     char *name = NULL;
-    const struct dirent *e;
-    DIR *d = opendir(snapshots);
+    const char *found;
+    DIR *d = folder_open(snapshots);
     *n = 0;
-    while (d && (e = readdir(d))) {
-        if (*e->d_name == '.')
+    while ((found = folder_next(d, snapshots))) {
+        if (*found == '.')
             continue;
         ++*n;
         free(name);
-        name = xstrdup(e->d_name);
+        name = xstrdup(found);
     }
-    if (d)
-        closedir(d);
+    folder_close(d);
     if (*n == 1)
         return name;
     free(name);
@@ -177,13 +178,12 @@ static const struct sign without_tokenizer[] = {
 static const struct sign *find_sign(const char *folder, const struct sign *signs)
 {
     for (; signs->pattern; signs++) {
-        const struct dirent *e;
+        const char *name;
         bool found = false;
-        DIR *d = opendir(folder);
-        while (d && !found && (e = readdir(d)))
-            found = !fnmatch(signs->pattern, e->d_name, 0);
-        if (d)
-            closedir(d);
+        DIR *d = folder_open(folder);
+        while (!found && (name = folder_next(d, folder)))
+            found = !fnmatch(signs->pattern, name, 0);
+        folder_close(d);
         if (found)
             return signs;
     }
