@@ -40,12 +40,14 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run cmd/*.sh tests/run tests/deps tests/fresh tests/includes tests/bats/*.bash tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
+SHELL_FILES = $(wildcard .ci/run cmd/*.sh tests/run tests/deps tests/fresh tests/includes tests/bats/*.bash \
+	tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh tests/faults/*.sh \
+	pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
 DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle clean help
+.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built faults bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%) $(COMPLETIONS)
 
@@ -158,7 +160,17 @@ check: all tests-built
 	BUILD='$(BUILD)' ./tests/run
 
 # All that tests/run needs. Sanitizers' libraries are of the compiler that is there.
-tests-built: $(C_TESTS) $(if $(SANITIZE),,bundle)
+tests-built: $(C_TESTS) $(BUILD)/faults/shim.so $(if $(SANITIZE),,bundle)
+
+# What fails calls of the programs; without sanitizers, which have calls of their own.
+$(BUILD)/faults/shim.so: tests/faults/shim.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared -o $@ $< -ldl -pthread
+
+# Each call that each program makes fails once; programs of pipelines are killed. The whole takes an hour.
+faults: all $(BUILD)/faults/shim.so
+	BUILD='$(BUILD)' tests/faults/run.sh
+	BUILD='$(BUILD)' tests/faults/kills.sh
 
 # Every comparison runs, whatever became of the one before.
 bench: all
@@ -257,6 +269,7 @@ help:
 	@echo 'make NAME       the whole job on a data set ($(DATA_SETS)): MODEL=DIR [DATA=DIR ...]'
 	@echo 'make test       build and run every test'
 	@echo 'make deps       install what the build needs (apt), or say what to install'
+	@echo 'make faults     every call that fails, and programs that are killed: right results or errors'
 	@echo 'make bench      speed, as ratios against a peer and as a share of the peak'
 	@echo 'make cuda       the CUDA plugin, where nvcc is (make builds it there, too)'
 	@echo 'make cuda-report  registers, shared memory and spills of each CUDA kernel'

@@ -21,6 +21,14 @@ enum { VOCAB = 1000, LONGEST = 4000 };
 static const struct config config = {.vocab = VOCAB, .max_positions = LONGEST};
 static char path[64];
 
+/* What a program has read it does not write: each stream has a name of its own. */
+static void rename_path(void)
+{
+    static int n;
+    unlink(path);
+    snprintf(path, sizeof path, "/tmp/test_read_ahead.%d.%d.mp", (int)getpid(), n++);
+}
+
 static int32_t token(int record, int i)
 {
     return (record * 31 + i * 7) % VOCAB;
@@ -45,6 +53,7 @@ static void write_records(struct stream_writer *w, int from, int to, int (*lengt
 
 static void write_stream(int n, int (*length)(int))
 {
+    rename_path();
     struct stream_writer *w =
         stream_create(path, true, stream_header_from(NULL, "tokens", 0, NULL));
     write_records(w, 0, n, length);
@@ -276,6 +285,7 @@ static void bad_records_are_named(void **state)
 static void cut_streams_are_named(void **state)
 {
     (void)state;
+    rename_path();
     struct stream_writer *w =
         stream_create(path, false, stream_header_from(NULL, "tokens", 0, NULL));
     write_records(w, 0, 20000, short_length);
@@ -285,13 +295,6 @@ static void cut_streams_are_named(void **state)
     assert_int_equal(truncate(path, st.st_size - 10000), 0);
     assert_dies(true, "the stream was cut off");
     assert_dies(false, "the stream was cut off");
-}
-
-static int make_path(void **state)
-{
-    (void)state;
-    snprintf(path, sizeof path, "/tmp/test_read_ahead.%d.mp", (int)getpid());
-    return 0;
 }
 
 static int remove_path(void **state)
@@ -312,5 +315,5 @@ int main(void)
         cmocka_unit_test(bad_records_are_named),
         cmocka_unit_test(cut_streams_are_named),
     };
-    return cmocka_run_group_tests(tests, make_path, remove_path);
+    return cmocka_run_group_tests(tests, NULL, remove_path);
 }
