@@ -47,7 +47,7 @@ DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built faults bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle clean help
+.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built faults bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle gpu-bundle clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%) $(COMPLETIONS)
 
@@ -260,6 +260,17 @@ $(BUILD)/$(BUNDLE).tar.zst: $(PROGRAMS:%=$(BUILD)/bin/%) $(if $(HAVE_NVCC),$(CUD
 	@echo "$@: $$(($$(stat -c %s $@) / 1000)) kB, for glibc $$(objdump -T \
 		$(BUNDLED_PROGRAMS) $(BUNDLED)/lib/duq/*.so*[!e] | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1 | cut -d_ -f2) and later"
 
+# What tests/gpu/session.sh needs on a machine with a GPU and none of our libraries.
+gpu-bundle: bundle $(filter $(BUILD)/tests/test_cuda_%,$(C_TESTS))
+	@rm -rf $(BUILD)/gpu-bundle
+	@cp -R $(BUNDLED) $(BUILD)/gpu-bundle
+	@mkdir $(BUILD)/gpu-bundle/tests
+	@cp $(filter $(BUILD)/tests/test_cuda_%,$^) $(BUILD)/gpu-bundle/tests
+	@strip $(BUILD)/gpu-bundle/tests/*
+	@cp -L $$(ldd $(BUILD)/gpu-bundle/tests/* | sed -n 's/.* => \(.*\) (.*/\1/p' | grep -Ev '/lib(c|m)\.so' | sort -u) \
+		$(BUILD)/gpu-bundle/lib/duq
+	@echo "$(BUILD)/gpu-bundle: $$(du -sm $(BUILD)/gpu-bundle | cut -f1) MB; there: tests/gpu/session.sh 1 FOLDER"
+
 clean:
 	rm -rf build
 
@@ -280,6 +291,7 @@ help:
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
+	@echo 'make gpu-bundle the same with the tests of device code, for tests/gpu/session.sh on a machine with a GPU'
 	@echo 'make bundle     all that runs, with its libraries, as one archive for machines without root or compiler'
 	@echo 'SANITIZE=1      any of these under ASan and UBSan, in build/sanitize'
 	@echo 'SANITIZE=thread  under ThreadSanitizer, in build/tsan'

@@ -110,8 +110,8 @@ done
 
 say "lm-score: $(sed -nE 's/^lm-score: ([0-9.]+ s: .*)/\1/p' "$work/score.log")"
 # What the first pass alone takes (cuBLAS's kernels are loaded, memory is reserved) is in both of these.
-rec head -n "$(((texts * 9 + 3) / 4))" -o "$work/part.mp" "$work/score.mp"
-or_end "$work/part.log" score "$device" bf16 part "$work/part.mp"
+rec head -n "$(((texts * 9 + 3) / 4))" -o "$work/quarter.mp" "$work/score.mp"
+or_end "$work/part.log" score "$device" bf16 part "$work/quarter.mp"
 say "lm-score on a quarter: $(sed -nE 's/^lm-score: ([0-9.]+ s: .*)/\1/p' "$work/part.log")"
 say "lm-score: $(grep -o 'memory: .*' "$work/score.log")"
 say "lora-train: $(sed -nE 's/^lora-train: ([0-9]+ steps in .*)/\1/p' "$work/train.log")"
