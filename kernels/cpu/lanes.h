@@ -117,12 +117,12 @@ INLINE float fast_exp(float x)
     p = multiply_add(p, r, 0.5f);
     p = multiply_add(p, r, 1.0f);
     p = multiply_add(p, r, 1.0f);
-    int32_t bits, power;
+    uint32_t bits, power; /* of NaN: any */
     memcpy(&bits, &p, sizeof bits);
     memcpy(&power, &shifted, sizeof power);
-    bits += (int32_t)((uint32_t)power << 23);
+    bits += power << 23;
     memcpy(&p, &bits, sizeof p);
-    return x < -87.33f ? 0.0f : p;
+    return x < -87.33f ? 0.0f : x == x ? p : x;
 }
 
 /* tanh(x), from e^-2|x|; near 0, where that would be a difference of near numbers, its Taylor
