@@ -390,12 +390,14 @@ static void score_stream(struct job *j, const struct settings *s, const struct w
     for (const struct window *window; (window = read_ahead_next(j->input));)
         score_window(j, window);
     progress_end();
+    if (s->list && !j->scored)
+        die(EX_DATAERR, "%s: holds no records", w->files[0]);
+    if (!j->scored)
+        closing_count(0, 0, 0);
     stream_finish(j->out);
     read_ahead_close(j->input);
     stream_close(j->in);
     j->seconds += clock_seconds() - began;
-    if (s->list && !j->scored)
-        die(EX_DATAERR, "%s: holds no records", w->files[0]);
     j->before += j->scored;
     j->scored = 0;
 }
@@ -490,7 +492,7 @@ int main(int argc, char **argv)
     close_job(&j, s.profile);
     free(folder);
     free(s.argv);
-    if (!s.list || j.before)
+    if (j.before)
         closing_count(j.before, j.before, 0);
     return EX_OK;
 }

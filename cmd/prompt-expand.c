@@ -183,13 +183,16 @@ static void show(struct layout *l, const char *output, const struct stream_reade
                  const char *id, const struct buf *text)
 {
     struct outfile *file = outfile_open(output);
-    FILE *f = outfile_stream(file);
     for (size_t i = l->first; i < l->past; i++) {
+        struct buf shown = {0};
         if (l->past - l->first > 1)
-            fprintf(f, "%s==> text %s, instruction %zu <==\n", i > l->first ? "\n" : "", id, i);
+            buf_addf(&shown, "%s==> text %s, instruction %zu <==\n", i > l->first ? "\n" : "", id,
+                     i);
         struct span prompt = one_prompt(l, i, r, id, text);
-        fwrite(prompt.data, 1, prompt.len, f);
-        putc('\n', f);
+        buf_add(&shown, prompt.data, prompt.len);
+        buf_addc(&shown, '\n');
+        outfile_write_text(file, shown.data, shown.len);
+        buf_free(&shown);
     }
     outfile_finish(file);
 }
@@ -314,10 +317,9 @@ int main(int argc, char **argv)
              s.shots, n.leaks, n.first_leak);
     if (s.show_id && !n.shown)
         die(EX_DATAERR, "no text has the id '%s'", s.show_id);
-    unsigned long written = w ? stream_written(w) : 0;
+    closing_count(n.read, w ? stream_written(w) : 0, 0);
     if (w)
         stream_finish(w);
-    closing_count(n.read, written, 0);
     stream_close(r);
     free(n.first_leak);
     free_layout(&l);

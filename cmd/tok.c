@@ -229,9 +229,9 @@ int main(int argc, char **argv)
         encode(&j, r);
     stream_close(r);
     progress_end();
-    stream_finish(j.writer);
     inform("%lu tokens, %lu in the longest record", j.tokens, j.longest);
     closing_count(j.records, j.records, 0);
+    stream_finish(j.writer);
     tokenizer_free(j.tokenizer);
     free(source);
     return EX_OK;

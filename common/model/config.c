@@ -255,16 +255,18 @@ static const struct architecture *read_architecture(const struct source *s)
         buf_str(&known));
 }
 
-/* Products of what single keys may be. */
+/* Products of what single keys may be, and of what there is an array before a tensor was seen. */
 static void check_sizes(const struct source *s, const struct config *c)
 {
-    enum { MOST = 1 << 28 };
+    enum { MOST = 1 << 28, MOST_LAYERS = 1 << 12, MOST_HEAD = 1 << 16 };
+    if (c->layers > MOST_LAYERS)
+        die(EX_DATAERR, "%s: %d layers are more than a model can have", s->path, c->layers);
     if (c->heads % c->kv_heads)
         die(EX_DATAERR, "%s: %d attention heads cannot share %d key heads evenly", s->path,
             c->heads, c->kv_heads);
     if (c->head_dim < 2 || c->head_dim % 2)
         die(EX_DATAERR, "%s: head size %d is not even", s->path, c->head_dim);
-    if (c->head_dim > MOST / c->heads)
+    if (c->head_dim > MOST_HEAD || c->head_dim > MOST / c->heads)
         die(EX_DATAERR, "%s: %d heads of %d are more than a model can have", s->path, c->heads,
             c->head_dim);
 }

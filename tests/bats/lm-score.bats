@@ -216,7 +216,8 @@ paths() { # that this processor has, the best first
 }
 
 @test "streams that cannot be scored are refused" {
-    refuses 65 "the input holds no records" lm-score --model "$model" -o /dev/null "$data/empty.mp"
+    refuses 65 "the input holds no records" lm-score --model "$model" -o out.mp "$data/empty.mp"
+    [ ! -e out.mp ]
     refuses 65 "the header has no 'class_tokens'" lm-score --model "$model" "$data/no-class-tokens.mp"
     refuses 65 "class token 96 is not in" lm-score --model "$model" "$data/class-token-too-large.mp"
     refuses 65 "2 class tokens in the header for 3 classes" \
@@ -295,6 +296,10 @@ paths() { # that this processor has, the best first
     refuses 65 "'rope_theta' is 1e-300, too small for single precision" lm-score --model changed --digest
     with_config '.num_attention_heads = 134217729 | .num_key_value_heads = 1 | .head_dim = 32'
     refuses 65 "134217729 heads of 32 are more than a model can have" lm-score --model changed --digest
+    with_config '.num_hidden_layers = 1000000'
+    refuses 65 "1000000 layers are more than a model can have" lm-score --model changed --digest
+    with_config '.num_attention_heads = 1 | .num_key_value_heads = 1 | .head_dim = 1000000'
+    refuses 65 "1 heads of 1000000 are more than a model can have" lm-score --model changed --digest
     # A key that nobody needs may hold what it likes.
     jq -c . "$model/config.json" | sed 's/}$/,"max_length":1000000000000000019884624838656}/' >changed/config.json
     [ "$(lm-score --model changed --digest)" = "$(lm-score --model "$model" --digest)" ]

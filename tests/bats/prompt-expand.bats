@@ -285,9 +285,10 @@ END
     run expand --zero-shot prompts.mp
     [ "$status" = 65 ]
     [[ $output == *"holds 'prompt' records, 'example' records are wanted here" ]]
-    run expand --zero-shot "$data/empty.mp"
+    run expand --zero-shot "$data/empty.mp" -o out.mp
     [ "$status" = 65 ]
     [[ $output == *"holds no records"* ]]
+    [ ! -e out.mp ]
 }
 
 @test "--help shows a command line and --version a version" {

@@ -138,6 +138,12 @@ refused() { # JQ_FILTER MESSAGE
     [[ $output == *"bad.json: $2"* ]] || { echo "$output"; false; }
 }
 
+@test "no prompts at all are an error, and leave nothing under the output's name" {
+    run -65 tok --model . -o out.mp "$data/empty.mp"
+    [[ $output == *"the input holds no records"* ]]
+    [ ! -e out.mp ]
+}
+
 @test "what a tokenizer.json asks for and tok does not do is refused by name" {
     refused '.model.type = "Unigram"' "the model 'Unigram' is not supported"
     refused '.model.dropout = 0.1' "the model's dropout is not supported"
