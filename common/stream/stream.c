@@ -17,10 +17,14 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-/* MAX_RECORD and MAX_DEPTH bound what a corrupted length can make the reader take up: no record of
- * ours comes near them. PACKED is when records are written though the input does not pause: what a
- * pipe holds, so that the next program is not left without for long. */
-enum { CHUNK = 1 << 18, PACKED = 1 << 16, MAX_RECORD = 1 << 26, MAX_DEPTH = 24, ZONE = 8192 };
+/* PACKED is when records are written though the input does not pause: what a pipe holds, so that
+ * the next program is not left without for long. */
+enum { CHUNK = 1 << 18, PACKED = 1 << 16, ZONE = 8192 };
+
+/* What bounds what a corrupted or hostile object can make the reader take up, and none of ours
+ * comes near: its bytes, how deep it is, the values in it, each of which takes many times its byte
+ * in memory, and the keys of a map, which are looked through one by one. */
+enum { MAX_RECORD = 1 << 26, MAX_DEPTH = 24, MAX_ITEMS = 1 << 20, MAX_KEYS = 1 << 12 };
 
 /* The keys in which concatenated headers must agree: they say what a record means. */
 static const char *const essential[] = {
@@ -225,9 +229,10 @@ struct scan {
     size_t pos;
     unsigned depth;
     uint64_t items[MAX_DEPTH];
+    uint64_t all; /* values so far, and those that are announced */
 };
 
-enum found { WHOLE, MORE, CORRUPTED };
+enum found { WHOLE, MORE, CORRUPTED, TOO_LARGE };
 
 static uint64_t big_endian(const unsigned char *p, unsigned width)
 {
@@ -282,9 +287,13 @@ static enum found scan_object(const char *bytes, size_t have, struct scan *s)
             else
                 body = length + value_width[c - 0xc0];
         }
+        bool map = (c >= 0x80 && c < 0x90) || c == 0xde || c == 0xdf;
         s->items[s->depth - 1]--;
+        s->all += items;
         if (s->pos + head + body + items > MAX_RECORD)
             return CORRUPTED;
+        if (s->all > MAX_ITEMS || (map && items > 2 * MAX_KEYS))
+            return TOO_LARGE;
         s->pos += head + body;
         if (items) {
             if (s->depth == MAX_DEPTH)
@@ -312,6 +321,11 @@ static bool next_object(struct stream_reader *r, const char **start, size_t *len
             if (!r->parts)
                 not_a_stream(r);
             bad_stream(r, "the bytes of the next are not msgpack: the stream is corrupted");
+        case TOO_LARGE:
+            if (!r->parts)
+                not_a_stream(r);
+            bad_stream(r, "the next has more than %d values, or a map in it more than %d keys",
+                       MAX_ITEMS, MAX_KEYS);
         case MORE:
             if (fill(r))
                 continue;
