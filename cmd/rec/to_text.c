@@ -10,8 +10,7 @@
 
 static void write_text(struct buf *text, struct outfile *f)
 {
-    if (fwrite(text->data, 1, text->len, outfile_stream(f)) != text->len)
-        die_errno("%s", outfile_name(f));
+    outfile_write_text(f, text->data, text->len);
     text->len = 0;
 }
 

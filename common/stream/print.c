@@ -55,9 +55,13 @@ static void print_string(struct buf *out, const struct stream_reader *r, const c
     size_t from = 0;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)p[i];
-        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
+        /* U+0080 to U+009F, which terminals obey as they do those below U+0020. */
+        bool high = c == 0xc2 && (unsigned char)p[i + 1] < 0xa0;
+        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && !high)
             continue;
         buf_add(out, p + from, i - from);
+        if (high)
+            c = (unsigned char)p[++i];
         from = i + 1;
         const char *known = strchr("\"\"\\\\\nn\rr\tt", c);
         if (c && known)

@@ -1,5 +1,7 @@
 #include "common/util/diag.h"
 
+#include "common/util/printable.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -12,15 +14,22 @@ enum verbosity verbosity = NORMAL;
 
 static _Thread_local struct last_words *last_words; /* see die_into() */
 
-/* "PROGRAM: MESSAGE", cut to the room there is. */
+/* "PROGRAM: MESSAGE", cut to the room there is. A message may hold what others wrote (ids, names,
+ * texts): on a terminal that shows, and does nothing. No memory is asked for: there may be none. */
 static void compose(char *line, size_t size, const char *format, va_list args, const char *tail)
 {
-    int n = snprintf(line, size, "%s: ", program_name);
-    int m = vsnprintf(line + n, size - (size_t)n, format, args);
-    size_t len = (size_t)n + (m > 0 ? (size_t)m : 0);
-    if (len > size - 1)
-        len = size - 1;
-    snprintf(line + len, size - len, "%s", tail);
+    char text[sizeof last_words->text], shown[PRINTABLE_SIZE];
+    int m = vsnprintf(text, sizeof text, format, args);
+    size_t len = m > 0 ? strlen(text) : 0;
+    snprintf(text + len, sizeof text - len, "%s", tail);
+    len = strlen(text);
+    size_t n = (size_t)snprintf(line, size, "%s: ", program_name);
+    for (size_t i = 0; i < len; n += strlen(shown)) {
+        i += printable(text + i, len - i, shown);
+        if (n + strlen(shown) >= size)
+            break;
+        strcpy(line + n, shown);
+    }
 }
 
 /* One write per message, so that lines of a pipeline's programs do not mix. */

@@ -5,6 +5,7 @@
 #include "common/util/input.h"
 #include "common/util/mem.h"
 #include "common/util/outpath.h"
+#include "common/util/printable.h"
 #include "common/util/unfinished.h"
 
 #include <dirent.h>
@@ -100,6 +101,27 @@ struct outfile *outfile_open(const char *path)
 FILE *outfile_stream(struct outfile *f)
 {
     return f->stream;
+}
+
+static void write_all(struct outfile *f, const char *bytes, size_t len)
+{
+    if (fwrite(bytes, 1, len, f->stream) != len)
+        die(EX_IOERR, "%s: not written: %s", f->path, strerror(errno));
+}
+
+void outfile_write_text(struct outfile *f, const char *text, size_t len)
+{
+    char shown[PRINTABLE_SIZE];
+    if (!isatty(fileno(f->stream))) {
+        write_all(f, text, len);
+        return;
+    }
+    for (size_t i = 0; i < len;) {
+        size_t n = printable(text + i, len - i, shown);
+        bool layout = text[i] == '\n' || text[i] == '\t';
+        write_all(f, layout ? text + i : shown, layout ? 1 : strlen(shown));
+        i += n;
+    }
 }
 
 void outfile_before_flush(struct outfile *f, void (*drain)(void *data), void *data)

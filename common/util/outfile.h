@@ -12,6 +12,9 @@ struct outfile;
  * FIFO) is written in place, and so are the program's descriptors (/dev/stdout, /dev/fd/3). Dies
  * with EX_CANTCREAT when it cannot be made, or is an input, too (apart.h). */
 struct outfile *outfile_open(const char *path);
+/* Writes text; where that is a terminal with everything spelt out that it would obey (printable.h),
+ * but for line breaks and tabs. */
+void outfile_write_text(struct outfile *f, const char *text, size_t len);
 FILE *outfile_stream(struct outfile *f);
 /* What is written to the stream goes on to whoever reads the file at outfile_flush(), and when this
  * thread waits for input (input.h), unless nobody sees the file before it is finished.

@@ -681,3 +681,38 @@ npy_difference() { # NAME FIELD
     [ "$status" -eq 0 ]
     [ -z "$output" ]
 }
+
+# ---- what others wrote ----
+
+@test "control characters of ids and texts are spelt out in messages, and where a terminal shows them" {
+    # ESC ] 0 ; title BEL, ESC [ 2 J, a line break, CSI as one character, text that turns to the right.
+    printf '%s\n' '{"id":"x\u001b]0;t\u0007\u001b[2J\nrec: all is well\u009b1m\u202ea\u200d","text":"a\u001b[1m\tb"}' >one.jsonl
+    cat one.jsonl one.jsonl >two.jsonl
+    run rec from-jsonl --id id --text text two.jsonl
+    [ "$status" -eq 65 ] && [ "${#lines[@]}" -eq 1 ]
+    [[ $output == *'x\x1b]0;t\x07\x1b[2J\nrec: all is well\x9b1m\u202ea'$'\u200d'* ]]
+    [[ ! $output =~ [[:cntrl:]] ]]
+    rec from-jsonl --id id --text text one.jsonl >one.mp
+    # JSON escapes them anyway, and they come back.
+    rec to-json one.mp >out.json
+    grep -qF '"x\u001b]0;t\u0007\u001b[2J\nrec: all is well\u009b1m' out.json
+    rec to-json --header one.mp | rec from-json | rec to-json | cmp - out.json
+    # A table has them as they are, but for a terminal.
+    rec to-csv one.mp | grep -qF $'a\e[1m\tb'
+    script -qec "rec to-csv one.mp" /dev/null </dev/null >shown
+    grep -qF $'a\\x1b[1m\tb' shown && ! grep -q $'[\e\a]' shown
+}
+
+@test "an object of more values, or a map of more keys, than any of ours takes no memory" {
+    header() { printf '\x82\xa3duq\x01\xa6schema\xa7example'; }
+    # An array of 2^20 and one nils; maps that announce 4097 keys; and 2^26 values in a few bytes, by zstd.
+    { header && printf '\x81\xa1x\xdd\x00\x10\x00\x01' && head -c 1048577 /dev/zero | tr '\0' '\300'; } >values.mp
+    { header && printf '\xde\x10\x01'; } >keys.mp
+    { header && printf '\x81\xa1x\xdd\x03\xff\xff\x00' && head -c 67108608 /dev/zero; } | zstd -q >packed.mp
+    [ "$(stat -c %s packed.mp)" -lt 5000 ]
+    for file in values keys packed; do
+        refuses 65 "$file.mp: after record 0: the next has more than 1048576 values, or a map in it more than 4096 keys" rec count $file.mp
+    done
+    printf '\x82\xa3duq\x01\xa6schema\xdf\xff\xff\xff\xff' >header.mp
+    refuses 65 "not a duq stream" rec count header.mp
+}
