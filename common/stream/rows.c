@@ -524,6 +524,7 @@ struct rows *rows_open(enum row_format format, char *const *paths, int count, ch
         r->paths[i] = xstrdup(paths[i]);
     if (format == ROWS_CSV) {
         r->chunk = xmalloc(CHUNK + BOM);
+        buf_reserve(&r->bytes, 1); /* an empty cell is one that is there */
         start_parser(r);
     }
     if (format == ROWS_LINES)

@@ -17,7 +17,7 @@ static json_t *with_integers(json_t *value)
     json_t *part;
     size_t i;
     double x = json_real_value(value);
-    if (json_is_real(value) && x == (double)(json_int_t)x && fabs(x) < 0x1p53) {
+    if (json_is_real(value) && fabs(x) < 0x1p53 && x == (double)(json_int_t)x) {
         json_decref(value);
         return json_integer((json_int_t)x);
     }
