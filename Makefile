@@ -18,11 +18,16 @@ OPTIMIZE = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno
 else ifeq ($(SANITIZE),thread)
 BUILD ?= build/tsan
 OPTIMIZE = -O1 -fsanitize=thread
+else ifeq ($(SANITIZE),fuzz)
+BUILD ?= build/fuzz
+CC = clang
+OPTIMIZE = -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else
 BUILD ?= build
 OPTIMIZE = -O2
 endif
 
+comma = ,
 CC ?= cc
 MODULES = msgpack libzstd libxxhash jansson libpcre2-8 libutf8proc
 # Distributions name msgpack-c's module msgpack or msgpack-c.
@@ -40,14 +45,14 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run cmd/*.sh tests/run tests/deps tests/fresh tests/includes tests/bats/*.bash \
+SHELL_FILES = $(wildcard .ci/run cmd/*.sh tests/run tests/deps tests/fresh tests/fuzz/run tests/includes tests/bats/*.bash \
 	tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh tests/faults/*.sh \
 	pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
 DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps deps-lint deps-test demo $(DATA_SETS) test check tests-built faults bench gpu-plan gpu-check check-oracle lint format install install-folders uninstall bundle gpu-bundle clean help
+.PHONY: all deps deps-lint deps-test deps-fuzz demo $(DATA_SETS) test check tests-built faults bench gpu-plan gpu-check check-oracle fuzz fuzz-targets lint format install install-folders uninstall bundle gpu-bundle clean help
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%) $(COMPLETIONS)
 
@@ -111,6 +116,21 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Wno-psabi -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# tests/fuzz/harness.c takes these calls.
+FUZZ_WRAPPED = exit fopen fclose mmap munmap
+FUZZ_TARGETS = $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/harness.o $(BUILD)/libduq.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -rdynamic $(LDFLAGS) $(FUZZ_WRAPPED:%=-Wl,--wrap=%) -o $@ $^ $(LIBS)
+
+# How many seconds each target runs; 0: their corpora alone.
+SECONDS ?= 60
+fuzz: deps-fuzz
+	@$(MAKE) --no-print-directory SANITIZE=fuzz fuzz-targets
+	@tests/fuzz/run '$(SECONDS)'
+
+fuzz-targets: $(FUZZ_TARGETS)
+
 $(BUILD)/oracle/%: tests/oracle/%.c $(BUILD)/libduq.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -118,8 +138,10 @@ $(BUILD)/oracle/%: tests/oracle/%.c $(BUILD)/libduq.a
 # Kernels: vector code from plain loops. Files path_NAME.c are for one kind of processor each.
 # -ffp-contract=off: what is rounded when is written in them, not left to the compiler.
 # -fno-strict-aliasing: a word of a panel is a float, or two of bf16.
-$(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1,$(SANITIZE)),,-O3) -ffp-contract=off -fno-strict-aliasing \
+$(BUILD)/obj/kernels/cpu/%.o: ALL_CFLAGS += $(if $(filter 1 fuzz,$(SANITIZE)),,-O3) -ffp-contract=off -fno-strict-aliasing \
 	-fno-math-errno -fno-trapping-math -Wno-psabi
+# Their loops take the compiler minutes under these, and read no files.
+$(BUILD)/obj/kernels/cpu/path_%.o: ALL_CFLAGS += $(if $(filter fuzz,$(SANITIZE)),-fno-sanitize=undefined$(comma)fuzzer-no-link)
 ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),x86_64)
 AVX512 = -march=x86-64-v4 -mprefer-vector-width=512
 $(BUILD)/obj/kernels/cpu/path_avx2.o: ALL_CFLAGS += -march=x86-64-v3
@@ -133,7 +155,7 @@ endif
 deps:
 	@./tests/deps
 
-deps-lint deps-test:
+deps-lint deps-test deps-fuzz:
 	@./tests/deps $(@:deps-%=%)
 
 # As many jobs as there are processors, where the command line does not say.
@@ -288,6 +310,7 @@ help:
 	@echo 'make cuda-check run the tests of device code alone, in the simulator'
 	@echo 'make gpu-plan   the tables of duq-gpu(7)'
 	@echo 'make gpu-check  where there is a GPU: compare with the processor, time, report'
+	@echo 'make fuzz       bad input for every reader of files, SECONDS=60 for each (clang)'
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
