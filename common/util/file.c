@@ -2,6 +2,7 @@
 
 #include "common/util/apart.h"
 #include "common/util/diag.h"
+#include "common/util/mapping.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,11 +64,14 @@ struct file_map file_map(const char *path, const char *what)
     if (map.base == MAP_FAILED)
         die_errno("%s: cannot be mapped", path);
     close(fd);
+    if (map.base)
+        mapping_watch(map.base, map.size, path);
     return map;
 }
 
 void file_unmap(struct file_map *map)
 {
+    mapping_forget(map->base);
     if (map->base)
         munmap(map->base, map->size);
     apart_forget(map->use);

@@ -21,7 +21,7 @@ void file_close(FILE *f, const char *path);
 /* Adds all that the file holds; dies with die_errno(). */
 void file_read(const char *path, struct buf *out);
 
-/* A regular file's bytes, mapped; NULL where it has none. */
+/* A regular file's bytes, mapped and watched (mapping.h); NULL where it has none. */
 struct file_map {
     void *base;
     size_t size;

@@ -13,7 +13,7 @@
 enum { MAX_PENDING = 16 };
 static char *volatile pending[MAX_PENDING];
 
-static void remove_pending(void)
+void unfinished_remove(void)
 {
     for (int i = 0; i < MAX_PENDING; i++)
         if (pending[i])
@@ -28,7 +28,7 @@ static struct sigaction before[_NSIG];
 static void on_signal(int number)
 {
     int error = errno;
-    remove_pending();
+    unfinished_remove();
     sigaction(number, &before[number], NULL);
     raise(number); /* it comes when this handler returns */
     errno = error;
@@ -43,6 +43,13 @@ static bool is_left_alone(int number)
         if (alone[i] == number)
             return true;
     return false;
+}
+
+/* A handler that there is for SIGBUS is mapping.h's, which needs the address and removes the files
+ * itself. */
+static bool is_of_mapping(int number)
+{
+    return number == SIGBUS && before[number].sa_handler != SIG_DFL;
 }
 
 /* A stack that has overflown has no room for the handler. */
@@ -61,7 +68,7 @@ static void catch_signals(void)
     use_another_stack();
     for (int number = 1; number < _NSIG; number++)
         if (!is_left_alone(number) && !sigaction(number, NULL, &before[number]) &&
-            before[number].sa_handler != SIG_IGN)
+            before[number].sa_handler != SIG_IGN && !is_of_mapping(number))
             sigaction(number, &ours, NULL);
 }
 
@@ -72,7 +79,7 @@ static void watch(char *name)
     static bool installed;
     if (!installed) {
         installed = true;
-        atexit(remove_pending);
+        atexit(unfinished_remove);
         catch_signals();
     }
     for (int i = 0; i < MAX_PENDING; i++)

@@ -10,4 +10,7 @@ int unfinished_create(char *pattern);
 /* The file has got its own name, or is gone. */
 void unfinished_done(const char *name);
 
+/* Removes all of them at once; for a signal's handler. */
+void unfinished_remove(void);
+
 #endif

@@ -289,6 +289,32 @@ paths() { # that this processor has, the best first
         lm-score --model changed "$data/good.mp"
 }
 
+@test "a model that is cut while it is in use ends in a message and leaves nothing behind" {
+    local name folder
+    mkfifo tokens
+    for name in model.safetensors model.gguf; do
+        rm -rf cut && mkdir cut
+        folder=cut
+        if [ $name = model.gguf ]; then
+            cp "$data/../gguf/llama.gguf" cut/$name
+            folder=cut/$name
+        else
+            cp "$model"/* cut
+        fi
+        lm-score --model $folder -o out.mp tokens 2>said 3>&- &
+        # Somebody reads tokens: the model has been opened, and looked through.
+        exec 5>tokens
+        truncate -s 100 cut/$name
+        cat "$data/good.mp" >&5
+        exec 5>&-
+        status=0
+        wait $! || status=$?
+        [ "$status" -eq 74 ]
+        [[ $(cat said) == "lm-score: cut/$name: cannot be read any more: it was cut while it was in use, or its disk fails" ]]
+        [ -z "$(compgen -G 'out.mp*')" ]
+    done
+}
+
 @test "numbers that no float or index holds are errors" {
     with_config '.rms_norm_eps = 1e300'
     refuses 65 "'rms_norm_eps' is 1e+300, too large for single precision" lm-score --model changed --digest

@@ -682,6 +682,21 @@ npy_difference() { # NAME FIELD
     [ -z "$output" ]
 }
 
+@test "an array that is cut while it is read ends in a message" {
+    mkfifo like
+    cp "$data"/npy/good.npy cut.npy
+    rec from-npy --like like cut.npy -o out.mp 2>said 3>&- &
+    exec 5>like
+    truncate -s 0 cut.npy
+    numbered 3 >&5 || true
+    exec 5>&-
+    status=0
+    wait $! || status=$?
+    [ "$status" -eq 74 ]
+    [[ $(cat said) == "rec: cut.npy: cannot be read any more: it was cut while it was in use, or its disk fails" ]]
+    [ -z "$(compgen -G 'out.mp*')" ]
+}
+
 # ---- what others wrote ----
 
 @test "control characters of ids and texts are spelt out in messages, and where a terminal shows them" {

@@ -1,5 +1,6 @@
 #include "tests/fuzz/harness.h"
 
+#include "common/util/mapping.h"
 #include "common/util/mem.h"
 
 #include <dirent.h>
@@ -147,8 +148,10 @@ static void take_back(void)
         if (files[i])
             __wrap_fclose(files[i]);
     for (size_t i = 0; i < MOST_MAPS; i++)
-        if (maps[i].at)
+        if (maps[i].at) {
+            mapping_forget(maps[i].at);
             __wrap_munmap(maps[i].at, maps[i].size);
+        }
     within = false;
     free_held();
     close_range((unsigned)first_descriptor, ~0u, 0);
