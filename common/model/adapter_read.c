@@ -242,8 +242,12 @@ static void check_copy(const struct tensor *t, const struct safetensors *base, c
         same = t->shape[i] == own->shape[i];
         n *= (size_t)t->shape[i];
     }
+    bool packed = same && own->packed && !own->packed->data;
+    const void *values = same ? tensor_data(own) : NULL;
     for (size_t i = 0; same && i < n; i++)
-        same = dtype_load(t->dtype, t->data, i) == dtype_load(own->dtype, own->data, i);
+        same = dtype_load(t->dtype, t->data, i) == dtype_load(own->dtype, values, i);
+    if (packed)
+        safetensors_forget(own);
     if (!same)
         die(EX_DATAERR,
             "%s: tensor %s is not the base model's %s: the adapter belongs to another base model",

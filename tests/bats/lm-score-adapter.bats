@@ -240,3 +240,14 @@ spoil() { # FILE SCRIPT
     run score --merge
     [ "$status" -eq 64 ]
 }
+
+@test "a copy of the base's weights in an adapter is compared with a GGUF file's, too" {
+    tail -c +2 "$BATS_TEST_DIRNAME/../fuzz/corpus/gguf/model" >model.gguf
+    mkdir copy
+    echo '{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}' >copy/adapter_config.json
+    header='{"base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight":{"dtype":"F32","shape":[4,4],"data_offsets":[0,64]}}'
+    # shellcheck disable=SC2059 # a byte
+    { printf "\\x$(printf %x ${#header})" && head -c 7 /dev/zero && printf %s "$header" && head -c 64 /dev/zero; } >copy/adapter_model.safetensors
+    refuses 65 "base_layer.weight is not the base model's model.layers.0.self_attn.q_proj.weight" \
+        lm-score --model model.gguf --adapter copy "$BATS_TEST_DIRNAME/../data/engine/good.mp"
+}
