@@ -11,6 +11,10 @@ build=${BUILD:-build}
 programs=${PROGRAMS:-$build/bin}
 test=${1:-500}
 train=${2:-1000}
+[[ $test =~ ^[1-9][0-9]*$ && $train =~ ^[1-9][0-9]*$ ]] || {
+    echo 'usage: examples/demo.sh [TEST [TRAIN]]: numbers of texts' >&2
+    exit 64
+}
 
 run() {
     printf '+ %s\n' "$1"
@@ -28,7 +32,7 @@ command -v jq >/dev/null || without_members=
 command -v gnuplot >/dev/null || figures=
 
 note 'A model, a task with nine instructions, and labelled texts: to train on, shots, validation, test.'
-run "PATH=$programs:\$PATH D=$build/demo M=examples/model T=examples/amazon/task.json"
+run "PATH=$(printf %q "$programs"):\$PATH D=$(printf %q "$build/demo") M=examples/model T=examples/amazon/task.json"
 run 'mkdir -p $D'
 run 'rec from-csv --no-header --text "{2}. {3}" --label 1 --labels 1,2 --classes negative,positive examples/data/amazon.csv >$D/all.mp'
 run "rec head -n $train \$D/all.mp >\$D/train.mp"

@@ -72,9 +72,9 @@ stage_validation() {
 # Of texts of this data set or, where FOLDER is its run's, of another one, by the instructions and shots there.
 teacher_scores() { # TEXTS [FOLDER]
     local task=${2:+$2/}task.json shots=${2:+$2/}texts/shots.mp
-    local prompts="prompt-expand --task $task --model model --shots $shots"
-    spread "$1" "$prompts | tok --model model | lm-score --model model --device $DEVICE --compute $COMPUTE" \
-        "$task" "$shots"
+    local -a prompts=(prompt-expand --task "$task" --model model --shots "$shots") tokens=(tok --model model)
+    local -a score=(lm-score --model model --device "$DEVICE" --compute "$COMPUTE")
+    spread "$1" "$task" "$shots"
 }
 
 # ---- weights: how far each instruction is to be trusted ----
@@ -168,14 +168,15 @@ student_tokens() { # TEXTS
 
 train() { # STUDENT [NAME OPTION...]: students/NAME.lora, which is the student's own name if not said
     local own=${1^^}_OPTIONS name=${2:-$1} keep=$KEEP
-    local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp" --validation-teacher "$TEACHER/validation.mp")
+    local -a loss=(--loss "$1" --teacher "$TEACHER/train.mp" --validation-teacher "$TEACHER/validation.mp") launch options
     ! learns_labels "$1" || loss=(--loss "${1/baseline/labels}")
     # Of several seeds each epoch is not asked for.
     [ $# = 1 ] || keep=${keep/all/last}
     forget_other_training "$name"
-    # shellcheck disable=SC2086 # options are words
-    $LAUNCH lora-train --model model "${loss[@]}" --lr "$LR" --batch "$BATCH" --epochs "$EPOCHS" --rank "$RANK" \
-        --alpha "$LORA_ALPHA" --dropout "$DROPOUT" --seed "$SEED" --device "$DEVICE" --compute "$COMPUTE" $TRAIN_OPTIONS ${!own} "${@:3}" \
+    read -ra launch <<<"$LAUNCH"
+    read -ra options <<<"$TRAIN_OPTIONS ${!own}"
+    "${launch[@]}" lora-train --model model "${loss[@]}" --lr "$LR" --batch "$BATCH" --epochs "$EPOCHS" --rank "$RANK" \
+        --alpha "$LORA_ALPHA" --dropout "$DROPOUT" --seed "$SEED" --device "$DEVICE" --compute "$COMPUTE" "${options[@]}" "${@:3}" \
         --validation students/validation.tokens.mp --keep "$keep" ${PATIENCE:+--patience "$PATIENCE"} \
         --checkpoint-every "$CHECKPOINT_EVERY" --resume --log "students/$name.tsv" \
         -o "students/$name.lora" students/train.tokens.mp
@@ -211,13 +212,14 @@ has_fixed_sum() { # ADAPTER
 }
 
 ask() { # STUDENT ADAPTER TEXTS [FOLDER WEIGHTS]
-    local head=softmax score='lm-score --model model' task=${4:+$4/}task.json weights=${5:-weights.mp} prompts
+    local head=softmax task=${4:+$4/}task.json weights=${5:-weights.mp}
+    local -a prompts=(prompt-expand --task "$task" --model model --instruction "best:$weights" --student)
+    local -a tokens=(tok --model model) score=(lm-score --model model)
     [[ $1 != dirichlet && $1 != edl ]] || head=dirichlet
-    [ -z "$2" ] || score+=" --adapter $2${4:+ --other-task}"
-    [ "$ALPHAS" = trained ] || ! has_fixed_sum "$2" || score+=" --alphas $ALPHAS"
-    prompts="prompt-expand --task $task --model model --instruction best:$weights --student"
-    spread "$3" "$prompts | tok --model model | $score --head $head --device $DEVICE --compute $COMPUTE" \
-        "$task" "$weights" ${2:+"$2"}
+    [ -z "$2" ] || score+=(--adapter "$2" ${4:+--other-task})
+    [ "$ALPHAS" = trained ] || ! has_fixed_sum "$2" || score+=(--alphas "$ALPHAS")
+    score+=(--head "$head" --device "$DEVICE" --compute "$COMPUTE")
+    spread "$3" "$task" "$weights" ${2:+"$2"}
 }
 
 # ---- evaluation: figures of all predictions; the model as it is, asked like a student, is one more ----
@@ -262,12 +264,13 @@ prediction_files() { # [ood]
 # ---- epochs: each student after each epoch, on the texts to train and to test on (KEEP=all) ----
 
 stage_epochs() {
-    local student epoch part
+    local student epoch part last
     local -a predicted=()
     [ "${KEEP:-best}" = all ] || return 0
     for student in "${students[@]}"; do
         asked_with "$student"
-        for ((epoch = 1; epoch <= $(epochs_of "$student"); epoch++)); do
+        last=$(epochs_of "$student") || exit
+        for ((epoch = 1; epoch <= last; epoch++)); do
             for part in train test; do
                 predicted+=("epochs/$student.$epoch.$part.mp")
                 makes "${predicted[-1]}" from "texts/$part.mp" "students/$student.lora/adapter_config.json" weights.mp task.json \
@@ -281,10 +284,13 @@ stage_epochs() {
 # How many there are: what the last --epochs among the student's options says, or EPOCHS.
 epochs_of() { # STUDENT
     local own=${1^^}_OPTIONS number=$EPOCHS last='' word
-    for word in $TRAIN_OPTIONS ${!own}; do
+    local -a words
+    read -ra words <<<"$TRAIN_OPTIONS ${!own}"
+    for word in "${words[@]}"; do
         [ "$last" != --epochs ] || number=$word
         last=$word
     done
+    [[ $number =~ ^[1-9][0-9]{0,5}$ ]] || die 64 "--epochs is a number of 1 or more, not '$number'"
     echo "$number"
 }
 

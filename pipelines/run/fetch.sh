@@ -61,7 +61,7 @@ download() {
 }
 
 curl_to() { # FILE
-    curl --fail --location --silent --show-error --retry 2 --continue-at - --output "$1" "$SOURCE" >&2
+    curl --fail --location --silent --show-error --retry 2 --continue-at - --output "$1" --url "$SOURCE" >&2
 }
 
 # Lines: train or test, path.

@@ -3,7 +3,7 @@
 
 keys=()            # in the order of the declarations
 declare -A value   # of each
-declare -A kind    # what it may be: path, number, numbers, sets, or any text
+declare -A kind    # what it may be: path, number, numbers, decimals, sets, command, or any text
 shaping=()         # those that results depend on
 
 # The settings of a run, the last word with the command line.
@@ -14,7 +14,7 @@ settle() {
     [ "$profile" = duq ] || read_profile "$profile"
     if [ -n "$manifest" ]; then
         while IFS= read -r line; do
-            set_value "${line%%=*}" "${line#*=}" "$manifest" /
+            is_command "${line%%=*}" || set_value "${line%%=*}" "${line#*=}" "$manifest" /
         done < <(jq -r '.settings | to_entries[] | "\(.key)=\(.value)"' "$manifest")
         value[OUT]=
     fi
@@ -72,6 +72,8 @@ read_settings() { # FILE [declarations]
             die 65 "$file:$number: not a line KEY = value: $line"
         key=${BASH_REMATCH[1]} words=${BASH_REMATCH[2]} text=${BASH_REMATCH[3]}
         [ "${2:-}" != declarations ] || declare_setting "$key" "$words"
+        [ "${2:-}" = declarations ] || ! is_command "$key" ||
+            die 65 "$file:$number: $key is a command, which the command line alone may say"
         set_value "$key" "$text" "$file:$number" "$folder"
     done <"$file"
 }
@@ -85,11 +87,15 @@ declare_setting() { # KEY MARKS
     IFS=, read -ra words <<<"${marks/same results/}"
     for word in "${words[@]// /}"; do
         case $word in
-        path | number | numbers | sets | *"|"*) kind[$1]=$word ;;
+        path | number | numbers | decimals | sets | command | *"|"*) kind[$1]=$word ;;
         '') ;;
         *) die 70 "$pipelines/settings: $1 is marked $word, which means nothing" ;;
         esac
     done
+}
+
+is_command() { # KEY
+    [ "${kind[$1]:-}" = command ]
 }
 
 # Names of folders are made absolute, from the folder of the file or of the user.
@@ -111,6 +117,10 @@ set_value() { # KEY VALUE WHERE FOLDER
     numbers)
         [[ -z $text || $text =~ ^[1-9][0-9]*([[:space:]]+[1-9][0-9]*)*$ ]] ||
             die 64 "$3: $key is a number of 1 or more, or several, not '$text'"
+        ;;
+    decimals)
+        [[ $text =~ ^[0-9.eE+-]+([[:space:]]+[0-9.eE+-]+)*$ ]] ||
+            die 64 "$3: $key is a number, or several, not '$text'"
         ;;
     sets)
         read -ra words <<<"${text//,/ }"

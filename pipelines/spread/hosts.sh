@@ -20,12 +20,12 @@ quote() { # WORD...: for the shell on the other side, whichever it is
 # that the connection broke: so the connection is our own, not one that a user's ssh keeps for all, which has its own
 # patience. After TIMEOUT seconds the command is ended, with status 124.
 remote() { # LOGIN COMMAND
-    local -a limit=()
+    local -a limit=() ssh
     # In our process group, where whoever ends a shard ends this too.
     [ -z "$TIMEOUT" ] || limit=(timeout --foreground --kill-after=5 "$TIMEOUT")
     [ "$1" != : ] || exec "${limit[@]}" bash -c "$2"
-    # shellcheck disable=SC2086 # SSH may have options
-    exec "${limit[@]}" $SSH -T -o BatchMode=yes -o ConnectTimeout="$SILENCE" -o ServerAliveCountMax=3 \
+    read -ra ssh <<<"$SSH" # it may have options
+    exec "${limit[@]}" "${ssh[@]}" -T -o BatchMode=yes -o ConnectTimeout="$SILENCE" -o ServerAliveCountMax=3 \
         -o ServerAliveInterval=$(((SILENCE + 2) / 3)) -o ControlPath=none -o ClearAllForwardings=yes "ssh://$1" "$2"
 }
 
@@ -151,7 +151,7 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     shift 2
     read_hosts
     rec head -q -n 1 -o "$folder/probe.mp" "$(printf '%s\n' "$folder"/in.*.mp | head -n 1)" || return
-    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" command -C "$PIPELINES/spread" on-host.sh run-command.sh || return
+    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" programs -C "$PIPELINES/spread" on-host.sh run-command.sh || return
     mkdir "$folder/hosts/here.d" && tar -x -C "$folder/hosts/here.d" -f "$folder/sent.tar" || return
     bash "$folder/hosts/here.d/on-host.sh" identity '' "$(realpath model)" >"$folder/hosts/here" || return
     trap 'exit 143' TERM
@@ -166,7 +166,7 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     done <"$folder/hosts/list"
     PARALLEL_SSH=$(printf %q "$PIPELINES/spread/near.sh") \
         parallel_shards "$folder" "${logins[@]}" --retries $((TRIES + ${#logins[@]} / 2 - 1)) \
-        "$(printf %q "$PIPELINES/spread")/host-shard.sh" "$folder" '{}' <<<"$shards" || status=$?
+        "$(printf %q "$PIPELINES/spread")/host-shard.sh" "$(printf %q "$folder")" '{}' <<<"$shards" || status=$?
     [ $status != 0 ] || return 0
     finished=$(find "$folder" -name 'out.*.mp' | wc -l) all=$(find "$folder" -name 'in.*.mp' | wc -l)
     while IFS= read -r login; do

@@ -44,7 +44,7 @@ shard() { # BYTES SLOT SLOTS GPUS
     set -m # a process group for the job
     (
         set +m
-        run_command command < <(
+        run_command programs < <(
             head -c "$bytes" <&3
             exec >&-
             cat <&3 >/dev/null

@@ -19,7 +19,7 @@ main() {
     # A terminal shows the programs' own progress where there is one shard at a time. Not by its name, which a user who
     # came by su may not open.
     if [ "${JOBS:-1}" = 1 ] && [ -t 2 ]; then exec {log}>&2; else exec {log}>"$said" || exit 74; fi
-    { run_command "$folder/command"; status=$?; } <"$folder/in.$shard.mp" >"$part" 2>&"$log"
+    { run_command "$folder/programs"; status=$?; } <"$folder/in.$shard.mp" >"$part" 2>&"$log"
     if [ "$status" = 0 ]; then
         mv -f "$part" "$out"
         exit

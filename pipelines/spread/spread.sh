@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2153,SC2154
 # (settings are in the environment; stage, target and signature are those of run/target.sh)
-# Spreading: a stream of texts is cut into shards, each goes through the same command line, and what comes out
-# is merged. Scoring takes this way and no other; where shards are computed is decided here alone.
+# Spreading: a stream of texts is cut into shards, each goes through the same command (run-command.sh), and what comes
+# out is merged. Scoring takes this way and no other; where shards are computed is decided here alone.
 #
 # A shard is a folder's pair of files: shards/TARGET/in.I.mp, out.I.mp. The command reads a shard on standard
 # input, writes to standard output, and runs in the run's folder (or a copy of what it needs of it); neither
@@ -11,23 +11,25 @@
 #
 # shellcheck source=pipelines/spread/hosts.sh
 source "$PIPELINES/spread/hosts.sh"
+# shellcheck source=pipelines/spread/run-command.sh
+source "$PIPELINES/spread/run-command.sh"
 
 # With --cut the shards are left for others to score, and there is nothing to merge: the shell ends with this status.
 cut_only=99
 
-# spread TEXTS COMMAND NEEDED...: writes the merged stream to standard output. NEEDED are the files and
-# folders that COMMAND reads, beside model.
+# spread TEXTS NEEDED...: writes the merged stream to standard output. The command is the caller's arrays prompts,
+# tokens and score; NEEDED are the files and folders that it reads, beside model.
 spread() {
-    local texts=$1 command=$2 folder=shards/${target//\//.} count shards shard
-    shift 2
+    local texts=$1 folder=shards/${target//\//.} count shards shard
+    shift
     # Shards of other inputs, settings or sizes are of no use.
-    if [ "$(cat "$folder/inputs" 2>/dev/null)" != "$signature $SHARD" ]; then
+    if [ "$(cat "$folder/inputs" 2>/dev/null)" != "$signature $SHARD" ] || [ ! -e "$folder/programs" ]; then
         rm -rf "$folder"
         mkdir -p "$folder"
         count=$(rec count -q "$texts")
         rec split -n $(((count + SHARD - 1) / SHARD)) -o "$folder/in" "$texts"
         echo "$target" >"$folder/target"
-        printf '%s\n' "$command" >"$folder/command"
+        keep_command >"$folder/programs"
         printf '%s\n' "$@" >"$folder/needed"
         echo "$signature $SHARD" >"$folder/inputs"
     fi
@@ -74,5 +76,5 @@ spread_here() { # FOLDER SHARDS
         export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
     fi
     parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" ${TIMEOUT:+--timeout "$TIMEOUT"} \
-        "$(printf %q "$PIPELINES/spread")/shard.sh" "$folder" '{}' '{%}' <<<"$2"
+        "$(printf %q "$PIPELINES/spread")/shard.sh" "$(printf %q "$folder")" '{}' '{%}' <<<"$2"
 }

@@ -110,19 +110,25 @@ goes_on() { # COMMAND...
 @test "a shard whose command cannot begin has failed" {
     mkdir -p shards/said.0
     echo text >shards/in.0.mp
-    echo cat >shards/command
+    printf '%s\0' 1 cat 1 cat 1 cat >shards/programs
     run "$top/pipelines/spread/shard.sh" shards 0 1
     [ "$status" = 74 ]
-    rm -r shards/said.0 shards/command
+    rm -r shards/said.0 shards/programs
     run "$top/pipelines/spread/shard.sh" shards 0 1
     [ "$status" = 74 ]
-    [ ! -e shards/out.0.mp ]
+    for words in '' '1 cat' '1 cat 1 cat 2 cat' 'x cat 1 cat 1 cat' 'a[$(touch${IFS}harm)] cat 1 cat 1 cat'; do
+        # shellcheck disable=SC2086 # words
+        printf '%s\0' $words >shards/programs
+        run "$top/pipelines/spread/shard.sh" shards 0 1
+        [ "$status" = 74 ]
+    done
+    [ ! -e shards/out.0.mp ] && [ ! -e harm ]
 }
 
 @test "a program that refuses its input ends a shard for good, whoever still writes to it" {
     mkdir shards
     echo text >shards/in.0.mp
-    echo 'yes | (read -r; exit 65)' >shards/command
+    printf '%s\0' 1 yes 1 cat 3 bash -c 'read -r; exit 65' >shards/programs
     run "$top/pipelines/spread/shard.sh" shards 0 1
     [ "$status" = 65 ]
     [ "$(cat shards/failed.0)" = 65 ]

@@ -202,6 +202,33 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ "$(grep '^[35]' seen | cut -d' ' -f2 | sort -u)" = $((half > 0 ? half : 1)) ] || { cat seen; false; }
 }
 
+@test "no setting, of whoever's data set or manifest, is a command" {
+    # Words of every kind of shell, where a text is taken.
+    local harm='auto$(touch ${PWD}/harm)`touch harm`;touch harm|touch harm&'
+    for key in COMPUTE DEVICE; do
+        run few run --stop-stage validation "$key=$harm"
+        [ "$status" -ne 0 ] && [[ $output == *"touch"* ]]
+    done
+    jq --arg harm "$harm" --arg dataset "$top/examples/sst2" \
+        '.dataset = $dataset | .settings += {COMPUTE: $harm, LAUNCH: "touch harm", SSH: "touch harm"}' "$base/manifest.json" >man.json
+    run "$top/pipelines/run.sh" --from-manifest man.json OUT=again --stop-stage validation
+    [ "$status" -ne 0 ]
+    run "$top/pipelines/run.sh" --from-manifest man.json --settings
+    [[ $output == *$'\nSSH = ssh\n'* && $output == *$'\nLAUNCH = \n'* ]]
+    # Numbers that go into arithmetic, or into rules for make.
+    run few run --dry-run EVERY_EPOCH=yes 'TRAIN_OPTIONS=--epochs a[$(touch${IFS}harm)]'
+    [ "$status" -eq 64 ] && [[ $output == *"--epochs is a number of 1 or more"* ]]
+    for key in SWEEP_ALPHAS SWEEP_SEEDS; do
+        run few run --dry-run SWEEP=yes "$key=1 \$(shell touch harm)"
+        [ "$status" -eq 64 ] && [[ $output == *"$key is a number, or several"* ]]
+    done
+    cp -r "$top/examples/sst2" set
+    echo 'LAUNCH = touch harm' >>set/settings
+    run "$top/pipelines/run.sh" ./set OUT=run --settings
+    [ "$status" -eq 65 ] && [[ $output == *"LAUNCH is a command, which the command line alone may say"* ]]
+    [ -z "$(find . "$top" -maxdepth 3 -name harm)" ]
+}
+
 @test "the manifest says what was run, and runs it again" {
     jq -e '.settings.N_TRAIN == "24" and .seeds.training == "0" and .host.processors > 0' "$base/manifest.json"
     jq -e --arg digest "$(lm-score --model "$top/examples/model" --digest)" '.model.digest == $digest' "$base/manifest.json"
