@@ -28,6 +28,7 @@ struct read_ahead {
     unsigned long filled, taken, given_back; /* so many; window `filled` is being filled */
     bool waiting;                            /* the thread, for input */
     double waiting_since;                    /* in milliseconds */
+    bool held;                               /* the lock, by the thread that reads */
     bool ended;                              /* nothing more comes */
     struct last_words words;                 /* if ended: of a thread that died */
 };
@@ -75,14 +76,28 @@ static void begin_to_wait(void *reader)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void read_records(struct read_ahead *r)
+/* What dies with the lock held keeps it. */
+static void hold(struct read_ahead *r)
 {
+    pthread_mutex_lock(&r->lock);
+    r->held = true;
+}
+
+static void let_go(struct read_ahead *r)
+{
+    r->held = false;
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void read_records(void *reader)
+{
+    struct read_ahead *r = reader;
     input_on_wait(&(struct wait_hook){.call = begin_to_wait, .data = r});
     struct tokens t;
     while (tokens_read(r->in, &t)) {
         check_tokens(r->in, &t, r->config, r->answer);
         asked_check(r->asked, r->in, &t);
-        pthread_mutex_lock(&r->lock);
+        hold(r);
         while (r->filled - r->given_back == WINDOWS)
             pthread_cond_wait(&r->changed, &r->lock);
         struct window *w = being_filled(r);
@@ -92,7 +107,7 @@ static void read_records(struct read_ahead *r)
             close_window(r);
         else if (w->n == 1)
             pthread_cond_broadcast(&r->changed);
-        pthread_mutex_unlock(&r->lock);
+        let_go(r);
     }
     pthread_mutex_lock(&r->lock);
     if (r->filled - r->given_back < WINDOWS && being_filled(r)->n)
@@ -100,23 +115,15 @@ static void read_records(struct read_ahead *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void end(void *reader)
-{
-    struct read_ahead *r = reader;
-    pthread_mutex_lock(&r->lock);
-    r->ended = true;
-    pthread_cond_broadcast(&r->changed);
-    pthread_mutex_unlock(&r->lock);
-}
-
-/* end() also runs when die() ends the thread. */
 static void *thread_main(void *reader)
 {
     struct read_ahead *r = reader;
-    die_into(&r->words);
-    pthread_cleanup_push(end, r);
-    read_records(r);
-    pthread_cleanup_pop(1);
+    die_into(&r->words, read_records, r);
+    if (!r->held)
+        pthread_mutex_lock(&r->lock);
+    r->ended = true;
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
     return NULL;
 }
 

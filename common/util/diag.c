@@ -3,7 +3,7 @@
 #include "common/util/printable.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,12 @@
 const char *program_name = "duq";
 enum verbosity verbosity = NORMAL;
 
-static _Thread_local struct last_words *last_words; /* see die_into() */
+/* Where a thread goes that dies within die_into(); NULL elsewhere. */
+struct way_out {
+    struct last_words *words;
+    jmp_buf place;
+};
+static _Thread_local struct way_out *way_out;
 
 /* "PROGRAM: MESSAGE", cut to the room there is. A message may hold what others wrote (ids, names,
  * texts): on a terminal that shows, and does nothing. No memory is asked for: there may be none. */
@@ -35,7 +40,7 @@ static void compose(char *line, size_t size, const char *format, va_list args, c
 /* One write per message, so that lines of a pipeline's programs do not mix. */
 static void say(const char *format, va_list args)
 {
-    char line[sizeof last_words->text];
+    char line[sizeof way_out->words->text];
     compose(line, sizeof line, format, args, "");
     fprintf(stderr, "%s\n", line);
 }
@@ -55,15 +60,19 @@ int __lsan_is_turned_off(void)
 
 static DUQ_NORETURN void end(const struct last_words *w)
 {
-    if (!last_words)
+    if (!way_out)
         die_with(w);
-    *last_words = *w;
-    pthread_exit(NULL);
+    *way_out->words = *w;
+    longjmp(way_out->place, 1);
 }
 
-void die_into(struct last_words *w)
+void die_into(struct last_words *w, void (*body)(void *data), void *data)
 {
-    last_words = w;
+    struct way_out own = {.words = w};
+    way_out = &own;
+    if (!setjmp(own.place))
+        body(data);
+    way_out = NULL;
 }
 
 void die_with(const struct last_words *w)

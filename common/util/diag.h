@@ -30,9 +30,10 @@ struct last_words {
 };
 
 /* For a thread beside the program's main one: exit() there would take the libraries away under
- * those at work. From here on die() and die_errno() in the calling thread leave what they would
- * have said in *w and end the thread alone (pthread_exit()). */
-void die_into(struct last_words *w);
+ * those at work. Calls body(data), in which die() and die_errno() leave what they would have said
+ * in *w, and this function returns. (pthread_exit() would need memory, of which there may be none.)
+ */
+void die_into(struct last_words *w, void (*body)(void *data), void *data);
 /* Says it and exits, in another thread. */
 DUQ_NORETURN void die_with(const struct last_words *w);
 
