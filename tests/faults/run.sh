@@ -29,7 +29,7 @@ make_inputs() {
     ln -s "$data/gguf/whole.gguf" .
     cp -r "$data/chat/headers" chat
     cp "$data/tok/llama3.json" chat/tokenizer.json
-    cp chat/task.json chat.json
+    jq '.classes = ["negative", "positive"]' chat/task.json >chat.json
     cp "$data/lora/streams/"{tokens,teacher}.mp .
     cp "$data/plan/config.json" plan.json
     printf 'idx,sentence,label\n7,"good, very",1\n9,"bad\nindeed",0\n12,so-so,1\n13,fine é,1\n14,poor,0\n' >all.csv
@@ -243,7 +243,7 @@ wanted() { # NAME PATTERN ...
 
 [ -e "$shim" ] || { echo "tests/faults/run.sh: $shim is missing: make faults-built"; exit 2; }
 jobs=${JOBS:-$(nproc)}
-(make_inputs) || exit 2
+(make_inputs 2>"$work/said") || { cat "$work/said"; exit 2; }
 while read -r name rest; do
     if [ -z "$name" ] || ! wanted "$name" "$@"; then
         continue
