@@ -129,7 +129,7 @@ kill_all_by_hand() { # TIMES
 # ---- a data set's run ----
 
 a_run() { # OUT
-    "$root/pipelines/run.sh" "$root/examples/sst2" OUT="$1" N_TRAIN=12 N_TEST=10 VALIDATION=8 EPOCHS=1 BOOTSTRAP=10 DEVICE=cpu
+    "$root/pipelines/run.sh" "$root/examples/sst2" OUT="$1" N_TRAIN=12 N_TEST=10 VALIDATION=8 EPOCHS=1 BOOTSTRAP=20 DEVICE=cpu
 }
 
 # The processes of a session, but its first.
@@ -147,7 +147,7 @@ kill_in_run() { # NUMBER MICROSECONDS
     local signal moment status=0 job pids pid what deadline
     draw "$2"
     rm -rf run
-    setsid bash -c 'exec "$@"' - "$0" --a-run run >said.run 2>&1 &
+    setsid bash -c 'exec "$@"' - "$root/tests/faults/kills.sh" --a-run run >said.run 2>&1 &
     job=$!
     sleep "$moment"
     mapfile -t pids < <(members $job)
