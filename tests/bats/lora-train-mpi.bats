@@ -103,6 +103,7 @@ same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses with
     train --epochs 2 --batch 5 -o 1.lora
     mkfifo teacher
     cat "$data/teacher.mp" >teacher &
+    started=$! # it waits for a reader
     # shellcheck disable=SC2016
     together 2 sh -c '[ "$OMPI_COMM_WORLD_RANK" = 0 ] || cd /; exec "$@"' - "${teach[@]}" -v --model "$model" \
         --teacher teacher --epochs 2 --batch 5 --log log.tsv -o 2.lora <"$data/tokens.mp" 2>said
