@@ -28,6 +28,7 @@ setup() {
     export OMPI_MCA_plm=rsh OMPI_MCA_plm_rsh_agent="ssh -F $LAN/hosts.conf" OMPI_MCA_btl=self,tcp
     export OMPI_MCA_oob_tcp_if_include=10.0.0.0/24 OMPI_MCA_btl_tcp_if_include=10.0.0.0/24
     export PRTE_MCA_plm_ssh_agent="ssh -F $LAN/hosts.conf" PRTE_MCA_prte_if_include=10.0.0.0/24 # Open MPI 5
+    unset PRTE_MCA_rmaps_default_mapping_policy                                                           # one on each
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 
@@ -71,7 +72,13 @@ ended() {
     status=0
     wait $started || status=$?
     started=
-    echo "status $status: $(cat said)"
+    echo "status $status: $(tr -d '\0' <said)"
+}
+
+# As lora-train(1) says of Open MPI 5 (seen in 5.0.7).
+needs_a_launcher_that_ends_all() {
+    [[ $(mpirun --version) != *"Open MPI) 5"* ]] ||
+        skip "Open MPI 5's mpirun ends with status 0 when it loses a host, and leaves the ranks on the others running"
 }
 
 no_ranks() { # HOST
@@ -79,6 +86,7 @@ no_ranks() { # HOST
 }
 
 @test "a host that dies ends the training on the others, and what it kept is gone on with" {
+    needs_a_launcher_that_ends_all
     on_hosts "${long[@]}" --log whole.tsv -o whole.lora
     begin
     host_kill 2
@@ -103,6 +111,7 @@ resend() { # TIMES
 }
 
 @test "so does a host whose network is cut" {
+    needs_a_launcher_that_ends_all
     resend 5
     export OMPI_MCA_oob_tcp_keepalive_time=2 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3
     begin
