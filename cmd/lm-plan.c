@@ -63,7 +63,7 @@ static const struct option_row rows[] = {
      OPTION_WHOLE(struct settings, plan.batch, 1, 1 << 16)},
     {"accumulate", 0, "N", "of train: passes of an optimizer step (1)",
      OPTION_WHOLE(struct settings, plan.accumulate, 1, 1 << 12)},
-    {"epochs", 0, "N", "of train (10)", OPTION_WHOLE(struct settings, plan.epochs, 1, 1000000)},
+    {"epochs", 0, "N", "of train (10)", OPTION_REAL(struct settings, plan.epochs, 1e-6, 1e6)},
     {"validation", 0, "FILE", "of train: tokens that each epoch is validated on",
      OPTION_TEXT(struct settings, validation)},
     {"synthetic", 0, "T,P,S,O",

@@ -264,13 +264,14 @@ prediction_files() { # [ood]
 # ---- epochs: each student after each epoch, on the texts to train and to test on (KEEP=all) ----
 
 stage_epochs() {
-    local student epoch part last
-    local -a predicted=()
+    local student epoch part
+    local -a predicted=() measured=()
     [ "${KEEP:-best}" = all ] || return 0
     for student in "${students[@]}"; do
         asked_with "$student"
-        last=$(epochs_of "$student") || exit
-        for ((epoch = 1; epoch <= last; epoch++)); do
+        epoch=$(epochs_of "$student") || exit
+        [ "$epoch" = 0 ] || measured+=("$student")
+        for (( ; epoch > 0; epoch--)); do
             for part in train test; do
                 predicted+=("epochs/$student.$epoch.$part.mp")
                 makes "${predicted[-1]}" from "texts/$part.mp" "students/$student.lora/adapter_config.json" weights.mp task.json \
@@ -278,10 +279,10 @@ stage_epochs() {
             done
         done
     done
-    makes epochs/table.json from "${predicted[@]}" with version by epoch_table "${students[@]}"
+    makes epochs/table.json from "${predicted[@]}" with version by epoch_table "${measured[@]}"
 }
 
-# How many there are: what the last --epochs among the student's options says, or EPOCHS.
+# How many whole ones there are: what the last --epochs among the student's options says, or EPOCHS.
 epochs_of() { # STUDENT
     local own=${1^^}_OPTIONS number=$EPOCHS last='' word
     local -a words
@@ -290,8 +291,8 @@ epochs_of() { # STUDENT
         [ "$last" != --epochs ] || number=$word
         last=$word
     done
-    [[ $number =~ ^[1-9][0-9]{0,5}$ ]] || die 64 "--epochs is a number of 1 or more, not '$number'"
-    echo "$number"
+    [[ $number =~ ^[0-9]{1,6}(\.[0-9]+)?$ ]] || die 64 "--epochs is a number above 0, not '$number'"
+    echo "${number%.*}"
 }
 
 epoch_table() { # STUDENT...

@@ -17,7 +17,8 @@ struct plan_settings {
     struct score_options score;     /* of PLAN_SCORE, but for the tree */
     const struct answer_tree *tree; /* where sequences are read, or NULL: at their last positions */
     struct adapter_settings adapter; /* rank 0: none, of PLAN_SCORE alone */
-    int batch, accumulate, epochs;   /* of PLAN_TRAIN: examples of a pass, passes of a step */
+    int batch, accumulate;           /* of PLAN_TRAIN: examples of a pass, passes of a step */
+    double epochs;                   /* of PLAN_TRAIN */
     int kept;                        /* of PLAN_TRAIN: see struct trainer_settings */
     /* Of PLAN_TRAIN: what is validated on after an epoch, or none. */
     const struct sequence *validation; /* [n_validation] */

@@ -73,7 +73,7 @@ static void print_bound(const struct plan *p, FILE *out)
             "(assumed)\n",
             launches, n / launches, 1e6 * p->machine.launch);
     if (p->settings.stage == PLAN_TRAIN)
-        fprintf(out, "           %d epochs: %.4g s, with launches %.4g s\n", p->settings.epochs,
+        fprintf(out, "           %g epochs: %.4g s, with launches %.4g s\n", p->settings.epochs,
                 p->settings.epochs * bound, p->settings.epochs * launches);
 }
 
@@ -143,7 +143,7 @@ void plan_print_json(const struct plan *p, FILE *out)
     if (trains) {
         json_object_set_new(j, "batch", json_integer(s->batch));
         json_object_set_new(j, "accumulate", json_integer(s->accumulate));
-        json_object_set_new(j, "epochs", json_integer(s->epochs));
+        json_object_set_new(j, "epochs", json_number(s->epochs));
         json_object_set_new(j, "validation_records", json_integer(s->n_validation));
     } else {
         json_object_set_new(j, "batch_tokens", json_integer(s->score.batch_tokens));

@@ -83,14 +83,14 @@ static json_t *describe(const struct run *r)
             json_array_append_new(targets, json_string(projection_name(p)));
     const char *compute = r->model->device->computes;
     json_t *d = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:b, s:o, s:f, s:i, s:i, s:i, s:f, s:f, "
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:b, s:o, s:f, s:i, s:i, s:o, s:f, s:f, "
         "s:s, "
         "s:I, s:b, s:I, s:s, s:o}",
         "version", DUQ_VERSION, "model", r->model->digest, "data", r->set->digest, "compute",
         compute, "device", r->model->device->name, "loss", loss_facts[loss->kind].name, "rank",
         adapter->rank, "alpha", adapter->alpha, "dropout", adapter->dropout, "rslora",
         adapter->rslora, "targets", targets, "learning_rate", s->rate, "batch", s->step.batch,
-        "accumulate", s->step.accumulate, "epochs", s->epochs, "weight_decay",
+        "accumulate", s->step.accumulate, "epochs", json_number(s->epochs), "weight_decay",
         s->step.adamw.weight_decay, "clip", s->step.clip, "schedule",
         s->schedule == SCHEDULE_COSINE ? "cosine" : "constant", "warmup", (json_int_t)s->warmup,
         "shuffle", s->shuffle, "seed", (json_int_t)s->step.seed, "keep", keep_name(s->keep),
@@ -526,6 +526,15 @@ static enum beginning begin_together(struct run *r)
     return where;
 }
 
+/* A step that is begun is taken: 2.5 epochs of 3 steps have 8, as transformers' Trainer counts
+ * them. What rounding adds to a product of decimal fractions is not begun. */
+static unsigned long steps_of(double epochs, unsigned long per_epoch)
+{
+    double steps = epochs * (double)per_epoch;
+    unsigned long n = (unsigned long)ceil(steps - 1e-9 * steps);
+    return n > 0 ? n : 1;
+}
+
 void train(struct model *m, const struct training_set *t, struct validator *v,
            const struct train_settings *s, const struct train_files *files, struct ranks *ranks)
 {
@@ -533,8 +542,7 @@ void train(struct model *m, const struct training_set *t, struct validator *v,
         .model = m, .set = t, .validator = v, .settings = s, .files = files, .ranks = ranks};
     unsigned long per_step = (unsigned long)s->step.batch * (unsigned long)s->step.accumulate;
     r.steps_per_epoch = ((unsigned long)t->n + per_step - 1) / per_step;
-    r.schedule =
-        (struct schedule){s->schedule, s->warmup, (unsigned long)s->epochs * r.steps_per_epoch};
+    r.schedule = (struct schedule){s->schedule, s->warmup, steps_of(s->epochs, r.steps_per_epoch)};
     r.period = s->validate_every ? s->validate_every : r.steps_per_epoch;
     r.description = describe(&r);
     r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);

@@ -7,19 +7,26 @@
 #include "common/util/utf8.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Reals that are whole, and exact in double precision, as integers. */
+json_t *json_number(double x)
+{
+    bool whole = fabs(x) < 0x1p53 && x == (double)(json_int_t)x;
+    return whole ? json_integer((json_int_t)x) : json_real(x);
+}
+
+/* Reals as json_number() has them. */
 static json_t *with_integers(json_t *value)
 {
     const char *key;
     json_t *part;
     size_t i;
-    double x = json_real_value(value);
-    if (json_is_real(value) && fabs(x) < 0x1p53 && x == (double)(json_int_t)x) {
+    if (json_is_real(value)) {
+        json_t *number = json_number(json_real_value(value));
         json_decref(value);
-        return json_integer((json_int_t)x);
+        return number;
     }
     json_object_foreach(value, key, part)
     {

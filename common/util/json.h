@@ -12,6 +12,10 @@ json_t *json_read_file(const char *path);
  * reference. */
 json_t *json_lossy(const char *bytes);
 
+/* An integer where the number is whole and exact, so that it is written as one; else a real, which
+ * it must be able to be. New reference. */
+json_t *json_number(double number);
+
 /* The value as text, which the caller frees; flags: as json_dumps(). Dies (EX_OSERR) where it
  * cannot be made. */
 char *json_text(const json_t *value, size_t flags);

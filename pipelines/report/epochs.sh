@@ -35,9 +35,9 @@ concentration() { # STUDENT EPOCH
 
 # The mean loss of each epoch's steps.
 losses() { # STUDENT EPOCHS
-    tail -n +2 "students/$1.tsv" | jq -R -n -c --arg student "$1" --argjson epochs "$2" '
+    tail -n +2 "students/$1.tsv" | jq -R -n -c --arg student "$1" --argjson epochs "$2" \
+        --argjson steps "$(jq .step "students/$1.lora.epochs/1/duq.json")" '
         [inputs | split("\t")[1] | tonumber] as $losses
-        | ($losses | length / $epochs) as $steps
         | range($epochs) as $i
         | {student: $student, epoch: ($i + 1), part: "loss", figures: {loss: ($losses[$i * $steps:($i + 1) * $steps] | add / length)}}'
 }

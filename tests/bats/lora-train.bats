@@ -204,6 +204,29 @@ like_the_published() { # MODE OPTION...
     paste large.tsv small.tsv | awk 'NR > 1 { d = $2 / $5 - 1; if (d < -1e-5 || d > 1e-5) exit 1; n++ } END { exit n != 10 }'
 }
 
+@test "epochs may be fractions: a step that is begun is taken" {
+    teach --batch 5 --epochs 2.5 --log log.tsv -o a.lora -v 2>said
+    [ "$(tail -n 1 log.tsv | cut -f 1)" -eq 13 ] # of 5 steps, 12.5
+    jq -e '.step == 13 and .epoch == 2.6 and .training.epochs == 2.5' a.lora/duq.json
+    teach --batch 5 --epochs 3 --log whole.tsv -o b.lora
+    cmp log.tsv <(head -n 14 whole.tsv)
+    jq -e '.training.epochs == 3 and .epoch == 3' b.lora/duq.json
+    teach --batch 1 --epochs 0.125 --log eighth.tsv -o c.lora
+    [ "$(tail -n 1 eighth.tsv | cut -f 1)" -eq 3 ]
+    for epochs in 0.1:3 0.7:17 1e-6:1 0.29166666666666674:7; do
+        teach --batch 1 --epochs "${epochs%:*}" --log part.tsv -o d.lora
+        [ "$(tail -n 1 part.tsv | cut -f 1)" -eq "${epochs#*:}" ]
+    done
+    # Cosine falls to its end there.
+    teach --batch 5 --epochs 2.5 --schedule cosine --log cosine.tsv -o e.lora
+    tail -n 1 cosine.tsv | awk '{ exit !($3 < 1e-6 && $3 > 0) }'
+    # Whole epochs alone are kept on the way.
+    teach --batch 5 --epochs 2.5 --keep all -o f.lora
+    [ "$(ls f.lora.epochs)" = "$(printf '%s\n' 1 2)" ]
+    run teach --epochs 0 -o none.lora
+    [ "$status" -eq 64 ]
+}
+
 # ---- interruption ----
 
 # Where it is put in the background, its process is lora-train itself: exec.
