@@ -292,7 +292,7 @@ epochs_of() { # STUDENT
         last=$word
     done
     [[ $number =~ ^[0-9]{1,6}(\.[0-9]+)?$ ]] || die 64 "--epochs is a number above 0, not '$number'"
-    echo "${number%.*}"
+    echo $((10#${number%.*}))
 }
 
 epoch_table() { # STUDENT...
