@@ -14,7 +14,7 @@ struct train_settings {
     double rate;        /* peak learning rate */
     double alpha0_rate; /* that of the learned ln a0, on the same schedule */
     double annealing;   /* of LOSS_EDL: epochs until its KL has the weight 1; 0: from the start */
-    double epochs; /* not necessarily whole; > 0 */
+    double epochs;      /* not necessarily whole; > 0 */
     enum schedule_kind schedule;
     unsigned long warmup; /* steps */
     bool shuffle;
