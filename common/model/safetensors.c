@@ -451,14 +451,13 @@ void safetensors_write(const char *path, const struct tensor *tensors, size_t n,
         prefix[i] = (unsigned char)((uint64_t)(length + padding) >> 8 * i);
 
     struct outfile *out = outfile_open(path);
-    FILE *f = outfile_stream(out);
-    fwrite(prefix, 1, sizeof prefix, f);
-    fprintf(f, "%s%*s", text, (int)padding, "");
+    outfile_write(out, prefix, sizeof prefix);
+    fprintf(outfile_stream(out), "%s%*s", text, (int)padding, "");
     for (size_t i = 0; i < n; i++) {
         size_t bytes = dtype_size(tensors[i].dtype);
         for (int k = 0; k < tensors[i].n_dims; k++)
             bytes *= (size_t)tensors[i].shape[k];
-        fwrite(tensors[i].data, 1, bytes, f);
+        outfile_write(out, tensors[i].data, bytes);
     }
     outfile_finish(out);
     free(text);

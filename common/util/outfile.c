@@ -103,7 +103,7 @@ FILE *outfile_stream(struct outfile *f)
     return f->stream;
 }
 
-static void write_all(struct outfile *f, const char *bytes, size_t len)
+void outfile_write(struct outfile *f, const void *bytes, size_t len)
 {
     if (fwrite(bytes, 1, len, f->stream) != len)
         die(EX_IOERR, "%s: not written: %s", f->path, strerror(errno));
@@ -113,13 +113,13 @@ void outfile_write_text(struct outfile *f, const char *text, size_t len)
 {
     char shown[PRINTABLE_SIZE];
     if (!isatty(fileno(f->stream))) {
-        write_all(f, text, len);
+        outfile_write(f, text, len);
         return;
     }
     for (size_t i = 0; i < len;) {
         size_t n = printable(text + i, len - i, shown);
         bool layout = text[i] == '\n' || text[i] == '\t';
-        write_all(f, layout ? text + i : shown, layout ? 1 : strlen(shown));
+        outfile_write(f, layout ? text + i : shown, layout ? 1 : strlen(shown));
         i += n;
     }
 }
@@ -146,7 +146,7 @@ const char *outfile_name(const struct outfile *f)
 void outfile_finish(struct outfile *f)
 {
     input_off_wait(&f->hook);
-    errno = EIO; /* a write that failed before has left no other word */
+    errno = EIO; /* what failed before, not by outfile_write(), has left no other word */
     bool bad = fflush(f->stream) || ferror(f->stream);
     if (!bad && f->temporary)
         bad = fsync(fileno(f->stream)) != 0;

@@ -12,6 +12,8 @@ struct outfile;
  * FIFO) is written in place, and so are the program's descriptors (/dev/stdout, /dev/fd/3). Dies
  * with EX_CANTCREAT when it cannot be made, or is an input, too (apart.h). */
 struct outfile *outfile_open(const char *path);
+/* Dies with EX_IOERR where they cannot be written, and says why: a stream remembers only that. */
+void outfile_write(struct outfile *f, const void *bytes, size_t len);
 /* Writes text; where that is a terminal with everything spelt out that it would obey (printable.h),
  * but for line breaks and tabs. */
 void outfile_write_text(struct outfile *f, const char *text, size_t len);

@@ -166,9 +166,10 @@ ended() { # PID: whether or not its parent has asked
 
 @test "a program that was killed counts for more than what others say of its output" {
     # Here, and on a host: both have this function.
-    for case in '(kill -KILL $BASHPID) | (cat >/dev/null && exit 65):137' 'exit 66 | (exit 65) | true:65' \
-        'yes | (exit 65):65' 'true | true:0' 'true >/missing/folder:1' 'for:74'; do
-        echo "${case%:*}" >command
+    for case in 'kill -KILL $$|cat >/dev/null && exit 65|cat:137' 'exit 66|exit 65|true:65' 'yes|exit 65|cat:65' \
+        'true|true|true:0' 'true|true|true >/missing/folder:1'; do
+        IFS='|' read -ra programs <<<"${case%:*}"
+        printf '3\0bash\0-c\0%s\0' "${programs[@]}" >command
         run bash -c 'set -uo pipefail; source "$1/pipelines/spread/run-command.sh"; run_command command' - "$top"
         [ "$status" = "${case##*:}" ] || { echo "$case: $status"; false; }
     done

@@ -113,7 +113,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
         detection/edl.youtube.mp detection/metrics.mp report/index.html" whole run "${options[@]}"
     jq -e '.training | .loss == "edl" and .edl_form == "log" and .edl_annealing == 0' run/students/edl.lora/duq.json
     remakes "evaluation/metrics.mp detection/metrics.mp report/index.html" whole run "${options[@]}" BOOTSTRAP=30
-    remakes "calibrated/weights.mp calibrated/train.mp calibrated/test.mp detection/calibrated.youtube.mp
+    remakes "calibrated/weights.mp calibrated/validation.mp calibrated/train.mp calibrated/test.mp detection/calibrated.youtube.mp
         evaluation/metrics.mp detection/metrics.mp report/index.html" whole run "${options[@]}" BOOTSTRAP=30 CALIBRATE=bias
     whole run
     same_results run "$base"
@@ -167,7 +167,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ -e run/weights.mp ]
     [ ! -e run/scores/train.mp ]
     few run --only teacher 2>said
-    [ "$(made said | paste -sd' ')" = "calibrated/test.mp calibrated/train.mp scores/test.mp scores/train.mp teacher/test.mp teacher/train.mp" ]
+    [ "$(made said | paste -sd' ')" = "calibrated/test.mp calibrated/train.mp calibrated/validation.mp scores/test.mp scores/train.mp teacher/test.mp teacher/train.mp teacher/validation.mp" ]
     # A stage before the first one is taken as it is, even if settings are other ones now.
     few run ENTROPY_WEIGHT=0.5 --stage softmax --stop-stage softmax 2>said
     ! grep -q weights.mp said
@@ -216,8 +216,8 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     run "$top/pipelines/run.sh" --from-manifest man.json --settings
     [[ $output == *$'\nSSH = ssh\n'* && $output == *$'\nLAUNCH = \n'* ]]
     # Numbers that go into arithmetic, or into rules for make.
-    run few run --dry-run EVERY_EPOCH=yes 'TRAIN_OPTIONS=--epochs a[$(touch${IFS}harm)]'
-    [ "$status" -eq 64 ] && [[ $output == *"--epochs is a number of 1 or more"* ]]
+    run few run --dry-run KEEP=all 'TRAIN_OPTIONS=--epochs a[$(touch${IFS}harm)]'
+    [ "$status" -eq 64 ] && [[ $output == *"--epochs is a number above 0"* ]]
     for key in SWEEP_ALPHAS SWEEP_SEEDS; do
         run few run --dry-run SWEEP=yes "$key=1 \$(shell touch harm)"
         [ "$status" -eq 64 ] && [[ $output == *"$key is a number, or several"* ]]
