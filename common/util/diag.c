@@ -23,7 +23,7 @@ static _Thread_local struct way_out *way_out;
  * texts): on a terminal that shows, and does nothing. No memory is asked for: there may be none. */
 static void compose(char *line, size_t size, const char *format, va_list args, const char *tail)
 {
-    char text[sizeof last_words->text], shown[PRINTABLE_SIZE];
+    char text[sizeof way_out->words->text], shown[PRINTABLE_SIZE];
     int m = vsnprintf(text, sizeof text, format, args);
     size_t len = m > 0 ? strlen(text) : 0;
     snprintf(text + len, sizeof text - len, "%s", tail);
