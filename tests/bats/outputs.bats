@@ -133,7 +133,7 @@ writing() {
 @test "lora-train's outputs are apart from each other, too" {
     train() { lora-train --model "$data/engine/llama-tied" --rank 2 --teacher "$data/lora/streams/teacher.mp" "$@" "$data/lora/streams/tokens.mp"; }
     refuses 64 '--checkpoint and --log are the same place' train --log same --checkpoint same -o a
-    refuses 64 '-o and --every-epoch are the same place' train --every-epoch a -o a
+    refuses 64 '-o and --checkpoint are the same place' train --checkpoint a -o a
     touch same
     ln -s same link
     refuses 64 '--checkpoint and --log are the same place' train --log link --checkpoint same -o a

@@ -382,12 +382,12 @@ static void a_program_may_have_other_words_for_common_options(void **state)
 static void the_list_has_every_option_once(void **state)
 {
     (void)state;
-    prints("-\ta\talpha\n"
-           "-\to\toutput\n"
-           "-\tq\tquiet\n"
-           "-\tv\tverbose\n"
-           "-\th\thelp\n"
-           "-\t-\tversion\n",
+    prints("-\ta\talpha\tA\t-\n"
+           "-\to\toutput\tFILE\t-\n"
+           "-\tq\tquiet\t-\t-\n"
+           "-\tv\tverbose\t-\t-\n"
+           "-\th\thelp\t-\t-\n"
+           "-\t-\tversion\t-\t-\n",
            start, (void *)&brief);
 }
 
@@ -460,17 +460,21 @@ static void the_list_names_the_command(void **state)
 {
     (void)state;
     struct line l = new_line(WORDS("--list-options"));
-    prints("see\ta\tall\n"
-           "look\ta\tall\n"
-           "cut\tn\t-\n"
-           "cut\t-\tfast\n"
-           "try\ta\tall\n"
-           "-\to\toutput\n"
-           "-\tz\tcompress\n"
-           "-\tq\tquiet\n"
-           "-\tv\tverbose\n"
-           "-\th\thelp\n"
-           "-\t-\tversion\n",
+    prints("see\t-\t-\t-\t-\n"
+           "see\ta\tall\t-\t-\n"
+           "look\t-\t-\t-\t-\n"
+           "look\ta\tall\t-\t-\n"
+           "cut\t-\t-\t-\t-\n"
+           "cut\tn\t-\tN\t-\n"
+           "cut\t-\tfast\t-\t-\n"
+           "try\t-\t-\t-\t-\n"
+           "try\ta\tall\t-\t-\n"
+           "-\to\toutput\tFILE\t-\n"
+           "-\tz\tcompress\t-\t-\n"
+           "-\tq\tquiet\t-\t-\n"
+           "-\tv\tverbose\t-\t-\n"
+           "-\th\thelp\t-\t-\n"
+           "-\t-\tversion\t-\t-\n",
            find, &l);
 }
 
