@@ -56,7 +56,7 @@ static const struct option_row rows[] = {
      OPTION_CLEAR(struct settings, plan.score.share)},
     {"rank", 0, "N", "the adapter's rank (score: 0, none; train: 16)",
      OPTION_WHOLE(struct settings, plan.adapter.rank, 0, 65536)},
-    TARGETS_ROW(struct settings, plan.adapter.targets),
+    TARGETS_ROW(struct settings, plan.adapter),
     {"dropout", 0, "P", "of train: of the adapter's input (0.05)",
      OPTION_REAL(struct settings, plan.adapter.dropout, 0, 0.99)},
     {"batch", 0, "N", "of train: examples of a pass (16)",
@@ -195,7 +195,7 @@ static struct settings default_settings(void)
                                   .batch = 16,
                                   .accumulate = 1,
                                   .epochs = 10}};
-    adapter_targets(ADAPTER_TARGETS, s.plan.adapter.targets);
+    adapter_targets(ADAPTER_TARGETS, &s.plan.adapter);
     return s;
 }
 

@@ -24,7 +24,7 @@ enum activations_mode { ACTIVATIONS_AUTO, ACTIVATIONS_KEEP, ACTIVATIONS_RECOMPUT
 
 struct settings {
     struct common_options common;
-    const char *model, *teacher, *validation, *validation_teacher;
+    const char *model, *teacher, *validation, *validation_teacher, *class_weights;
     bool alpha0_given, learned_given, edl_given, ib_given, profile;
     enum ranks_mode mpi;
     enum activations_mode activations;
@@ -103,12 +103,14 @@ static const struct option_row rows[] = {
      REAL(train.step.loss.ib_beta, 0, 1e9), OPTION_GIVEN(struct settings, ib_given)},
     {"ib-samples", 0, "N", "draws of an example's evidence in ib-edl (20)",
      WHOLE(train.step.loss.samples, 1, 1 << 16), OPTION_GIVEN(struct settings, ib_given)},
+    {"class-weights", 0, "LIST", "of losses on labels: a weight for each class, or balanced",
+     TEXT(class_weights)},
     {"rank", 0, "N", NULL, WHOLE(train.step.adapter.rank, 1, 65536)},
     {"alpha", 0, "A", "the adapter's rank (16) and scale: alpha / rank (32)",
      REAL(train.step.adapter.alpha, 1e-9, 1e9)},
     {"rslora", 0, NULL, "scale by alpha / sqrt(rank)", SET(train.step.adapter.rslora)},
     {"dropout", 0, "P", "of the adapter's input (0.05)", REAL(train.step.adapter.dropout, 0, 0.99)},
-    TARGETS_ROW(struct settings, train.step.adapter.targets),
+    TARGETS_ROW(struct settings, train.step.adapter),
     {"lr", 0, "R", "AdamW's learning rate (1e-5)", REAL(train.rate, 1e-30, 1e3)},
     {"weight-decay", 0, "D", "AdamW's (0.01)", REAL(train.step.adamw.weight_decay, 0, 1)},
     {"batch", 0, "N", "examples of a pass (16)", WHOLE(train.step.batch, 1, 1 << 16)},
@@ -189,7 +191,7 @@ static struct settings default_settings(void)
              .annealing = 10,
              .epochs = 10},
         .files = {.every = 100}};
-    adapter_targets(ADAPTER_TARGETS, s.train.step.adapter.targets);
+    adapter_targets(ADAPTER_TARGETS, &s.train.step.adapter);
     return s;
 }
 
@@ -230,6 +232,8 @@ static void check_options(const struct settings *s)
         usage_error("--edl-form and --edl-annealing go with --loss edl");
     if (s->ib_given && loss != LOSS_IB_EDL)
         usage_error("--ib-beta and --ib-samples go with --loss ib-edl");
+    if (s->class_weights && !by_labels)
+        usage_error("--class-weights goes with --loss labels, edl or ib-edl");
     check_validation_options(s);
 }
 
@@ -275,6 +279,7 @@ struct job {
     struct model *model;
     struct training_set *set, *validation; /* NULL: none */
     struct validator *validator;           /* of it */
+    double *class_weights;                 /* or NULL */
     struct device *device;
     bool profile; /* the device is one that keeps a profile */
     char *advice; /* what the device keeps, from plan_memory() on */
@@ -343,6 +348,37 @@ static void get_sets(struct job *j, const struct settings *s, char *const *files
     j->set = training_set_share(j->set, j->ranks);
     if (validated)
         j->validation = training_set_share(j->validation, j->ranks);
+}
+
+/* The weights that --class-weights says, [n]; the caller frees them. */
+static double *parse_weights(const char *list, int n)
+{
+    double *weights = xcalloc((size_t)n, sizeof *weights);
+    char *copy = xstrdup(list), *rest = copy;
+    int count = 0;
+    for (const char *word; (word = strsep(&rest, ","));) {
+        double weight = option_double("--class-weights", word, 1e-9, 1e9);
+        if (count < n)
+            weights[count] = weight;
+        count++;
+    }
+    if (count != n)
+        usage_error("--class-weights: %d weights, but there are %d classes", count, n);
+    free(copy);
+    return weights;
+}
+
+static void weigh(struct job *j, struct settings *s)
+{
+    if (!s->class_weights)
+        return;
+    j->class_weights = !strcmp(s->class_weights, "balanced")
+                           ? balanced_weights(j->set)
+                           : parse_weights(s->class_weights, j->set->n_classes);
+    s->train.class_weights = j->class_weights;
+    training_set_weigh(j->set, j->class_weights);
+    if (j->validation)
+        training_set_weigh(j->validation, j->class_weights);
 }
 
 static void open_device(struct job *j, const struct settings *s, double started)
@@ -418,6 +454,7 @@ static void close_job(struct job *j)
     j->device->close(j->device);
     j->ranks->close(j->ranks);
     free(j->advice);
+    free(j->class_weights);
 }
 
 int main(int argc, char **argv)
@@ -439,6 +476,7 @@ int main(int argc, char **argv)
     char *folder = model_folder_find(s.model);
     j.model = model_open(folder);
     get_sets(&j, &s, argv + first, argc - first);
+    weigh(&j, &s);
     open_device(&j, &s, started);
     load(&j);
     s.train.step.kept = kept_layers(&j, &s);

@@ -19,7 +19,7 @@ static inline void take_device(void *target, const char *option, const char *val
     *(const char **)target = value;
 }
 
-/* Of bool [PROJECTIONS]. */
+/* Of struct adapter_settings. */
 static inline void take_targets(void *target, const char *option, const char *value)
 {
     char *wrong = adapter_targets(value, target);
@@ -39,7 +39,9 @@ static inline void take_targets(void *target, const char *option, const char *va
     }
 #define TARGETS_ROW(T, m)                                                                          \
     {                                                                                              \
-        "targets", 0, "LIST", "q,k,v,o,lm_head (default); also gate,up,down",                      \
+        "targets", 0, "LIST",                                                                      \
+            "q,k,v,o,lm_head (default); also gate,up,down;\n"                                      \
+            "all-linear, or pattern:REGEX of modules' names",                                      \
             OPTION_OWN(T, m, take_targets)                                                         \
     }
 

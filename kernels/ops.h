@@ -112,12 +112,15 @@ struct attention_backward {
 struct loss_batch {
     struct loss loss;
     int rows, classes;
-    int total;             /* examples that the mean is over: the gradients are divided by it */
-    double s;              /* the learned ln a0 */
-    const float *logits;   /* [rows, loss_outputs()] */
+    double total;        /* examples that the mean is over, or their weights' sum: the gradients are
+                          * divided by it */
+    double s;            /* the learned ln a0 */
+    const float *logits; /* [rows, loss_outputs()] */
     const double *targets; /* [rows, loss_target_size()] */
+    const double *weights; /* [rows], of the gradients; NULL: 1 */
     float *d_logits;       /* [rows, loss_outputs()]; may be logits */
-    double *values;        /* [2, rows]: the rows' losses, then their derivatives by s; undivided */
+    double *values;        /* [2, rows]: the rows' losses, then their derivatives by s; as they are,
+                            * without        weights and undivided */
     double *work;          /* [2, rows, loss_outputs()] */
 };
 

@@ -74,13 +74,17 @@ static struct validation measure(struct validator *v, struct lora_set *lora, dou
     struct state *st = v->state;
     const struct training_set *set = v->set;
     struct validation result = {.bad_example = -1};
+    double total = 0;
     score(st, set, lora);
     for (int i = 0; i < set->n; i++) {
         double loss = measure_example(st, set, (size_t)i, s);
         if (!isfinite(loss) && result.bad_example < 0)
             result.bad_example = i;
-        result.loss += loss / set->n;
+        double weight = set->weights ? set->weights[i] : 1;
+        result.loss += weight * loss;
+        total += weight;
     }
+    result.loss /= total;
     bool bad = result.bad_example >= 0;
     struct sample sample = {.probs = st->probs,
                             .n_classes = st->classes,

@@ -1,14 +1,36 @@
 #include "common/math/philox.h"
 #include "common/model/adapter_parts.h"
+#include "common/model/target_pattern.h"
+#include "common/util/diag.h"
 #include "common/util/mem.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-char *adapter_targets(const char *list, bool *targets)
+/* What is wrong with a pattern, or NULL. */
+static char *check_pattern(const char *pattern)
 {
-    memset(targets, 0, PROJECTIONS * sizeof *targets);
+    char *wrong = NULL;
+    target_pattern_free(target_pattern_open(pattern, &wrong));
+    return wrong;
+}
+
+char *adapter_targets(const char *list, struct adapter_settings *s)
+{
+    static const char pattern[] = "pattern:";
+    bool *targets = s->targets;
+    memset(targets, 0, sizeof s->targets);
+    s->pattern = NULL;
+    if (!strncmp(list, pattern, strlen(pattern))) {
+        s->pattern = list + strlen(pattern);
+        return check_pattern(s->pattern);
+    }
+    if (!strcmp(list, "all-linear")) {
+        for (int p = 0; p < LAYER_PROJECTIONS; p++)
+            targets[p] = true;
+        return NULL;
+    }
     for (const char *at = list; *at;) {
         size_t n = strcspn(at, ",");
         int found = -1;
@@ -19,7 +41,10 @@ char *adapter_targets(const char *list, bool *targets)
                 found = p;
         }
         if (found < 0)
-            return xasprintf("'%.*s' is none of q, k, v, o, gate, up, down, lm_head", (int)n, at);
+            return xasprintf(
+                "'%.*s' is none of q, k, v, o, gate, up, down, lm_head, nor all-linear "
+                "or pattern:REGEX",
+                (int)n, at);
         targets[found] = true;
         at += n;
         at += *at == ',';
@@ -98,11 +123,15 @@ struct adapter *adapter_create(const struct config *c, const struct adapter_sett
                                uint64_t seed)
 {
     struct adapter *a = empty_adapter(c, s);
+    char *wrong = NULL;
+    struct target_pattern *pattern = s->pattern ? target_pattern_open(s->pattern, &wrong) : NULL;
+    size_t matches = 0;
     for (size_t i = 0; i < adapter_parts(a); i++) {
         struct lora *l = &a->parts[i];
-        enum projection p = part_projection(a, i);
-        if (!s->targets[p])
+        if (!(pattern ? target_pattern_matches(pattern, l->module)
+                      : s->targets[part_projection(a, i)]))
             continue;
+        matches++;
         allocate_part(l);
         double bound = 1 / sqrt(l->in);
         for (size_t k = 0; k < (size_t)l->rank * (size_t)l->in; k++) {
@@ -113,6 +142,11 @@ struct adapter *adapter_create(const struct config *c, const struct adapter_sett
             l->a[k] = (float)(bound * (2 * ((counter.v[k % 4] >> 8) + 0.5) * 0x1p-24 - 1));
         }
     }
+    if (pattern && !matches)
+        die(EX_DATAERR,
+            "--targets pattern:%s matches the whole name of no module of this model, such as %s",
+            s->pattern, a->parts[0].module);
+    target_pattern_free(pattern);
     return a;
 }
 

@@ -32,12 +32,14 @@ struct adapter_settings {
     int rank;
     double alpha, dropout;
     bool rslora;
-    bool targets[PROJECTIONS];
+    bool targets[PROJECTIONS]; /* in every layer; not looked at where there is a pattern */
+    const char *pattern;       /* of modules' names (target_pattern.h), or NULL */
 };
 
-/* Sets the targets that a list names, "q,k,lm_head", with or without their _proj. NULL, or what is
- * wrong with the list, which the caller frees. */
-char *adapter_targets(const char *list, bool *targets);
+/* Sets the targets that a list names: "q,k,lm_head", with or without their _proj; "all-linear", all
+ * but lm_head, as PEFT has it; "pattern:REGEX", whose text must outlive the settings. NULL, or what
+ * is wrong with the list, which the caller frees. */
+char *adapter_targets(const char *list, struct adapter_settings *s);
 #define ADAPTER_TARGETS "q,k,v,o,lm_head"
 
 struct adapter {
@@ -54,7 +56,8 @@ size_t adapter_parts(const struct adapter *a);
 /* to [in] = row `row` of W + scale B A, with W [out, in] and `to` of the given type. */
 void lora_merge_row(const struct lora *l, int row, enum dtype type, const void *w, void *to);
 
-/* A new one: A Kaiming-uniform as PEFT has it (U(-1/sqrt(in), 1/sqrt(in))), B zero. */
+/* A new one: A Kaiming-uniform as PEFT has it (U(-1/sqrt(in), 1/sqrt(in))), B zero. Dies
+ * (EX_DATAERR) where the pattern matches no module. */
 struct adapter *adapter_create(const struct config *c, const struct adapter_settings *s,
                                uint64_t seed);
 

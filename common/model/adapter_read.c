@@ -1,6 +1,7 @@
 /* Reading an adapter's folder. */
 #include "common/model/adapter_parts.h"
 #include "common/model/safetensors.h"
+#include "common/model/target_pattern.h"
 #include "common/util/diag.h"
 #include "common/util/digest.h"
 #include "common/util/file.h"
@@ -87,7 +88,7 @@ static bool ends_in(const char *name, const char *part)
 }
 
 /* PEFT's rule: a target is a module's whole name, or its end after a dot. */
-static bool targeted(const json_t *targets, const char *module)
+static bool listed(const json_t *targets, const char *module)
 {
     size_t i;
     const json_t *t;
@@ -97,6 +98,28 @@ static bool targeted(const json_t *targets, const char *module)
             return true;
     }
     return false;
+}
+
+/* Which modules 'target_modules' names. */
+struct targets {
+    const json_t *list;             /* or NULL */
+    struct target_pattern *pattern; /* or NULL, and of neither nothing is known */
+};
+
+static struct targets read_targets(const json_t *config, const char *path)
+{
+    const json_t *value = json_object_get(config, "target_modules");
+    struct targets t = {.list = json_is_array(value) ? value : NULL};
+    char *wrong;
+    if (json_is_string(value) &&
+        !(t.pattern = target_pattern_open(json_string_value(value), &wrong)))
+        die(EX_DATAERR, "%s: 'target_modules': %s", path, wrong);
+    return t;
+}
+
+static bool targeted(const struct targets *t, const char *module)
+{
+    return t->pattern ? target_pattern_matches(t->pattern, module) : listed(t->list, module);
 }
 
 /* PEFT's patterns are regular expressions on a module's end: of those without their characters, the
@@ -149,10 +172,9 @@ static bool holds_integer(const json_t *list, json_int_t number)
 }
 
 /* Dies where the file has tensors that the lists leave out: PEFT would not compute them. */
-static void check_left_out(const struct adapter *a, const json_t *config, const char *config_path,
-                           const char *weights_path)
+static void check_left_out(const struct adapter *a, const struct targets *targets,
+                           const json_t *config, const char *config_path, const char *weights_path)
 {
-    const json_t *targets = json_object_get(config, "target_modules");
     const json_t *excluded = json_object_get(config, "exclude_modules");
     const json_t *layers = json_object_get(config, "layers_to_transform");
     if (!unused(excluded) && !json_is_array(excluded))
@@ -163,8 +185,8 @@ static void check_left_out(const struct adapter *a, const json_t *config, const 
     for (size_t i = 0; i < adapter_parts(a); i++) {
         const struct lora *l = &a->parts[i];
         bool head = i + 1 == adapter_parts(a);
-        bool out = (json_is_array(targets) && !targeted(targets, l->module)) ||
-                   targeted(excluded, l->module) ||
+        bool out = ((targets->list || targets->pattern) && !targeted(targets, l->module)) ||
+                   listed(excluded, l->module) ||
                    (!head && !unused(layers) &&
                     !holds_integer(layers, (json_int_t)(i / LAYER_PROJECTIONS)));
         if (l->a && out)
@@ -173,13 +195,12 @@ static void check_left_out(const struct adapter *a, const json_t *config, const 
     }
 }
 
-/* Every part that the list of targets names must be there; a pattern instead of a list, or one
- * restricted to some layers, says too little to check. */
-static void check_complete(const struct adapter *a, const json_t *config, const char *config_path,
-                           const char *weights_path)
+/* Every part that the targets name must be there; where they are restricted to some layers, they
+ * say too little to check. */
+static void check_complete(const struct adapter *a, const struct targets *targets,
+                           const json_t *config, const char *config_path, const char *weights_path)
 {
-    const json_t *targets = json_object_get(config, "target_modules");
-    if (!json_is_array(targets) || !unused(json_object_get(config, "exclude_modules")))
+    if (!unused(json_object_get(config, "exclude_modules")))
         return;
     bool some_layers = !unused(json_object_get(config, "layers_to_transform"));
     for (size_t i = 0; i < adapter_parts(a); i++) {
@@ -191,7 +212,7 @@ static void check_complete(const struct adapter *a, const json_t *config, const 
     }
     size_t i;
     const json_t *t;
-    json_array_foreach(targets, i, t)
+    json_array_foreach(targets->list, i, t)
     {
         const char *name = json_string_value(t);
         bool found = false;
@@ -418,8 +439,10 @@ struct adapter *adapter_read(const char *folder, const struct config *c, const c
         if (l->a && l->fused.out != l->out)
             leave_out_zeros(l);
     }
-    check_left_out(a, config, config_path, weights_path);
-    check_complete(a, config, config_path, weights_path);
+    struct targets targets = read_targets(config, config_path);
+    check_left_out(a, &targets, config, config_path, weights_path);
+    check_complete(a, &targets, config, config_path, weights_path);
+    target_pattern_free(targets.pattern);
     safetensors_close(tensors);
     json_decref(config);
     free(config_path);

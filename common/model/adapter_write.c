@@ -52,6 +52,18 @@ static json_t *number(double x)
     return x == floor(x) ? json_integer((json_int_t)x) : json_real(x);
 }
 
+static bool holds(const json_t *list, const char *name)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(list, i, v)
+    {
+        if (!strcmp(json_string_value(v), name))
+            return true;
+    }
+    return false;
+}
+
 /* The last names of the modules in the order of their use; of fused ones that have several parts,
  * n, n times the rank, at the same scale. */
 static json_t *peft_modules(const struct adapter *a, json_t *ranks, json_t *alphas)
@@ -61,10 +73,11 @@ static json_t *peft_modules(const struct adapter *a, json_t *ranks, json_t *alph
     for (size_t i = 0; i < adapter_parts(a); i++) {
         const struct lora *parts[LAYER_PROJECTIONS];
         const char *module = a->parts[i].module, *dot = strrchr(module, '.');
-        bool layer = i < LAYER_PROJECTIONS || i + 1 == adapter_parts(a);
-        int n = layer && first_of_module(a, i) ? fused_parts(a, i, parts) : 0;
-        if (n)
-            json_array_append_new(targets, json_string(dot ? dot + 1 : module));
+        const char *name = dot ? dot + 1 : module;
+        int n = first_of_module(a, i) ? fused_parts(a, i, parts) : 0;
+        if (!n || holds(targets, name))
+            continue;
+        json_array_append_new(targets, json_string(name));
         if (n > 1) {
             add_pattern(ranks, module, json_integer(n * s->rank));
             add_pattern(alphas, module, number(s->alpha * (s->rslora ? sqrt(n) : n)));
@@ -78,6 +91,10 @@ static json_t *peft_config(const struct adapter *a, const char *base_folder)
     const struct adapter_settings *s = &a->settings;
     json_t *ranks = json_object(), *alphas = json_object();
     json_t *targets = peft_modules(a, ranks, alphas);
+    if (s->pattern) {
+        json_decref(targets);
+        targets = json_string(s->pattern);
+    }
     return json_pack("{s:s, s:s, s:o, s:n, s:b, s:i, s:o, s:f, s:o, s:s, s:b, s:b, s:b, s:b, s:n, "
                      "s:n, s:o, s:o}",
                      "peft_type", "LORA", "task_type", "CAUSAL_LM", "base_model_name_or_path",

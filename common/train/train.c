@@ -71,14 +71,23 @@ static json_t *describe_validation(const struct run *r)
                      (json_int_t)r->settings->patience);
 }
 
+static json_t *describe_class_weights(const struct run *r)
+{
+    const double *weights = r->settings->class_weights;
+    json_t *list = weights ? json_array() : json_null();
+    for (int c = 0; weights && c < r->set->n_classes; c++)
+        json_array_append_new(list, json_number(weights[c]));
+    return list;
+}
+
 /* All that the result depends on. */
 static json_t *describe(const struct run *r)
 {
     const struct train_settings *s = r->settings;
     const struct adapter_settings *adapter = &s->step.adapter;
     const struct loss *loss = &s->step.loss;
-    json_t *targets = json_array();
-    for (int p = 0; p < PROJECTIONS; p++)
+    json_t *targets = adapter->pattern ? json_string(adapter->pattern) : json_array();
+    for (int p = 0; p < PROJECTIONS && !adapter->pattern; p++)
         if (adapter->targets[p])
             json_array_append_new(targets, json_string(projection_name(p)));
     const char *compute = r->model->device->computes;
@@ -95,6 +104,7 @@ static json_t *describe(const struct run *r)
         s->schedule == SCHEDULE_COSINE ? "cosine" : "constant", "warmup", (json_int_t)s->warmup,
         "shuffle", s->shuffle, "seed", (json_int_t)s->step.seed, "keep", keep_name(s->keep),
         "validation", describe_validation(r));
+    json_object_set_new(d, "class_weights", describe_class_weights(r));
     if (loss->kind == LOSS_DIRICHLET) {
         json_object_set_new(d, "alpha0_mode", json_string(alpha0_mode_name(loss->mode)));
         if (loss->mode == ALPHA0_FIXED)

@@ -18,6 +18,7 @@ struct train_settings {
     enum schedule_kind schedule;
     unsigned long warmup; /* steps */
     bool shuffle;
+    const double *class_weights; /* that the set's weights are of, or NULL */
     enum keep keep;
     unsigned long validate_every; /* steps; 0: as many as an epoch has */
     unsigned long patience;       /* validations without a lower loss that end it; 0: it goes on */

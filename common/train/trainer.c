@@ -26,7 +26,8 @@ struct trainer {
     /* [1 + 2 * a step's examples]: the gradients' squares, then of each pass the losses of this
      * rank's rows and their derivatives by ln a0, as the loss leaves them */
     double *results;
-    double *targets, *work; /* [batch, target_size], [2, batch, loss_outputs()] */
+    double *targets; /* [batch, target_size], then of weighted examples their weights: [batch] */
+    double *work;    /* [2, batch, loss_outputs()] */
 
     /* Where classes have several answers, or answers of several tokens: class logits are put
      * together on the host. Else NULL. */
@@ -81,7 +82,7 @@ static void reserve_results(struct trainer *t)
 {
     struct device *d = t->device;
     size_t most = most_examples(t), results = 1 + 2 * most;
-    size_t batch = (size_t)t->settings->batch, targets = batch * t->target_size;
+    size_t batch = (size_t)t->settings->batch, targets = batch * (t->target_size + 1);
     size_t outputs = (size_t)(t->tree ? t->tree->n_classes : t->model->n_classes);
     t->results = d->alloc(d, results * sizeof *t->results);
     t->targets = d->alloc(d, targets * sizeof *t->targets);
@@ -173,9 +174,15 @@ static void spread_answers(struct trainer *t, const struct pass_logits *pass)
     d->upload(d, pass->logits, t->host_gradient, n * numbers * sizeof *t->host_gradient);
 }
 
+/* An example's in the step's mean. */
+static double weight_of(const struct step *s, int i)
+{
+    return s->set->weights ? s->set->weights[s->examples[i]] : 1;
+}
+
 /* Queues this rank's part of one pass over the step's `count` examples from number `first` on: adds
- * their gradients, for the step's mean. */
-static void run_pass(struct trainer *t, const struct step *s, int first, int count)
+ * their gradients, for the step's mean; total: its examples' weights. */
+static void run_pass(struct trainer *t, const struct step *s, double total, int first, int count)
 {
     struct device *d = t->device;
     size_t classes = (size_t)s->set->n_classes;
@@ -196,25 +203,30 @@ static void run_pass(struct trainer *t, const struct step *s, int first, int cou
     t->rows[first / t->settings->batch] = pass.n;
     if (pass.n == 0)
         return;
+    size_t targets = (size_t)pass.n * t->target_size;
+    double *weights = t->host_targets + targets;
     for (int row = 0; row < pass.n; row++) {
         t->position[t->own + row] = first + pass.order[row];
         size_t example = (size_t)s->examples[first + pass.order[row]];
         double *target = t->host_targets + (size_t)row * t->target_size;
+        weights[row] = weight_of(s, first + pass.order[row]);
         memcpy(target, s->set->targets + example * classes, classes * sizeof *target);
         draw_normals(target + classes, t->target_size - classes, t->settings->seed, number,
                      (uint32_t)pass.order[row]);
     }
     struct loss loss = t->settings->loss;
     loss.kl_weight = s->kl_weight;
-    d->upload(d, t->targets, t->host_targets, (size_t)pass.n * t->target_size * sizeof *t->targets);
+    size_t numbers = targets + (s->set->weights ? (size_t)pass.n : 0);
+    d->upload(d, t->targets, t->host_targets, numbers * sizeof *t->targets);
     float *logits = gather_answers(t, &pass);
     d->loss(d, &(struct loss_batch){.loss = loss,
                                     .rows = pass.n,
                                     .classes = s->set->n_classes,
-                                    .total = s->n,
+                                    .total = total,
                                     .s = (double)t->log_alpha0,
                                     .logits = logits,
                                     .targets = t->targets,
+                                    .weights = s->set->weights ? t->targets + targets : NULL,
                                     .d_logits = logits,
                                     .values = t->results + 1 + 2 * t->own,
                                     .work = t->work});
@@ -263,10 +275,13 @@ struct step_result trainer_step(struct trainer *t, const struct step *s)
     const struct trainer_settings *set = t->settings;
     struct device *d = t->device;
     size_t n = t->arrays.n;
+    double total = 0;
+    for (int i = 0; i < s->n; i++)
+        total += weight_of(s, i);
     t->own = 0;
     d->clear(d, t->arrays.gradients, n * sizeof(float));
     for (int first = 0; first < s->n; first += set->batch)
-        run_pass(t, s, first, s->n - first < set->batch ? s->n - first : set->batch);
+        run_pass(t, s, total, first, s->n - first < set->batch ? s->n - first : set->batch);
     share_gradients(t);
     d->clear(d, t->results, sizeof *t->results);
     d->add_squares(d, t->arrays.gradients, n, t->results);
@@ -280,8 +295,8 @@ struct step_result trainer_step(struct trainer *t, const struct step *s)
             result.bad_example = s->examples[i];
             return result;
         }
-        result.loss += t->losses[i] / s->n;
-        by_log_alpha0 += t->losses[s->n + i] / s->n;
+        result.loss += weight_of(s, i) * t->losses[i] / total;
+        by_log_alpha0 += weight_of(s, i) * t->losses[s->n + i] / total;
     }
     float gradient = (float)by_log_alpha0; /* 0 where it is not learned */
     double norm = sqrt(t->host_results[0] + (double)gradient * (double)gradient);

@@ -45,7 +45,7 @@ struct step {
 };
 
 struct step_result {
-    double loss;     /* the examples' mean, before the step */
+    double loss;     /* the examples' mean, by their weights, before the step */
     int bad_example; /* its number in the set: the first whose loss is not finite; or -1 */
     bool finite;     /* of all losses and gradients; if not, the step was not taken */
 };

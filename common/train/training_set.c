@@ -415,6 +415,7 @@ void training_set_free(struct training_set *t)
     free(t->sequences);
     free(t->targets);
     free(t->labels);
+    free(t->weights);
     free(t->class_tokens);
     json_decref(t->classes);
     json_decref(t->layout);
@@ -422,4 +423,29 @@ void training_set_free(struct training_set *t)
     json_decref(t->instructions);
     answer_tree_free((struct answer_tree *)t->tree);
     free(t);
+}
+
+/* ---- weights ---- */
+
+double *balanced_weights(const struct training_set *t)
+{
+    double *weights = xcalloc((size_t)t->n_classes, sizeof *weights);
+    for (int i = 0; i < t->n; i++)
+        weights[t->labels[i]]++;
+    for (int c = 0; c < t->n_classes; c++) {
+        if (weights[c] == 0)
+            die(EX_DATAERR,
+                "--class-weights balanced: no text to train on has label %d; say the weights "
+                "instead, or train on texts of every class",
+                c);
+        weights[c] = (double)t->n / ((double)t->n_classes * weights[c]);
+    }
+    return weights;
+}
+
+void training_set_weigh(struct training_set *t, const double *weights)
+{
+    t->weights = xcalloc((size_t)t->n, sizeof *t->weights);
+    for (int i = 0; i < t->n; i++)
+        t->weights[i] = weights[t->labels[i]];
 }

@@ -17,6 +17,7 @@ struct training_set {
     struct sequence *sequences;     /* [n], in stream order */
     double *targets;                /* [n, n_classes], what loss_value() takes, but for draws */
     int *labels;                    /* [n], the tokens' or else the teacher's; or NO_LABEL */
+    double *weights;                /* [n], of their losses in a mean; NULL: 1 each */
     int n_outputs;                  /* tokens whose logits a student has */
     const struct answer_tree *tree; /* of the classes' answers; NULL: a token for each */
     int32_t *class_tokens;          /* [n_outputs]: the tree's, then any of deviations */
@@ -39,5 +40,11 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
 /* Gives rank 0's set t to all ranks; theirs is NULL. */
 struct training_set *training_set_share(struct training_set *t, struct ranks *r);
 void training_set_free(struct training_set *t);
+
+/* Of each class, n / (classes * its examples), as scikit-learn's "balanced"; the caller frees them.
+ * Dies (EX_DATAERR) where a class has none. */
+double *balanced_weights(const struct training_set *t);
+/* Gives each example the weight of its label, of which there must be one; weights: [n_classes]. */
+void training_set_weigh(struct training_set *t, const double *weights);
 
 #endif

@@ -7,9 +7,9 @@
 
 /* Figures of a student. */
 struct validation {
-    unsigned long step;        /* optimizer steps that it has taken; 0: not measured */
-    double loss;               /* the examples' mean; NaN where an example's is not finite */
-    int bad_example;           /* the first of these, or -1 */
+    unsigned long step; /* optimizer steps that it has taken; 0: not measured */
+    double loss;        /* the examples' mean, by their weights; NaN where one's is not finite */
+    int bad_example;    /* the first of these, or -1 */
     double nll, accuracy, ece; /* of the examples that have a label; NaN where none has */
 };
 

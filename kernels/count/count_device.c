@@ -468,6 +468,8 @@ static void count_loss(struct device *d, const struct loss_batch *b)
     size_t classes = (size_t)b->classes;
     double elements = (double)b->rows * (double)loss_outputs(b->loss.kind, classes);
     double targets = (double)b->rows * (double)loss_target_size(&b->loss, classes);
+    if (b->weights)
+        targets += b->rows;
     charge(d, "loss",
            (struct cost){.launches = 1,
                          .read = f(elements) + targets * (double)sizeof(double),

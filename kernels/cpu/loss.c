@@ -14,7 +14,8 @@ void cpu_loss(struct device *d, const struct loss_batch *b)
             x[c] = (double)b->logits[first + c];
         b->values[r] =
             loss_value(&b->loss, x, target, classes, b->s, gradient, &b->values[b->rows + r]);
+        double weight = b->weights ? b->weights[r] : 1;
         for (size_t c = 0; c < outputs; c++)
-            b->d_logits[first + c] = (float)(gradient[c] / b->total);
+            b->d_logits[first + c] = (float)(weight * gradient[c] / b->total);
     }
 }

@@ -15,8 +15,9 @@ static __global__ void loss_rows(struct loss_batch b)
     for (size_t c = 0; c < outputs; c++)
         x[c] = (double)b.logits[first + c];
     b.values[r] = loss_formula(&b.loss, x, target, classes, b.s, gradient, &b.values[b.rows + r]);
+    double weight = b.weights ? b.weights[r] : 1;
     for (size_t c = 0; c < outputs; c++)
-        b.d_logits[first + c] = (float)(gradient[c] / b.total);
+        b.d_logits[first + c] = (float)(weight * gradient[c] / b.total);
 }
 
 void cuda_loss(struct device *d, const struct loss_batch *b)

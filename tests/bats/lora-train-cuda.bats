@@ -39,6 +39,11 @@ curve=(--loss dirichlet --alpha0 learned --lr 3e-3 --dropout 0 --batch 5 --epoch
     worst=$(worst_difference log.tsv edl)
     echo "within $worst"
     below "$worst" 1e-4
+    "${teach[@]}" --model "$model" --device cuda --loss labels --class-weights 0.5,2,1.25 --lr 3e-3 --dropout 0 --batch 5 \
+        --epochs 10 --clip 1 --schedule cosine --warmup 5 --compute f32 --log log.tsv -o c.lora "$data/tokens.mp"
+    worst=$(worst_difference log.tsv weighted)
+    echo "within $worst"
+    below "$worst" 1e-4
     "${teach[@]}" --model "$model" --device cuda --loss ib-edl --ib-beta 1e-3 --lr 3e-3 --dropout 0 --batch 5 --epochs 10 \
         --clip 1 --schedule cosine --warmup 5 --compute f32 --log log.tsv -o b.lora "$data/tokens-inner.mp"
     worst=$(worst_difference log.tsv ib-edl)

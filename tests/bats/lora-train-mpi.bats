@@ -78,6 +78,10 @@ same_training() { # ADAPTER LOG ADAPTER LOG    adapters within 1e-6, losses with
         together $ranks "${ib[@]}" --log $ranks.tsv -o $ranks.lora "$data/tokens-inner.mp"
         same_training 1.lora 1.tsv $ranks.lora $ranks.tsv
     done
+    weighted=("${edl[@]}" --class-weights 0.5,2,1.25)
+    "${weighted[@]}" --log 1.tsv -o 1.lora "$data/tokens.mp"
+    together 3 "${weighted[@]}" --log 3.tsv -o 3.lora "$data/tokens.mp"
+    same_training 1.lora 1.tsv 3.lora 3.tsv
     unlike_annealing() {
         together 1 "${edl[@]}" -o refused.lora "$data/tokens.mp" : -n 1 "${edl[@]}" --edl-annealing 4 -o refused.lora "$data/tokens.mp"
     }

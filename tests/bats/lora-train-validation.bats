@@ -50,6 +50,8 @@ held_out() {
     like_pytorch labels --loss labels --validation "$data/tokens-held-out.mp"
     # Of the KL's weight, which comes in over epochs, validation has all.
     like_pytorch edl --loss edl --edl-annealing 4 --validation "$data/tokens-held-out.mp"
+    like_pytorch weighted --loss labels --class-weights 0.5,2,1.25 --validation "$data/tokens-held-out.mp"
+    like_pytorch weighted-edl --loss edl --edl-annealing 4 --class-weights 0.5,2,1.25 --validation "$data/tokens-held-out.mp"
     tokens=$data/tokens-inner.mp like_pytorch ib-edl --loss ib-edl --ib-beta 1e-3 --validation "$data/tokens-held-out-inner.mp"
 }
 

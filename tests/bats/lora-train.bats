@@ -73,6 +73,38 @@ like_the_published() { # MODE OPTION...
     tokens=$data/tokens-inner.mp like_pytorch ib-edl --loss ib-edl --ib-beta 1e-3
 }
 
+@test "fifty steps on labels of weighted classes follow PyTorch's" {
+    like_pytorch weighted --loss labels --class-weights 0.5,2,1.25
+    like_pytorch weighted-edl --loss edl --edl-annealing 4 --class-weights 0.5,2,1.25
+    jq -e '.training.class_weights == [0.5, 2, 1.25]' a.lora/duq.json
+}
+
+@test "balanced weights are n / (K n of the class), and accumulated passes are the steps of one large batch" {
+    rec to-json --header "$data/tokens.mp" | jq -c 'if has("id") then .label = (.id[1:] | tonumber | if . < 12 then 0 elif . < 20 then 1 else 2 end)
+        else . end' | rec from-json >uneven.mp
+    tokens=uneven.mp
+    weighted=(--loss labels --dropout 0 --lr 1e-3 --shuffle --epochs 4)
+    train "${weighted[@]}" --batch 12 --class-weights balanced --log balanced.tsv -o balanced.lora
+    jq -e '.training.class_weights | (.[0] - 24 / 36 | fabs) < 1e-12 and .[1] == 1 and .[2] == 2' balanced.lora/duq.json
+    train "${weighted[@]}" --batch 4 --accumulate 3 --class-weights 0.66666666666666663,1,2 --log said.tsv -o said.lora
+    paste balanced.tsv said.tsv | awk 'NR > 1 { d = $2 / $5 - 1; if (d < -1e-5 || d > 1e-5) exit 1; n++ } END { exit n != 8 }'
+    # Equal weights, whatever they are, are none.
+    train "${weighted[@]}" --class-weights 4,4,4 -o equal.lora
+    train "${weighted[@]}" -o plain.lora
+    cmp equal.lora/adapter_model.safetensors plain.lora/adapter_model.safetensors
+    run cmp -s balanced.lora/adapter_model.safetensors plain.lora/adapter_model.safetensors
+    [ "$status" -eq 1 ]
+}
+
+@test "class weights that do not fit are refused" {
+    refused 64 "--class-weights goes with --loss labels, edl or ib-edl" --teacher t --class-weights balanced
+    refused 64 "--class-weights: 2 weights, but there are 3 classes" --loss labels --class-weights 1,2 "$data/tokens.mp"
+    refused 64 "--class-weights" --loss labels --class-weights 1,0,2 "$data/tokens.mp"
+    refused 64 "--class-weights" --loss labels --class-weights fair "$data/tokens.mp"
+    rec head -n 1 "$data/tokens.mp" >one.mp
+    refused 65 "--class-weights balanced: no text to train on has label 1" --loss labels --class-weights balanced one.mp
+}
+
 @test "fifty steps with the Dirichlet loss follow PyTorch's" {
     like_pytorch standard --teacher "$data/teacher.mp" --loss dirichlet
 }
@@ -93,6 +125,55 @@ like_the_published() { # MODE OPTION...
     jq -e '.head == "dirichlet" and .alpha0_mode == "fixed" and .alpha0 == 7 and .class_tokens == [3, 50, 95]
         and .classes == ["bad", "fair", "good"]' a.lora/duq.json
     [ "$(jq -r .model a.lora/duq.json)" = "$(lm-score --model "$model" "$data/tokens.mp" | rec to-json --header | head -n 1 | jq -r .model)" ]
+}
+
+# The modules of an adapter, sorted, as a JSON list.
+modules() { # ADAPTER
+    local file=$1/adapter_model.safetensors
+    tail -c +9 "$file" | head -c "$(od -An -tu8 -N8 "$file" | tr -d ' ')" |
+        jq -c '[keys[] | select(endswith(".lora_A.weight")) | ltrimstr("base_model.model.") | rtrimstr(".lora_A.weight")] | sort'
+}
+
+@test "all-linear and patterns give adapters to the modules that PEFT gives them to, in every family" {
+    jq -r 'to_entries[] | .key as $model | .value | to_entries[] | "\($model)\t\(.key)\t\(.value | tojson)"' \
+        "$data/../targets.json" >cases
+    while IFS=$'\t' read -r name targets want; do
+        model=$models/$name
+        echo "$name $targets"
+        rm -rf a.lora
+        run train --loss labels --epochs 0.01 --targets "$targets" -o a.lora
+        if [ "$want" = '[]' ]; then
+            [ "$status" -eq 65 ]
+            [[ $output == *"--targets $targets matches the whole name of no module of this model"* ]]
+            continue
+        fi
+        [ "$status" -eq 0 ]
+        [ "$(modules a.lora)" = "$want" ]
+        lm-score --model "$model" --adapter a.lora "$data/tokens.mp" | rec check -
+    done <cases
+    [ "$(wc -l <cases)" -ge 50 ]
+}
+
+@test "a pattern stands in the adapter's configuration, and tensors that it does not name are refused" {
+    pattern='.*\.[qv]_proj'
+    train --loss labels --epochs 1 --targets "pattern:$pattern" -o a.lora
+    jq -e --arg p "$pattern" '.target_modules == $p' a.lora/adapter_config.json
+    jq -e --arg p "$pattern" '.training.targets == $p' a.lora/duq.json
+    train --loss labels --epochs 1 --targets q,v -o b.lora
+    cmp a.lora/adapter_model.safetensors b.lora/adapter_model.safetensors
+    for other in '.*\.[q]_proj:tensors for model.layers.0.self_attn.v_proj, which a.lora/adapter_config.json leaves out' \
+        '.*\.[qvk]_proj:no tensors for model.layers.0.self_attn.k_proj' \
+        '.*\.(q:a.lora/adapter_config.json: '"'target_modules': '.*\.(q' is no regular expression: missing closing parenthesis"; do
+        jq --arg p "${other%%:*}" '.target_modules = $p' b.lora/adapter_config.json >a.lora/adapter_config.json
+        run lm-score --model "$model" --adapter a.lora "$data/tokens.mp"
+        [ "$status" -eq 65 ]
+        [[ $output == *"${other#*:}"* ]]
+    done
+    refused 64 "--targets: '(' is no regular expression: missing closing parenthesis" --loss labels --targets 'pattern:('
+    refused 64 "--targets: 'all' is none of q, k, v, o, gate, up, down, lm_head, nor all-linear or pattern:REGEX" \
+        --loss labels --targets all
+    lm-plan --config "$model/config.json" --gpu a100-40 --stage train --targets all-linear "$data/tokens.mp" >all
+    lm-plan --config "$model/config.json" --gpu a100-40 --stage train --targets 'pattern:.*_proj' "$data/tokens.mp" | cmp - all
 }
 
 @test "duq.json says of an evidential student its loss, form and annealing, and lm-score takes it" {

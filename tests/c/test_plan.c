@@ -190,7 +190,7 @@ static void counts_are_those_of_torch(void **state)
     model_load(m, d);
     model_set_classes(m, classes, 2);
     struct adapter_settings settings = {.rank = 4, .alpha = 8};
-    adapter_targets(ADAPTER_TARGETS, settings.targets);
+    adapter_targets(ADAPTER_TARGETS, &settings);
     struct adapter *a = adapter_create(m->config, &settings, 0);
     struct lora_set *lora = lora_load(d, a, classes, 2);
     struct backward *b = backward_open(m, lora, 0);
@@ -317,7 +317,7 @@ static void an_epoch_has_its_passes_and_its_adapter(void **state)
                                      .batch = 2,
                                      .accumulate = 2,
                                      .epochs = 1};
-    adapter_targets("q,lm_head", settings.adapter.targets);
+    adapter_targets("q,lm_head", &settings.adapter);
     struct plan *p = plan_make(config, &unit, &settings, s, N, classes, 2);
     assert_int_equal(p->passes, 4);
     int computed = 0;
@@ -358,7 +358,7 @@ static void what_no_adapter_reads_is_not_converted(void **state)
                                      .accumulate = 1,
                                      .epochs = 1};
     for (int mlp = 0; mlp < 2; mlp++) {
-        adapter_targets(mlp ? "q,gate,up" : "q", settings.adapter.targets);
+        adapter_targets(mlp ? "q,gate,up" : "q", &settings.adapter);
         struct plan *p = plan_make(config, &unit, &settings, s, 1, classes, 2);
         /* Forward in each layer: what q's A multiplies, and two copies of the residual stream.
          * Backward: what q's A multiplies, again, and the gradients by what down and o gave; in the

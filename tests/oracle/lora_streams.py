@@ -134,23 +134,30 @@ def bottleneck(logits, labels, step):
 
 
 EDL_ANNEALING = 4  # epochs: the weight of the KL grows, and is 1 in most of the epochs
-ON_LABELS = ("labels", "edl", "ib-edl")
+ON_LABELS = ("labels", "edl", "ib-edl", "weighted", "weighted-edl")
+CLASS_WEIGHTS = [0.5, 2, 1.25]
 
 
-def evidential(logits, labels, epoch):
+def evidential(logits, labels, epoch, weights=(1, 1, 1)):
     y = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     alpha = 1 + F.softplus(logits)
     given, flat = torch.distributions.Dirichlet(alpha), torch.distributions.Dirichlet(torch.ones_like(alpha))
     risk = ((y - given.mean) ** 2 + given.variance).sum(1)
     misleading = torch.distributions.Dirichlet(y + (1 - y) * alpha)
-    return (risk + min(1, epoch / EDL_ANNEALING) * torch.distributions.kl_divergence(misleading, flat)).mean()
+    loss = risk + min(1, epoch / EDL_ANNEALING) * torch.distributions.kl_divergence(misleading, flat)
+    weights = torch.tensor(weights, dtype=logits.dtype)[labels]
+    return (weights * loss).sum() / weights.sum()
 
 
 def loss_of(kind, logits, p, labels, s, epoch=0, step=0):
     if kind == "labels":
         return F.cross_entropy(logits, labels)
+    if kind == "weighted":
+        return F.cross_entropy(logits, labels, weight=torch.tensor(CLASS_WEIGHTS, dtype=logits.dtype))
     if kind == "edl":
         return evidential(logits, labels, epoch)
+    if kind == "weighted-edl":
+        return evidential(logits, labels, epoch, CLASS_WEIGHTS)
     if kind == "ib-edl":
         return bottleneck(logits, labels, step)
     mixture = torch.einsum("m,bmc->bc", torch.tensor(WEIGHTS, dtype=p.dtype), p)
@@ -171,7 +178,10 @@ OPTIONS = {"softmax": ["--loss", "softmax"], "labels": ["--loss", "labels"],
            "standard": ["--loss", "dirichlet"], "fixed": ["--loss", "dirichlet", "--alpha0", "fixed:10"],
            "learned": ["--loss", "dirichlet", "--alpha0", "learned"],
            "edl": ["--loss", "edl", "--edl-annealing", str(EDL_ANNEALING)],
-           "ib-edl": ["--loss", "ib-edl", "--ib-beta", str(IB_BETA)]}
+           "ib-edl": ["--loss", "ib-edl", "--ib-beta", str(IB_BETA)],
+           "weighted": ["--loss", "labels", "--class-weights", ",".join(map(str, CLASS_WEIGHTS))],
+           "weighted-edl": ["--loss", "edl", "--edl-annealing", str(EDL_ANNEALING),
+                            "--class-weights", ",".join(map(str, CLASS_WEIGHTS))]}
 # 10 epochs of 5 batches, the last of them smaller.
 COMMON = ["--lr", "3e-3", "--dropout", "0", "--rank", "4", "--alpha", "8", "--batch", "5", "--epochs", "10",
           "--compute", "f32", "--clip", "1", "--schedule", "cosine", "--warmup", "5"]
@@ -186,7 +196,7 @@ def mean_alpha(mean, raw):
 
 
 def probabilities(kind, logits):
-    if kind in ("softmax", "labels"):
+    if kind in ("softmax", "labels", "weighted"):
         return torch.softmax(logits, 1)
     if kind == "ib-edl":
         alpha = torch.tensor([[mean_alpha(row[c], row[3 + c]) for c in range(3)] for row in logits.tolist()])
@@ -401,6 +411,20 @@ def compare_bottleneck(binaries, model_folder, folder, work):
     return max(off) < 1e-4 and plain > 1e-2
 
 
+def compare_balanced(binaries, model_folder, folder, work):
+    """--class-weights balanced against scikit-learn's, on labels of which there are not equally many."""
+    from sklearn.utils.class_weight import compute_class_weight
+    labels, tokens, adapter = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2], os.path.join(work, "some.mp"), os.path.join(work, "some")
+    duq_stream.write(tokens, token_header(), token_records(labels, n=len(labels)))
+    subprocess.run([binaries + "/lora-train", "--model", model_folder, "--loss", "labels", "--class-weights", "balanced",
+                    "--epochs", "1", "-o", adapter, tokens], check=True)
+    with open(os.path.join(adapter, "duq.json")) as f:
+        ours = json.load(f)["training"]["class_weights"]
+    off = np.abs(ours / compute_class_weight("balanced", classes=np.arange(3), y=np.array(labels)) - 1).max()
+    print(f"balanced class weights within {off:.2g} of scikit-learn's", flush=True)
+    return off < 1e-12
+
+
 def compare_curves(binaries, model_folder, folder, work):
     good = True
     with open(os.path.join(folder, "curves.tsv")) as f:
@@ -429,6 +453,7 @@ def check(binaries, models, folder):
     good &= compare_curves(binaries, os.path.join(models, "llama-tied"), folder, None)
     with tempfile.TemporaryDirectory() as work:
         good &= compare_bottleneck(binaries, os.path.join(models, "llama-tied"), folder, work)
+        good &= compare_balanced(binaries, os.path.join(models, "llama-tied"), folder, work)
     for name in ("mistral-window", "qwen2-bias", "llama-bias"):
         with tempfile.TemporaryDirectory() as work:
             good &= compare_state(binaries, os.path.join(models, name), folder, work)
