@@ -119,9 +119,9 @@ struct loss_batch {
     const double *targets; /* [rows, loss_target_size()] */
     const double *weights; /* [rows], of the gradients; NULL: 1 */
     float *d_logits;       /* [rows, loss_outputs()]; may be logits */
-    double *values;        /* [2, rows]: the rows' losses, then their derivatives by s; as they are,
-                            * without        weights and undivided */
-    double *work;          /* [2, rows, loss_outputs()] */
+    double *values; /* [2, rows]: the rows' losses, then their derivatives by s; without weights,
+                     * and undivided */
+    double *work;   /* [2, rows, loss_outputs()] */
 };
 
 struct device {

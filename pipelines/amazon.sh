@@ -16,6 +16,7 @@ stage baseline   # a student learns the labels alone, to compare with
 stage edl        # a student learns a Dirichlet distribution of the labels alone, to compare with the teacher's
 stage evaluation # how right and how well calibrated all of them are, and the model as it is
 stage epochs     # with KEEP=all: each student after each epoch, on the texts to train and to test on
+stage seeds      # with SEEDS=3: each student as two more seeds make it; mean and deviation of all three
 stage sweep      # with SWEEP=yes: Dirichlet students of several fixed sums of alphas, of several seeds each
 stage detection  # SST-2, YouTube and Yahoo, or what OOD= names: does uncertainty give their texts away?
 stage report     # tables, figures and a page, with the published figures beside them

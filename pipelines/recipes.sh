@@ -10,7 +10,7 @@
 # wherever the folder is. Scoring goes through spread (spread/spread.sh), which has it done in one place or in several.
 #
 # shellcheck disable=SC2034,SC2153,SC2154 # settings are in the environment; signature and students are the callers'
-every_stage=(fetch split validation weights teacher softmax dirichlet baseline edl evaluation epochs sweep detection report)
+every_stage=(fetch split validation weights teacher softmax dirichlet baseline edl evaluation epochs seeds sweep detection report)
 without_model=(fetch split report) # these need none at hand
 
 # What every score depends on, beside its text and prompt.
@@ -96,8 +96,13 @@ weights() { # SCORES [--calibrate]
 
 stage_teacher() {
     local part
-    for part in validation train test; do
-        [ $part = validation ] || makes "scores/$part.mp" from "texts/$part.mp" texts/shots.mp task.json \
+    # bpe-fit warns of texts that weights are from: here they are meant.
+    makes teacher/validation.mp from scores/validation.mp weights.mp \
+        with version by teacher weights.mp scores/validation.mp -q
+    makes calibrated/validation.mp from scores/validation.mp calibrated/weights.mp \
+        with version by teacher calibrated/weights.mp scores/validation.mp -q
+    for part in train test; do
+        makes "scores/$part.mp" from "texts/$part.mp" texts/shots.mp task.json \
             with "${scoring[@]}" in_shards_by teacher_scores "texts/$part.mp"
         makes "teacher/$part.mp" from "scores/$part.mp" weights.mp \
             with version by teacher weights.mp "scores/$part.mp"
@@ -106,7 +111,7 @@ stage_teacher() {
     done
 }
 
-teacher() { # WEIGHTS SCORES [--other-task]
+teacher() { # WEIGHTS SCORES [OPTION]
     bpe-fit --apply "$@"
 }
 
@@ -299,6 +304,52 @@ epoch_table() { # STUDENT...
     "$PIPELINES/report/epochs.sh" "$@"
 }
 
+# ---- seeds: each student as other seeds make it, beside that of SEED (SEEDS) ----
+
+stage_seeds() {
+    local student seed name
+    local -a predicted=() taught
+    [ "${SEEDS:-1}" != 1 ] || return 0
+    for student in "${students[@]}"; do
+        taught_by "$student"
+        asked_with "$student"
+        predicted+=("predictions/$student.test.mp")
+        for seed in $(other_seeds); do
+            name=seeds/$student.seed$seed
+            predicted+=("predictions/$name.test.mp")
+            makes "students/$name.lora/adapter_config.json" from "${taught[@]}" \
+                with "${training[@]}" "${student^^}_OPTIONS" in_place_by train "$student" "$name" --seed "$seed"
+            makes "${predicted[-1]}" from texts/test.mp "students/$name.lora/adapter_config.json" weights.mp task.json \
+                with "${asked_with[@]}" by ask "$student" "students/$name.lora" texts/test.mp
+        done
+    done
+    makes seeds/table.json from "${predicted[@]}" with version by seeds_table
+}
+
+other_seeds() {
+    seq $((SEED + 1)) $((SEED + SEEDS - 1))
+}
+
+seeds_table() {
+    local student seed
+    local -a sets=()
+    for student in "${students[@]}"; do
+        sets+=("$student=predictions/$student.test.mp")
+        for seed in $(other_seeds); do
+            sets+=("$student=predictions/seeds/$student.seed$seed.test.mp")
+        done
+    done
+    over_seeds name "${sets[@]}"
+}
+
+# For each name the mean over its sets, of several seeds, and the standard deviation, of each figure, as JSON; KEY is
+# what the name is there.
+over_seeds() { # KEY NAME=FILE...
+    dir-eval -q --json --seeds "${@:2}" | jq --arg key "$1" '[.sets[] | select(.name | contains("#") | not)
+        | {($key): .name} + (.metrics | {accuracy, macro_f1, ece, nll, brier}
+            | map_values({mean: .value, deviation, seeds}))]'
+}
+
 # ---- sweep: Dirichlet students whose alphas have a fixed sum, of several seeds each (SWEEP) ----
 
 stage_sweep() {
@@ -319,7 +370,6 @@ stage_sweep() {
     makes sweep/table.json from "${predicted[@]}" with version by sweep_table
 }
 
-# For each sum the mean over seeds, and the standard deviation, of each figure.
 sweep_table() {
     local sum seed
     local -a sets=()
@@ -328,9 +378,7 @@ sweep_table() {
             sets+=("$sum=predictions/sweep/$sum.seed$seed.test.mp")
         done
     done
-    dir-eval -q --json --seeds "${sets[@]}" | jq '[.sets[] | select(.name | contains("#") | not)
-        | {alpha0: .name} + (.metrics | {accuracy, macro_f1, ece, nll, brier}
-            | map_values({mean: .value, deviation, seeds}))]'
+    over_seeds alpha0 "${sets[@]}"
 }
 
 # ---- detection: texts of other data sets ----
@@ -398,6 +446,7 @@ strip() { # TEXTS
 stage_report() {
     local plans=("${parts[@]/#/texts/}") adapters=("${students[@]/#/students/}") tables=()
     [ "${KEEP:-best}" != all ] || tables+=(epochs/table.json)
+    [ "${SEEDS:-1}" = 1 ] || tables+=(seeds/table.json)
     [ "${SWEEP:-no}" = no ] || tables+=(sweep/table.json)
     # shellcheck disable=SC2046,SC2086 # names are words
     makes report/index.html from $(prediction_files ood) "${tables[@]}" weights.mp "${plans[@]/%/.plan}" data/files task.json \

@@ -12,14 +12,14 @@ settings() {
 }
 # The streams and adapters with their digests; report.sh's files too.
 outputs() {
-    find texts scores weights.mp teacher calibrated students predictions evaluation epochs sweep detection report -type f \
+    find texts scores weights.mp teacher calibrated students predictions evaluation epochs seeds sweep detection report -type f \
         ! -name '*.part' ! -name '*.part.??????' ! -name '*.plan' ! -name '*.inputs' ! -path '*.checkpoint*' -size +0 2>/dev/null |
         sort | xargs -r sha256sum
 }
 # The command lines that led to each prediction, from its header.
 commands() {
     local file
-    for file in weights.mp teacher/*.mp calibrated/*.mp predictions/*.mp detection/*.mp detection/own/*.mp predictions/sweep/*.mp; do
+    for file in weights.mp teacher/*.mp calibrated/*.mp predictions/*.mp detection/*.mp detection/own/*.mp predictions/{seeds,sweep}/*.mp; do
         case $file in */metrics.mp | */texts.*) continue ;; esac
         [ -e "$file" ] || continue
         # The records after the header are left unread.

@@ -17,6 +17,11 @@ def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] |
         + (.loss | cell(4)) + ([.train, .test | .accuracy, .macro_f1, .ece, .nll, .brier | cell(4)] | join(""))
         + (.alpha0 | cell(2)) + (.regulariser | cell(3)))
  else empty end),
+(if .seeds != [] then
+    "", "students of \(.seeds[0].accuracy.seeds // 1) seeds: mean, and standard deviation",
+    "student         accuracy          macro_f1              ece              nll",
+    (.seeds[] | (.name | pad(8)) + ([.accuracy, .macro_f1, .ece, .nll | (.mean | cell(4)) + (.deviation | cell(4))] | join("")))
+ else empty end),
 (if .sweep != [] then
     "", "Dirichlet students of fixed sums of alphas: mean over seeds, and standard deviation",
     "alpha0        macro_f1              ece              nll",

@@ -116,15 +116,26 @@ def epochs:
             | map("<h3>\(.[0].student | esc)</h3>" + epochs_of(.)) | join("\n"))
     end;
 
-# ---- sweep ----
+# ---- seeds ----
 
 def spread($n): if . == null or .mean == null then "<td class=none>&ndash;</td>"
     else "<td>\(.mean | fixed($n))<small>&plusmn;&hairsp;\(.deviation | fixed($n))</small></td>" end;
+def figures_over_seeds($first): # a row of cells
+    "<tr><th scope=row>\($first | esc)</th>" + (. as $row | epoch_metrics | map($row[.key] | spread(3)) | join("")) + "</tr>";
+def seeds:
+    if .seeds == [] then "" else
+        "<h2>Over seeds</h2><p class=note>Each student trained with \(.seeds[0].accuracy.seeds // 1) seeds, by itself: mean of their figures on the test texts, and standard deviation. The tables above are of the first seed&rsquo;s.</p>"
+        + "<table><thead><tr><th></th>" + (epoch_metrics | map("<th>\(.name)</th>") | join("")) + "</tr></thead><tbody>"
+        + (.seeds | map(.name as $name | figures_over_seeds($name)) | join("\n")) + "</tbody></table>"
+    end;
+
+# ---- sweep ----
+
 def sweep:
     . as $r | if .sweep == [] then "" else
         "<h2>Fixed sums of alphas</h2><p class=note>Dirichlet students whose alphas are scaled to the sum &alpha;<sub>0</sub> in training: mean over \(.sweep[0].accuracy.seeds // 1) seeds, and standard deviation.</p>"
         + "<table><thead><tr><th>&alpha;<sub>0</sub></th>" + (epoch_metrics | map("<th>\(.name)</th>") | join("")) + "</tr></thead><tbody>"
-        + (.sweep | map(. as $row | "<tr><th scope=row>\(.alpha0 | esc)</th>" + (epoch_metrics | map($row[.key] | spread(3)) | join("")) + "</tr>") | join("\n"))
+        + (.sweep | map(.alpha0 as $sum | figures_over_seeds($sum)) | join("\n"))
         + (($r.published.alpha0.rows // []) | map("\n<tr class=published><th scope=row>\(.alpha0)<small>published</small></th><td></td>"
             + "<td>\(.macro_f1 | fixed(3))<small>&plusmn;&hairsp;\(.macro_f1_deviation | fixed(3))</small></td><td>\(.ece | fixed(3))<small>&plusmn;&hairsp;\(.ece_deviation | fixed(3))</small></td><td></td><td></td></tr>") | join(""))
         + "</tbody></table>"
@@ -238,6 +249,7 @@ summary { cursor: pointer; font-size: 1.3rem; font-weight: 700; margin: 2.6rem 0
 <div class=wide>\(uncertainty)</div>
 <div class=wide>\(students)</div>
 <div class=wide>\(epochs)</div>
+<div class=wide>\(seeds)</div>
 <div class=wide>\(sweep)</div>
 <div class=wide>\(detection)</div>
 <h2>Figures</h2>

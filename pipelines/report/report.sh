@@ -80,6 +80,7 @@ jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" -
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
     --argjson published "$published" --argjson students "$(students)" --arg held_out "$(rec count -q students/validation.tokens.mp)" --slurpfile task task.json --arg type "$(model_type)" \
     --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
+    --slurpfile seeds <([ "$SEEDS" = 1 ] || cat seeds/table.json) \
     --slurpfile sweep <([ "$SWEEP" = no ] || cat sweep/table.json) \
     --slurpfile epochs <([ "$KEEP" != all ] || cat epochs/table.json) \
     --slurpfile header <(rec to-json --header teacher/test.mp | head -n 1) \
@@ -102,6 +103,7 @@ jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" -
         students: $students,
         held_out: ($held_out | tonumber),
         epochs: ($epochs[0] // []),
+        seeds: ($seeds[0] // []),
         sweep: ($sweep[0] // []),
         figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),
         metrics: $metrics[0]

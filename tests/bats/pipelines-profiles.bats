@@ -163,6 +163,44 @@ published() {
     grep -q '^published figures: in the report of PROFILE=published' run/report/tables.txt
 }
 
+@test "students are validated on the validation texts, the best epoch's is kept, and several seeds are one setting" {
+    # The first row to train on is among those for validation as well.
+    mkdir twice
+    awk 'NR == 2 { rest = substr($0, index($0, ",")) } NR == 1047 { $0 = substr($0, 1, index($0, ",") - 1) rest } 1' \
+        "$top/examples/data/sst2.csv" >twice/sst2.csv
+    few run DATA=twice N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=4 LR=2e-2 PATIENCE=2 SEEDS=2 SEED=3 ALPHAS=unscaled
+    cd run
+    [ "$(rec count -q texts/validation.mp)" = 8 ]
+    [ "$(rec count -q students/validation.tokens.mp)" = 7 ]
+    for student in softmax dirichlet baseline edl seeds/softmax.seed4; do
+        awk -F '\t' 'NR > 1 && $4 != "" { n++; if (n == 1 || $4 < low) { low = $4; best = $1 } } END { print best }' students/$student.tsv >best
+        [ "$(jq .step students/$student.lora/duq.json)" = "$(cat best)" ]
+        jq -e '.training | .keep == "best" and .validation.patience == 2' students/$student.lora/duq.json
+    done
+    # What the teacher says of them, and how the student does on them.
+    rec to-json teacher/validation.mp | jq -s -e 'length == 8 and all(.members | length == 18)'
+    lm-score --model model --adapter students/dirichlet.lora students/validation.tokens.mp --device cpu | dir-eval --json - >held-out.json
+    jq -e --slurpfile have students/dirichlet.lora/duq.json '.sets[0].metrics.nll.value - $have[0].validation.nll | fabs < 1e-6' held-out.json
+    jq -e --slurpfile facts students/dirichlet.lora/duq.json '.held_out == 7 and (.students[1] | .name == "dirichlet"
+        and .epoch == $facts[0].epoch and .validation == $facts[0].validation)' report/report.json
+    grep -q '<h2>Students</h2>' report/index.html
+    grep -q '^students: the epoch that each is of, and its figures on 7 validation texts' report/tables.txt
+    grep -q '>validation<' report/figures/training.svg
+    # Two seeds of each.
+    jq -e '.training.seed == 3' students/edl.lora/duq.json
+    jq -e '.training.seed == 4' students/seeds/edl.seed4.lora/duq.json
+    [ "$(jq -c 'map(.name)' seeds/table.json)" = '["softmax","dirichlet","baseline","edl"]' ]
+    dir-eval --json --seeds a=predictions/dirichlet.test.mp a=predictions/seeds/dirichlet.seed4.test.mp |
+        jq -e --slurpfile table seeds/table.json '.sets[2].metrics.nll as $m | $table[0][1] | .nll.mean == $m.value
+            and .nll.deviation == $m.deviation and .nll.seeds == 2'
+    grep -q '<h2>Over seeds</h2>' report/index.html
+    grep -Eq '^dirichlet +[0-9.]+ ' report/tables.txt
+    cd ..
+    # The published steps keep the last.
+    "$top/pipelines/run.sh" sst2 PROFILE=published --settings | grep -qx 'KEEP = last'
+    refuses 64 'KEEP=all measures every epoch: PATIENCE= would leave some out' few run KEEP=all PATIENCE=1
+}
+
 @test "every epoch's student is kept and measured, and a sweep of fixed sums of alphas is one setting" {
     few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 KEEP=all SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' ALPHAS=unscaled \
         DIRICHLET_OPTIONS='--epochs 2' SOFTMAX_OPTIONS='--epochs 1' BASELINE_OPTIONS='--epochs 1' EDL_OPTIONS='--epochs 1'
