@@ -158,7 +158,7 @@ best_epoch() { # LOG
     teach --batch 5 --epochs 3 --validate-every 4 --keep all --log log.tsv -o a.lora
     [ "$(validated log.tsv | cut -d' ' -f1 | paste -sd' ')" = "4 8 12 15" ]
     [ "$(ls a.lora.steps)" = "$(printf '%s\n' 12 4 8)" ]
-    jq -e '.step == 8 and .epoch == 1.6' a.lora.steps/8/duq.json
+    jq -e '.step == 8 and (.epoch - 1.6 | fabs) < 1e-12' a.lora.steps/8/duq.json
     jq -e '.step == 15 and .epoch == 3 and has("validation")' a.lora/duq.json
 }
 
