@@ -13,6 +13,8 @@ static const char *const task_keys[] = {
     "name",    "classes",   "answers", "instructions", "content", "shots",  "list",  "blank_line",
     "heading", "separator", "student", "word_limit",   "layout",  "system", "reply", NULL};
 static const char *const student_keys[] = {"list", "blank_line", "word_limit", NULL};
+/* Of a list, and of all classes' answers together: each is held against those before it. */
+enum { MOST_ENTRIES = 1 << 14 };
 static const char placeholder[] = "{text}", number_place[] = "{number}";
 
 /* whose: "a task file's", "student's" */
@@ -57,6 +59,9 @@ static const char **list_of(const char *file, const json_t *task, const char *ke
     if (n < least)
         die(EX_DATAERR, "%s: key '%s' has %zu entries, at least %zu are needed", file, key, n,
             least);
+    if (n > MOST_ENTRIES)
+        die(EX_DATAERR, "%s: key '%s' has %zu entries, at most %d are possible", file, key, n,
+            MOST_ENTRIES);
     const char **strings = xcalloc(n, sizeof *strings);
     for (size_t i = 0; i < n; i++) {
         const char *s = json_string_value(json_array_get(list, i));
@@ -134,8 +139,12 @@ static void read_answers(struct task *t)
         die(EX_DATAERR, "%s: key 'answers' has %zu entries for %zu classes", t->file,
             json_array_size(list), t->n_classes);
     t->answers = xcalloc(t->n_classes, sizeof *t->answers);
+    size_t all = 0;
     for (size_t c = 0; c < t->n_classes; c++) {
         t->answers[c] = answers_of(t->file, json_array_get(list, c), c);
+        all += t->answers[c].n;
+        if (all > MOST_ENTRIES)
+            die(EX_DATAERR, "%s: key 'answers' holds more than %d answers", t->file, MOST_ENTRIES);
         for (size_t i = 0; i < t->answers[c].n; i++)
             check_different(t, c, i);
     }

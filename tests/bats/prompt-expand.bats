@@ -164,6 +164,17 @@ END
     [ "$status" = 65 ]
 }
 
+@test "lists have an end, for each entry is held against those before it" {
+    jq '.instructions = [range(16385) | tostring]' "$data/task.json" >long.json
+    run prompt-expand --task long.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"long.json: key 'instructions' has 16385 entries, at most 16384 are possible" ]]
+    jq '.answers = [[range(16383) | tostring], "a", "b"]' "$data/task.json" >answers.json
+    run prompt-expand --task answers.json --zero-shot "$data/texts.mp"
+    [ "$status" = 65 ]
+    [[ $output == *"answers.json: key 'answers' holds more than 16384 answers" ]]
+}
+
 @test "what is not JSON, and a key given twice, are errors with their place" {
     echo '{"name": "t",' >bad.json
     run prompt-expand --task bad.json --zero-shot "$data/texts.mp"
