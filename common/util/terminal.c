@@ -1,7 +1,10 @@
 #include "common/util/terminal.h"
 
+#include "common/util/printable.h"
+
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <utf8proc.h>
@@ -46,36 +49,12 @@ size_t text_columns(const char *bytes, size_t len)
     return columns;
 }
 
-/* What a terminal obeys, or what changes how the text around it is shown. Joiners, which words and
- * emoji of several parts need, do neither. */
-static bool is_obeyed(utf8proc_int32_t c)
-{
-    enum { NON_JOINER = 0x200c, JOINER = 0x200d };
-    if (c == NON_JOINER || c == JOINER)
-        return false;
-    utf8proc_category_t kind = utf8proc_category(c);
-    return kind == UTF8PROC_CATEGORY_CC || kind == UTF8PROC_CATEGORY_CF ||
-           kind == UTF8PROC_CATEGORY_ZL || kind == UTF8PROC_CATEGORY_ZP;
-}
-
-static void add_spelt_out(struct buf *out, utf8proc_int32_t c, unsigned char byte)
-{
-    if (c == '\n' || c == '\t' || c == '\r')
-        buf_addf(out, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
-    else if (c < 0x100)
-        buf_addf(out, "\\x%02x", c < 0 ? (unsigned)byte : (unsigned)c);
-    else
-        buf_addf(out, c > 0xffff ? "\\U%08x" : "\\u%04x", (unsigned)c);
-}
-
 void add_printable(struct buf *out, const char *bytes, size_t len)
 {
-    for (size_t i = 0, n; i < len; i += n) {
-        utf8proc_int32_t c = character_at(bytes + i, len - i, &n);
-        if (c < 0 || is_obeyed(c))
-            add_spelt_out(out, c, (unsigned char)bytes[i]);
-        else
-            buf_add(out, bytes + i, n);
+    char shown[PRINTABLE_SIZE];
+    for (size_t i = 0; i < len;) {
+        i += printable(bytes + i, len - i, shown);
+        buf_add(out, shown, strlen(shown));
     }
 }
 
