@@ -117,7 +117,7 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libduq.a
 	$(CC) $(ALL_CFLAGS) -Wno-psabi -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # tests/fuzz/harness.c takes these calls.
-FUZZ_WRAPPED = exit fopen fclose mmap munmap
+FUZZ_WRAPPED = exit fopen fclose mmap munmap apart_read
 FUZZ_TARGETS = $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/harness.o $(BUILD)/libduq.a
 	@mkdir -p $(@D)

@@ -4,6 +4,7 @@
 #include "common/stream/print.h"
 #include "common/stream/record.h"
 #include "common/stream/schema.h"
+#include "common/stream/show.h"
 #include "common/stream/store.h"
 #include "common/util/diag.h"
 #include "tests/fuzz/harness.h"
@@ -50,6 +51,20 @@ static void print(struct stream_reader *r, bool csv)
             print_json(&out, r, &o);
     }
     csv_columns_free(columns);
+    buf_free(&out);
+}
+
+static void show(struct stream_reader *r)
+{
+    msgpack_object o;
+    struct buf out = {0};
+    struct show *s = show_new(r, 2);
+    while (stream_next(r, &o))
+        show_add(s, r, &o);
+    show_table(s, &out, 20);
+    show_table(s, &out, 100);
+    show_histograms(s, &out, 40);
+    show_free(s);
     buf_free(&out);
 }
 
@@ -111,6 +126,9 @@ void fuzz_one(const char *data, size_t size)
         break;
     case 't':
         print(r, true);
+        break;
+    case 'w':
+        show(r);
         break;
     case 's':
         store(r);
