@@ -169,7 +169,7 @@ END
     run prompt-expand --task long.json --zero-shot "$data/texts.mp"
     [ "$status" = 65 ]
     [[ $output == *"long.json: key 'instructions' has 16385 entries, at most 16384 are possible" ]]
-    jq '.answers = [[range(16383) | tostring], "a", "b"]' "$data/task.json" >answers.json
+    jq '.answers = ["a", "b", [range(16383) | tostring]]' "$data/task.json" >answers.json
     run prompt-expand --task answers.json --zero-shot "$data/texts.mp"
     [ "$status" = 65 ]
     [[ $output == *"answers.json: key 'answers' holds more than 16384 answers" ]]
