@@ -367,6 +367,13 @@ static void report_mass(const struct job *j)
              100 * mean);
 }
 
+/* How many records whoever started the program says will come; 0: nothing is said. */
+static unsigned long expected_records(void)
+{
+    const char *said = getenv("DUQ_RECORDS");
+    return said ? strtoul(said, NULL, 10) : 0;
+}
+
 /* Loads the model when the first stream says for which answers. */
 static void prepare(struct job *j, const struct settings *s)
 {
@@ -386,7 +393,7 @@ static void score_stream(struct job *j, const struct settings *s, const struct w
     j->input = read_ahead_open(j->in, j->model->config, j->tree->depth, j->asked);
     open_output(j, s, w);
     double began = clock_seconds();
-    progress_start("records", 0);
+    progress_start("records", expected_records());
     for (const struct window *window; (window = read_ahead_next(j->input));)
         score_window(j, window);
     progress_end();

@@ -74,6 +74,9 @@ teacher_scores() { # TEXTS [FOLDER]
     local task=${2:+$2/}task.json shots=${2:+$2/}texts/shots.mp
     local -a prompts=(prompt-expand --task "$task" --model model --shots "$shots") tokens=(tok --model model)
     local -a score=(lm-score --model model --device "$DEVICE" --compute "$COMPUTE")
+    local prompts_per_text
+    # shellcheck disable=SC2034 # spread has it
+    prompts_per_text=$(jq '.instructions | length' "$task")
     spread "$1" "$task" "$shots"
 }
 

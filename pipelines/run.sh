@@ -129,7 +129,7 @@ start_make() {
     local -a arguments=(-rR --no-print-directory -C "$out" -f "$pipelines/run/rules.mk" -f /dev/fd/8)
     [ -z "$cut" ] || targets=("${stages[@]:first:last - first}" "cut-$cut")
     declare_stages "$first"
-    export STUDENTS=${students[*]}
+    export STUDENTS=${students[*]} LAST_STAGE=${stages[last]}
     if [ -n "$dry_run" ]; then
         make -n "${arguments[@]}" "${targets[@]}" 8<<<"$rules" |
             sed -n "s/.*target\.sh make[a-z-]* '\([a-z]*\)' '\([^']*\)'.*/\1: \2/p; s/.*target\.sh missing /missing: /p"

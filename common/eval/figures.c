@@ -117,20 +117,41 @@ static int columns_of(size_t panels)
 
 /* ---- reliability ---- */
 
+/* Of the texts that have a label, [*n]; the caller frees them. */
+static struct bin *bins_of(const struct prediction_set *s, struct binning binning, size_t *n)
+{
+    size_t *rows = labelled_rows(s, n);
+    struct sample sample = {s->probs, s->n_classes, s->n_classes, s->labels, rows, *n};
+    struct scored *claims = top_claims(&sample);
+    struct bin *bins = calibration_bins(claims, *n, binning);
+    free(claims);
+    free(rows);
+    return bins;
+}
+
+/* The share of a set's texts, in percent, that its fullest bin has, of all sets. */
+static double fullest_bin(const struct evaluation_settings *e)
+{
+    double highest = 0;
+    for (size_t i = 0; i < e->n_sets; i++) {
+        size_t n;
+        struct bin *bins = bins_of(e->sets[i], e->binning, &n);
+        for (size_t k = 0; k < bin_count(e->binning); k++)
+            highest = fmax(highest, 100 * (double)bins[k].count / (double)n);
+        free(bins);
+    }
+    return highest > 0 ? highest : 1;
+}
+
+/* fullest: the highest bar of the texts' shares, of all panels. */
 static void reliability_panel(struct figure *f, const struct evaluation_settings *e, size_t number,
-                              const char *ece)
+                              const char *ece, double fullest)
 {
     const struct prediction_set *s = e->sets[number];
-    size_t n;
-    size_t *rows = labelled_rows(s, &n);
-    struct sample sample = {s->probs, s->n_classes, s->n_classes, s->labels, rows, n};
-    struct scored *claims = top_claims(&sample);
-    struct bin *bins = calibration_bins(claims, n, e->binning);
-    size_t asked = e->binning.bins;
+    size_t n, asked = e->binning.bins;
+    struct bin *bins = bins_of(s, e->binning, &n);
     buf_addf(&f->data, "$bins%zu << EOD\n", number);
-    size_t fullest = 0;
     for (size_t k = 0; k < bin_count(e->binning); k++) {
-        fullest = bins[k].count > fullest ? bins[k].count : fullest;
         if (bins[k].count) /* a bin of confidence 1 alone joins the last bar's place */
             buf_addf(&f->data, "%.6g %.6g %.6g %.6g %.6g\n",
                      k < asked ? (bins[k].low + bins[k].high) / 2 : 1, bins[k].accuracy,
@@ -139,10 +160,8 @@ static void reliability_panel(struct figure *f, const struct evaluation_settings
     }
     buf_addf(&f->data, "EOD\n");
     free(bins);
-    free(claims);
-    free(rows);
 
-    int left = 62 + (int)(number % PER_ROW) * 300, top = 50 + (int)(number / PER_ROW) * 400;
+    int left = 66 + (int)(number % PER_ROW) * 300, top = 50 + (int)(number / PER_ROW) * 400;
     double from = floor(10 / (double)s->n_classes) / 10; /* the top class has at least 1/C */
     char *name = short_name(s->name, TITLE_LENGTH);
     char *counts = xasprintf("%s  (n = %zu)", ece, n);
@@ -151,7 +170,7 @@ static void reliability_panel(struct figure *f, const struct evaluation_settings
              "set xrange [%.3g:1.02]\nset yrange [0:1.02]\nset xtics %.3g format ''\n"
              "set ytics 0.2 format '%%.1f'\nunset xlabel\n",
              from, from >= 0.5 ? 0.1 : 0.2);
-    y_title(f, left, 42, "accuracy");
+    y_title(f, left, 50, "accuracy");
     heading(f, 1, name, 1.9, true);
     heading(f, 2, counts, 0.7, false);
     buf_addf(&f->draw,
@@ -161,8 +180,8 @@ static void reliability_panel(struct figure *f, const struct evaluation_settings
              number, from, number);
     buf_addf(&f->draw, "unset label\n");
     place(f, left, top + 234, 220, 60);
-    axis_from_zero(f, 'y', 100 * (double)fullest / (double)n, 2, true);
-    y_title(f, left, 42, "texts (%)");
+    axis_from_zero(f, 'y', fullest, 2, true);
+    y_title(f, left, 50, "texts (%)");
     buf_addf(&f->draw,
              "set xtics %.3g format '%%.1f'\nset xlabel 'confidence' offset 0,0.4\n"
              "plot $bins%zu using 1:4:5 with boxes lc rgb '" GREY "'\nunset label\n",
@@ -176,10 +195,11 @@ void draw_reliability(const char *folder, const struct evaluation_settings *e,
 {
     struct figure f = {.width = 300 * columns_of(e->n_sets) + 10,
                        .height = 400 * rows_of(e->n_sets)};
+    double fullest = fullest_bin(e);
     buf_addf(&f.draw, "%sset multiplot\n", common_style);
     for (size_t i = 0; i < e->n_sets; i++) {
         char *ece = annotation(results, n_results, e->sets[i]->name, NULL, "ece", "ECE");
-        reliability_panel(&f, e, i, ece);
+        reliability_panel(&f, e, i, ece, fullest);
         free(ece);
     }
     buf_addf(&f.draw, "unset multiplot\n");
@@ -190,24 +210,23 @@ void draw_reliability(const char *folder, const struct evaluation_settings *e,
 
 enum { HISTOGRAM_BINS = 40 };
 
-/* Returns the highest bar. */
-static double add_histogram(struct figure *f, const char *name, const double *values, size_t n,
-                            double max)
+/* How many percent of the texts are in each bin from 0 to max. */
+static void fill_bars(const struct prediction_set *s, enum uncertainty_kind kind, double max,
+                      double bars[HISTOGRAM_BINS])
 {
-    size_t counts[HISTOGRAM_BINS] = {0};
-    for (size_t i = 0; i < n; i++) {
-        double at = fmax(values[i], 0) / max * HISTOGRAM_BINS;
-        counts[at < HISTOGRAM_BINS ? (size_t)at : HISTOGRAM_BINS - 1]++;
+    memset(bars, 0, HISTOGRAM_BINS * sizeof *bars);
+    for (size_t i = 0; i < s->n; i++) {
+        double at = fmax(s->uncertainty[kind][i], 0) / max * HISTOGRAM_BINS;
+        bars[at < HISTOGRAM_BINS ? (size_t)at : HISTOGRAM_BINS - 1] += 100 / (double)s->n;
     }
+}
+
+static void add_histogram(struct figure *f, const char *name, const double *bars, double max)
+{
     buf_addf(&f->data, "$%s << EOD\n", name);
-    size_t fullest = 0;
-    for (size_t k = 0; k < HISTOGRAM_BINS; k++) {
-        fullest = counts[k] > fullest ? counts[k] : fullest;
-        buf_addf(&f->data, "%.6g %.6g\n", ((double)k + 0.5) * max / HISTOGRAM_BINS,
-                 100 * (double)counts[k] / (double)n);
-    }
+    for (size_t k = 0; k < HISTOGRAM_BINS; k++)
+        buf_addf(&f->data, "%.6g %.6g\n", ((double)k + 0.5) * max / HISTOGRAM_BINS, bars[k]);
     buf_addf(&f->data, "EOD\n");
-    return 100 * (double)fullest / (double)n;
 }
 
 static double highest(const double *values, size_t n, double at_least)
@@ -234,24 +253,48 @@ static struct data_sets data_sets_of(const struct evaluation_settings *e,
     return d;
 }
 
-/* Total and aleatoric share a scale, for one is part of the other. */
-static double scale_of(const struct data_sets *d, enum uncertainty_kind kind)
+/* Total and aleatoric uncertainty share their scales, for one is part of the other. */
+static bool shares_scale(enum uncertainty_kind a, enum uncertainty_kind b)
+{
+    return a == b || (a != EPISTEMIC && b != EPISTEMIC);
+}
+
+/* Of all figures, for they are compared. */
+static double scale_of(const struct evaluation_settings *e, enum uncertainty_kind kind)
 {
     double max = 0;
-    for (size_t i = 0; i < d->count; i++) {
-        max = highest(d->list[i]->uncertainty[kind], d->list[i]->n, max);
-        if (kind == ALEATORIC)
-            max = highest(d->list[i]->uncertainty[TOTAL], d->list[i]->n, max);
+    for (size_t i = 0; i < e->n_sets + e->n_oods; i++) {
+        const struct prediction_set *s = i < e->n_sets ? e->sets[i] : e->oods[i - e->n_sets].set;
+        for (int k = 0; k < N_PARTS; k++)
+            if (shares_scale(kind, k))
+                max = highest(s->uncertainty[k], s->n, max);
     }
     return max > 0 ? max : 1;
 }
 
+/* Of one figure: the highest bar of its histograms that share a scale, which ends at max. */
+static double highest_bar(const struct data_sets *d, enum uncertainty_kind kind, double max)
+{
+    double top = 0, bars[HISTOGRAM_BINS];
+    for (size_t i = 0; i < d->count; i++)
+        for (int k = 0; k < N_PARTS; k++) {
+            if (!shares_scale(kind, k) || !d->list[i]->uncertainty[k])
+                continue;
+            fill_bars(d->list[i], k, max, bars);
+            top = highest(bars, HISTOGRAM_BINS, top);
+        }
+    return top;
+}
+
+/* max, top: where the axes end. */
 static void histogram_panel(struct figure *f, const struct prediction_set *s,
-                            enum uncertainty_kind kind, double max, int column, int row,
+                            enum uncertainty_kind kind, double max, double top, int column, int row,
                             bool last_row, const char *text)
 {
     char *data = xasprintf("h%d_%d", column, row);
-    double bar = add_histogram(f, data, s->uncertainty[kind], s->n, max);
+    double bars[HISTOGRAM_BINS];
+    fill_bars(s, kind, max, bars);
+    add_histogram(f, data, bars, max);
     int left = 62 + column * 260;
     place(f, left, 80 + row * 148, 200, 92);
     if (row == 0) {
@@ -262,9 +305,9 @@ static void histogram_panel(struct figure *f, const struct prediction_set *s,
     }
     heading(f, 2, text, 0.7, false);
     axis_from_zero(f, 'x', max, 4, false);
-    axis_from_zero(f, 'y', bar, 3, true);
+    axis_from_zero(f, 'y', top, 3, true);
     if (column == 0)
-        y_title(f, left, 42, "texts (%)");
+        y_title(f, left, 48, "texts (%)");
     buf_addf(&f->draw,
              "set xlabel '%s' offset 0,0.4\n"
              "plot $%s using 1:2:(%.9g) with boxes lc rgb '%s'\nunset label\n",
@@ -288,7 +331,7 @@ static void uncertainty_figure(const char *folder, const struct evaluation_setti
     for (int k = 0; k < N_PARTS; k++) {
         if (!s->uncertainty[k])
             continue;
-        double max = scale_of(&d, k);
+        double max = scale_of(e, k), top = highest_bar(&d, k, max);
         char *metric = xasprintf("auroc_%s", uncertainty_name(k));
         for (size_t i = 0; i < d.count; i++) {
             if (!d.list[i]->uncertainty[k])
@@ -299,7 +342,7 @@ static void uncertainty_figure(const char *folder, const struct evaluation_setti
             char *name =
                 i == 0 ? xstrdup("in distribution") : short_name(d.list[i]->name, LABEL_LENGTH);
             char *text = xasprintf("%s, n = %zu%s", name, d.list[i]->n, auroc);
-            histogram_panel(&f, d.list[i], k, max, column, (int)i, i + 1 == d.count, text);
+            histogram_panel(&f, d.list[i], k, max, top, column, (int)i, i + 1 == d.count, text);
             free(text);
             free(name);
             free(auroc);
@@ -387,7 +430,7 @@ static void risk_panel(struct figure *f, const struct evaluation_settings *e,
     buf_addf(&f->draw,
              "set xrange [0:1]\nset xtics 0.2 format '%%.1f'\n"
              "set xlabel 'coverage (share of texts answered)'\n"
-             "set key at graph -0.05, graph -0.26 left top Left reverse samplen 2 spacing 1.1\n"
+             "set key at graph -0.05, graph -0.31 left top Left reverse samplen 2 spacing 1.1\n"
              "plot NaN notitle");
     for (size_t i = 0; i < e->n_sets; i++) {
         if (!add_risk_curve(f, e->sets[i], kind, i))
@@ -417,7 +460,7 @@ void draw_risk_coverage(const char *folder, const struct evaluation_settings *e,
         kinds += any_has(e, k);
     if (kinds == 0)
         return;
-    struct figure f = {.width = 310 * kinds + 20, .height = 310 + 18 * (int)e->n_sets};
+    struct figure f = {.width = 310 * kinds + 20, .height = 330 + 20 * (int)e->n_sets};
     double highest_risk = highest_shown_risk(e);
     buf_addf(&f.draw, "%sset multiplot\n", common_style);
     for (int k = 0; k < N_PARTS; k++)

@@ -29,10 +29,12 @@ def columns: [
     {key: "roc_auc", name: "ROC AUC", up: true}];
 def arrow: if .up then "&uarr;" else "&darr;" end;
 
-# The best value of a column among the sets, to four digits.
+# Whether a set's value of a column is the best, beyond doubt: no other set's interval overlaps with its own. Without
+# intervals none is.
 def best($sets; $column):
-    [$sets[] | .metrics[$column.key].value | values | . * 10000 | round]
-    | if $column.up then max else min end;
+    .metrics[$column.key] as $own | .name as $name
+    | $own.low != null and all($sets[] | select(.name != $name) | .metrics[$column.key] | select(.value != null);
+        .low != null and (if $column.up then .high < $own.low else .low > $own.high end));
 
 def set_name: "<th scope=row>\(. | esc)<small>\(said)</small></th>";
 
@@ -40,7 +42,7 @@ def quality:
     . as $r | .metrics.sets as $sets
     | "<table><thead><tr><th></th>" + (columns | map("<th>\(.name)&nbsp;\(arrow)</th>") | join("")) + "</tr></thead><tbody>"
     + ($sets | map(. as $set | "<tr>" + (.name | set_name)
-        + (columns | map(. as $c | $set.metrics[.key] | cell(.value != null and (.value * 10000 | round) == best($sets; $c))) | join("")) + "</tr>") | join("\n"))
+        + (columns | map(. as $c | $set.metrics[.key] | ($set | best($sets; $c)) as $best | cell($best)) | join("")) + "</tr>") | join("\n"))
     + (($r.published.sets // {}) | to_entries | map(. as $p
         | "\n<tr class=published><th scope=row>\($p.key)<small>published\($p.value.from | if . then ": \(esc)" else "" end)</small></th>"
         + (columns | map($p.value[.key] | if . == null then "<td></td>" else "<td>\(fixed(3))</td>" end) | join("")) + "</tr>") | join("\n"))
@@ -73,6 +75,58 @@ def students:
             + ([.validation | .loss, .nll, .accuracy, .ece | "<td>\(fixed(3))</td>"] | join("")) + "</tr>") | join("\n"))
         + "</tbody></table>"
     end;
+
+# ---- in words ----
+
+def percent: . * 100 | "\(digits(1))&#8239;%";
+def of($name): first(.metrics.sets[] | select(.name == $name)) // null;
+# Whether two metrics' intervals overlap; null where there are none.
+def overlap($a; $b): if $a.low == null or $b.low == null then null else $a.low <= $b.high and $b.low <= $a.high end;
+def right_and_calibrated: "right about \(.accuracy.value | percent), with a calibration error (ECE) of \(.ece.value | fixed(3))";
+def in_words:
+    . as $r | (.task.instructions | length) as $prompts
+    | of("teacher") as $teacher | of("untrained") as $untrained | (of("dirichlet") // of("softmax")) as $student
+    | [ "On \($r.metrics.sets[0].texts | thousands) test texts the ensemble of \($prompts) prompts \($teacher.metrics | if .accuracy.value then "was \(right_and_calibrated)" else "had no labels to be right about" end); that takes \($prompts) passes through the model for each text.",
+        (if $student.metrics.accuracy.value then
+            "The \($student.name | if . == "dirichlet" then "Dirichlet" else . end) student, which is asked once and without shots, was \($student.metrics | right_and_calibrated)"
+            + (overlap($student.metrics.accuracy; $teacher.metrics.accuracy) as $same
+                | if $same == null then "." elif $same then ": in accuracy the 95&#8239;% intervals of the two overlap, so these texts do not tell them apart."
+                  else ": in accuracy the 95&#8239;% intervals of the two do not overlap." end)
+         else empty end),
+        (if $untrained.metrics.accuracy.value and $student then
+            "The same model, asked in the same way before its training, was \($untrained.metrics | right_and_calibrated)." else empty end),
+        (if $student.metrics.error_auroc_total.value then
+            "Of a right and a wrong answer of the student the wrong one is the more uncertain in \($student.metrics.error_auroc_total.value | percent) of the cases."
+         else empty end),
+        ([$r.metrics.detection[]? | select(.set == $student.name and .metrics.auroc_total.value != null)]
+            | if . == [] then empty else "How well its uncertainty tells texts of other kinds from these (AUROC; 0.5 is chance): "
+                + (map("\(.against | sub(":own$"; "") | title | esc)\(if .against | endswith(":own") then ", asked by their own prompts," else "" end) \(.metrics.auroc_total.value | fixed(2)) by the total"
+                    + (.metrics.auroc_epistemic.value // null | if . then ", \(fixed(2)) by the epistemic uncertainty" else " uncertainty" end)) | join("; ")) + "." end)
+      ] | "<p>\(join(" "))</p>";
+
+# ---- which texts ----
+
+def confusion($classes):
+    (.counts | map(.number) | add) as $all | (reduce .counts[] as $c ({}; .["\($c.class) \($c.answer)"] = $c.number)) as $n
+    | "<figure><figcaption>\(.name | esc)</figcaption><div class=wide><table class=confusion><thead><tr><th></th>"
+    + ($classes | map("<th>\(esc)</th>") | join("")) + "</tr></thead><tbody>"
+    + ([range($classes | length) as $class | ([range($classes | length) | $n["\($class) \(.)"] // 0] | add) as $row
+        | "<tr><th scope=row>\($classes[$class] | esc)</th>"
+        + ([range($classes | length) as $answer | ($n["\($class) \($answer)"] // 0)
+            | "<td style=\"background:rgba(\(if $answer == $class then "0,114,178" else "213,94,0" end),\(if $row > 0 then . / $row * 0.5 else 0 end | digits(2)))\">\(thousands)</td>"] | join("")) + "</tr>"] | join("\n"))
+    + "</tbody></table></div></figure>";
+def confusions:
+    . as $r | [.confusions[] | select(.counts != [])]
+    | if . == [] then "" else "<h2>Which classes are taken for which</h2><p class=note>A row for each class of the texts, a column for each answer; the darker, the larger a part of its row.</p><div class=figures>"
+        + (map(confusion($r.task.classes)) | join("\n")) + "</div>" end;
+
+def uncertain:
+    . as $r | if .uncertain.texts == [] then "" else
+        "<h2>The most uncertain texts</h2><p class=note>Those that \(.uncertain.of | if . == "teacher" then "the teacher" else "the \(esc) student" end) was least sure of, by its total uncertainty, in nats.</p>"
+        + "<div class=wide><table class=texts><thead><tr><th class=word>text</th><th class=word>class</th><th class=word>answer</th><th>confidence</th><th>total</th><th>aleatoric</th><th>epistemic</th></tr></thead><tbody>"
+        + (.uncertain.texts | map("<tr><td class=word>\(.text | esc)</td><td class=word>\(if .class == null then "&ndash;" else $r.task.classes[.class] | esc end)</td><td class=word>\($r.task.classes[.answer] | esc)</td>"
+            + "<td>\(.confidence | fixed(3))</td>" + ([.total, .aleatoric, .epistemic] | map("<td>\(fixed(3))</td>") | join("")) + "</tr>") | join("\n"))
+        + "</tbody></table></div>" end;
 
 # ---- epochs ----
 
@@ -228,7 +282,8 @@ h1 { font-size: 1.9rem; margin: 0 } h2 { font-size: 1.3rem; margin: 2.6rem 0 .6r
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 } .wide { overflow-x: auto }
 th, td { text-align: right; padding: .36rem .6rem; border-bottom: 1px solid #e3e6eb; vertical-align: top; white-space: nowrap }
 thead th { color: #5a6270; font-weight: 600; font-size: .85rem; border-bottom: 2px solid #c9ced6; vertical-align: bottom }
-th[scope=row] { text-align: left; font-weight: 600 } th:first-child { padding-left: 0 }
+th[scope=row] { text-align: left; font-weight: 600 } th:first-child, td:first-child { padding-left: 0 }
+.wide th[scope=row] { position: sticky; left: 0; background: #fff } th[scope=row] small { white-space: normal; max-width: 11rem } .texts td:first-child { min-width: 14rem }
 small { display: block; font-weight: 400; font-size: .72rem; line-height: 1.3; color: #7a8290 }
 .best { font-weight: 700; color: #00634b } .none { color: #a8aeb8 }
 .published th, .published td { font-style: italic; font-weight: 400; color: #5a6270; background: #f7f8fa }
@@ -237,17 +292,21 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; 
 code { font-size: .85em } .figures { display: flex; flex-wrap: wrap; gap: 1.6rem } figure { margin: 0; max-width: 100% } figcaption { font-weight: 600; margin-bottom: .3rem } img { max-width: 100%; height: auto; border: 1px solid #e3e6eb }
 .bar { width: 8rem; min-width: 8rem } .bar span { display: block; height: .8rem; margin-top: .35rem; background: #56b4e9 } .chosen td { font-weight: 600 } .chosen .bar span { background: #0072b2 }
 summary { cursor: pointer; font-size: 1.3rem; font-weight: 700; margin: 2.6rem 0 .6rem }
+@media (max-width: 40rem) { tr:not(.published) th[scope=row] small { display: none } body { margin-top: 1.2rem } }
 @media print { body { margin: 0; max-width: none } a { color: inherit } }
 </style>
 <h1>\(.name | title | esc)</h1>
 <p class=lead>A prompt ensemble and what was learned from it: how right, how well calibrated, how sure.</p>
+\(in_words)
 \(what)
 <h2>How right, how well calibrated</h2>
 <div class=wide>\(quality)</div>
-<p class=note>On \(.metrics.sets[0].texts | thousands) test texts; small print: 95&#8239;% intervals of \(.metrics.bootstrap.replicates // 0 | thousands) resamplings. Definitions: dir-eval(1).</p>
+<p class=note>On \(.metrics.sets[0].texts | thousands) test texts; small print: 95&#8239;% intervals of \(.metrics.bootstrap.replicates // 0 | thousands) resamplings; in green the best of a column, where its interval overlaps with no other. Definitions: dir-eval(1).</p>
 <h2>Uncertainty</h2>
 <div class=wide>\(uncertainty)</div>
 <div class=wide>\(students)</div>
+\(confusions)
+\(uncertain)
 <div class=wide>\(epochs)</div>
 <div class=wide>\(seeds)</div>
 <div class=wide>\(sweep)</div>

@@ -75,7 +75,32 @@ others() {
                 own: (first($weights[] | select(.weight == $most) | $task[0].instructions[.prompt]) // null)}'
     done | jq -s .
 }
-jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
+# How often each class of the texts got each answer, by each set of predictions.
+confusions() { # NAME=PREDICTIONS | --ood NAME:OTHER=PREDICTIONS ...
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --ood) shift ;;
+        *)
+            rec to-json "${1#*=}" | jq -nc --arg name "${1%%=*}" '
+                reduce (inputs | select(.label != null)) as $p ({}; .["\($p | .label) \($p.probs | index(max))"] += 1)
+                | {name: $name, counts: (to_entries | map((.key | split(" ") | map(tonumber)) as [$class, $answer]
+                    | {class: $class, answer: $answer, number: .value}))}'
+            ;;
+        esac
+        shift
+    done | jq -s .
+}
+# The texts that a Dirichlet student, or without one the teacher, was least sure of.
+uncertain() {
+    local of=teacher predictions=teacher/test.mp
+    [[ " $STUDENTS " != *' dirichlet '* ]] || of=dirichlet predictions=predictions/dirichlet.test.mp
+    rec join "$predictions" texts/test.mp | rec to-json | jq -n --arg of "$of" '{of: $of, texts: [inputs
+        | {id, text: (if (.text | length) > 280 then .text[:280] + "\u2026" else .text end), class: .label,
+            answer: (.probs | index(max)), confidence: (.probs | max), total, aleatoric, epistemic}]
+        | sort_by(-.total) | .[:10]}'
+}
+jq -n --argjson confusions "$(confusions "$@")" --argjson uncertain "$(uncertain)" \
+    --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
     --arg model "$(basename "$(readlink -f model)")" --arg digest "$(head -n 1 .settings/model)" \
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
     --argjson published "$published" --argjson students "$(students)" --arg held_out "$(rec count -q students/validation.tokens.mp)" --slurpfile task task.json --arg type "$(model_type)" \
@@ -105,6 +130,8 @@ jq -n --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" -
         epochs: ($epochs[0] // []),
         seeds: ($seeds[0] // []),
         sweep: ($sweep[0] // []),
+        confusions: $confusions,
+        uncertain: $uncertain,
         figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),
         metrics: $metrics[0]
     }' >"$folder/report.json"

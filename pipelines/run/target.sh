@@ -37,6 +37,7 @@ manifest() {
     done
     "$PIPELINES/report/manifest.sh" >manifest.json.new
     mv -f manifest.json.new manifest.json
+    [ "${LAST_STAGE:-}" != report ] || say "the report: $(realpath report/index.html)"
 }
 
 # What a function writes is put in place when it is whole.

@@ -5,6 +5,8 @@
 set -uo pipefail
 # shellcheck source=pipelines/spread/hosts.sh
 source "$PIPELINES/spread/hosts.sh"
+# shellcheck source=pipelines/spread/progress.sh
+source "$PIPELINES/spread/progress.sh"
 folder=$1 shard=$2 login=$PARALLEL_SSHLOGIN
 in=$folder/in.$shard.mp out=$folder/out.$shard.mp part=$folder/part.$shard.mp
 failed=$folder/failed.$shard said=$folder/said.$shard host=$folder/hosts/$login
@@ -30,6 +32,7 @@ if [ $status = 0 ] && ! rec check "$part" 2>>"$said"; then
 fi
 if [ $status = 0 ]; then
     mv -f "$part" "$out"
+    shard_done "$folder"
     exit
 fi
 rm -f "$part"

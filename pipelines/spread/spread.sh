@@ -18,7 +18,8 @@ source "$PIPELINES/spread/run-command.sh"
 cut_only=99
 
 # spread TEXTS NEEDED...: writes the merged stream to standard output. The command is the caller's arrays prompts,
-# tokens and score; NEEDED are the files and folders that it reads, beside model.
+# tokens and score; NEEDED are the files and folders that it reads, beside model. $prompts_per_text, 1 if not
+# set, is for the progress that a terminal shows.
 spread() {
     local texts=$1 folder=shards/${target//\//.} count shards shard
     shift
@@ -34,6 +35,7 @@ spread() {
         echo "$signature $SHARD" >"$folder/inputs"
     fi
     echo "$stage" >"$folder/stage"
+    echo "${prompts_per_text:-1}" >"$folder/prompts-per-text"
     rm -f "$folder"/failed.*
     shards=$(for in in "$folder"/in.*.mp; do
         [ -s "${in/\/in./\/out.}" ] || basename "$in" .mp
@@ -57,10 +59,8 @@ spread() {
 # parallel runs nothing and calls it a success). Nor do options count that the user keeps for other work.
 parallel_shards() { # FOLDER OPTION... COMMAND...: for every shard on standard input
     local folder=$1
-    local -a bar=()
     shift
-    [ ! -t 2 ] || bar=(--eta)
-    PARALLEL_SHELL=$BASH SHELL=$BASH parallel --plain --will-cite --ungroup "${bar[@]}" --halt now,fail=1 \
+    PARALLEL_SHELL=$BASH SHELL=$BASH parallel --plain --will-cite --ungroup --halt now,fail=1 \
         --joblog "+log/jobs.${folder#shards/}.tsv" "$@" >&2
 }
 

@@ -311,6 +311,33 @@ is_drawn() { # FOLDER NAME
     grep -q 'area 0\.' out/risk-coverage.svg
 }
 
+# Ten labelled predictions of two classes: [P, TOTAL, ALEATORIC, EPISTEMIC] by turns, P of the second class.
+predictions_of() { # [[P, TOTAL, ALEATORIC, EPISTEMIC], ...]
+    jq -nc --argjson kinds "$1" '
+        {duq: 1, schema: "prediction", classes: ["no", "yes"], head: "dirichlet"},
+        (range(10) | $kinds[. % ($kinds | length)] as [$p, $t, $a, $e]
+            | {id: "\(.)", label: (. % 2), probs: [1 - $p, $p], total: $t, aleatoric: $a, epistemic: $e})' | rec from-json
+}
+
+# How often a figure has these words of text.
+words() { # FILE WORDS
+    grep -oE '>[^<>]+<' "$1" | tr -d '<>' | sed 's/^ *//; s/ *$//' | grep -cxF -- "$2"
+}
+
+@test "histograms that are compared have the same scales" {
+    predictions_of '[[0.99, 0.056, 0.05, 0.006]]' >sure.mp
+    predictions_of '[[0.5, 0.69314, 0.6, 0.09314], [0.9, 0.325, 0.3, 0.025]]' >mixed.mp
+    dir-eval -q sure=sure.mp mixed=mixed.mp --ood sure:other=mixed.mp --figures out >table
+    # Total and aleatoric uncertainty go to ln 2 in all figures, though those of one set end at 0.056.
+    [ "$(words out/uncertainty-sure.svg 0.6)" -eq 4 ]
+    [ "$(words out/uncertainty-mixed.svg 0.6)" -eq 2 ]
+    # A bar of all texts above one of half of them: both axes go to 100 %.
+    [ "$(words out/uncertainty-sure.svg 100)" -eq 6 ]
+    [ "$(words out/uncertainty-mixed.svg 100)" -eq 0 ]
+    # The shares of texts below the reliability diagrams, of 100 % and of 50 %.
+    [ "$(words out/reliability.svg 100)" -eq 2 ]
+}
+
 @test "figures of degenerate sets are drawn too" {
     for set in one-row one-label certain no-labels softmax; do
         dir-eval -q x="$data/metrics-$set.mp" --ood x:y="$data/metrics-$set.mp" --figures $set >table

@@ -50,6 +50,58 @@ remakes() {
     cmp <(ids test) <(table 1061 20)
 }
 
+@test "the report begins with the run's figures in words, and shows which classes and texts are hard" {
+    local page=$base/report/index.html accuracy interval
+    accuracy() { jq --arg set "$1" '.metrics.sets[] | select(.name == $set).metrics.accuracy' "$base/report/report.json"; }
+    grep -q "^<p>On 20 test texts the ensemble of 9 prompts was right about $(accuracy teacher | jq '.value * 100' |
+        xargs printf %.1f)&#8239;%, with a calibration error (ECE) of 0\.[0-9]*; that takes 9 passes" "$page"
+    grep -q "The Dirichlet student, which is asked once and without shots, was right about $(accuracy dirichlet |
+        jq '.value * 100' | xargs printf %.1f)&#8239;%" "$page"
+    interval='.metrics.sets | map({(.name): .metrics.accuracy}) | add | .teacher.low <= .dirichlet.high and .dirichlet.low <= .teacher.high'
+    if [ "$(jq "$interval" "$base/report/report.json")" = true ]; then
+        grep -q 'the 95&#8239;% intervals of the two overlap' "$page"
+    else
+        grep -q 'the 95&#8239;% intervals of the two do not overlap' "$page"
+    fi
+    # Of each set how often a class got an answer, by another way of counting.
+    for set in teacher/test.mp predictions/edl.test.mp; do
+        rec to-json "$base/$set" | jq -r '"\(.label) \(if .probs[1] > .probs[0] then 1 else 0 end)"' | sort | uniq -c |
+            awk '{ print $2, $3, $1 }' >wanted
+        name=${set%%[/]test.mp} name=${name#predictions/}
+        jq -r --arg name "${name%.test.mp}" '.confusions[] | select(.name == $name).counts[] | "\(.class) \(.answer) \(.number)"' \
+            "$base/report/report.json" | sort | diff wanted -
+    done
+    rec to-json "$base/predictions/dirichlet.test.mp" | jq -s -c 'sort_by(-.total) | .[:10] | map(.id)' |
+        diff - <(jq -c '.uncertain.texts | map(.id)' "$base/report/report.json")
+    grep -qF "$(rec to-json "$base/texts/test.mp" | jq -r --arg id "$(jq -r '.uncertain.texts[0].id' "$base/report/report.json")" \
+        'select(.id == $id).text | @html')" "$page"
+}
+
+@test "a metric is the best of its column only where its interval overlaps with no other" {
+    page() { # SET:VALUE:LOW:HIGH...: of accuracies; null intervals where LOW is -
+        jq -n --args '[$ARGS.positional[] | split(":") | {name: .[0], texts: 9, metrics: {accuracy: {value: (.[1] | tonumber),
+            low: (.[2] | tonumber?), high: (.[3] | tonumber?)}, ece: {value: 0.1}}}]' "$@" >sets
+        jq --slurpfile sets sets '.metrics.sets = $sets[0]' "$base/report/report.json" |
+            jq -r -L "$top/pipelines/report" -f "$top/pipelines/report/report.jq" | grep -c 'td class=best' || true
+    }
+    [ "$(page teacher:0.9:0.85:0.95 dirichlet:0.8:0.75:0.84)" = 1 ]
+    [ "$(page teacher:0.9:0.85:0.95 dirichlet:0.8:0.75:0.86)" = 0 ]
+    [ "$(page teacher:0.9:0.85:0.95 dirichlet:0.9:0.85:0.95)" = 0 ]
+    [ "$(page teacher:0.9:-:- dirichlet:0.8:-:-)" = 0 ]
+}
+
+@test "a terminal is told how many shards are done, how long the rest takes and where the report is" {
+    wrap lm-score 'echo "$DUQ_RECORDS" >>"$folder/records"'
+    script -qec "PROGRAMS=$PWD/bin bash -c '$(declare -f few); top=$top; few run SHARD=8 EPOCHS=1'" /dev/null </dev/null >said ||
+        { cat said; false; }
+    grep -q 'sst2: validation: 1 of 2 shards, [0-9]*:[0-9][0-9]:[0-9][0-9] left' said
+    ! grep -q ETA said
+    # Sixteen texts to validate by, in shards of 8, by nine prompts each; students are asked by one.
+    grep -qx 72 records
+    grep -qx 8 records
+    tr -d '\r' <said | tail -n 1 | grep -qx "sst2: the report: $(realpath run/report/index.html)"
+}
+
 @test "the report shows what dir-eval says of the streams, and what was left out" {
     cd "$base"
     dir-eval --json --members teacher=teacher/test.mp calibrated=calibrated/test.mp dirichlet=predictions/dirichlet.test.mp \
