@@ -208,9 +208,10 @@ stages=('prompt-expand --task $T --shots shots.mp:test.mp'
     [[ $output == *"prompt-expand: "*"tok: "*"lm-score: "*"bpe-fit: "* ]]
 }
 
-# The section's indented lines; in a block with a line "$ COMMAND" only such lines are commands.
+# The section's indented lines; in a block with a line "$ COMMAND" only such lines are commands. What gets a model from
+# elsewhere is left out.
 readme_commands() {
-    sed -n '/^## On a model/,/^## Manual/p' "$1" | awk '
+    sed -n '/^## Your own texts/,/^## Four data sets/p' "$1" | grep -Ev '^    (pip|hf) ' | awk '
         function flush() { if (shows) printf "%s", typed; else printf "%s", all; all = typed = ""; shows = 0 }
         /^    / { line = substr($0, 5); all = all line "\n"
                   if (sub(/^\$ /, "", line)) { shows = 1; typed = typed line "\n" } }
