@@ -68,7 +68,7 @@ const struct work *work_next(struct work_list *w)
     w->number++;
     if (length >= 0)
         return take_line(w, (size_t)length);
-    if (ferror(w->file))
+    if (!feof(w->file)) /* there may be no memory for a line, too */
         die(EX_IOERR, "%s: not read: %s", w->name, strerror(errno));
     return NULL;
 }

@@ -37,7 +37,8 @@ struct log *log_open(const char *path, unsigned long taken, bool validated)
     if (!l->file)
         die(EX_CANTCREAT, "%s: cannot be written: %s", path, strerror(errno));
     long keep = goes_on ? kept_length(l->file, taken) : 0;
-    if (goes_on && (fseek(l->file, keep, SEEK_SET) || ftruncate(fileno(l->file), keep)))
+    if (goes_on &&
+        (ferror(l->file) || fseek(l->file, keep, SEEK_SET) || ftruncate(fileno(l->file), keep)))
         die(EX_IOERR, "%s: cannot be cut to step %lu: %s", path, taken, strerror(errno));
     if (keep == 0)
         fprintf(l->file, "step\tloss\tlr%s\n",

@@ -4,6 +4,7 @@
 #include "common/train/log.h"
 #include "common/util/clock.h"
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
@@ -330,7 +331,7 @@ static void check_all(const struct run *r, unsigned long steps)
         return;
     for (unsigned long taken = r->period; taken <= steps; taken += r->period) {
         char *folder = folder_of(r, taken), *path = xasprintf("%s/adapter_config.json", folder);
-        if (access(path, F_OK))
+        if (!file_exists(path))
             die(EX_DATAERR,
                 "%s: complete, but the adapter of step %lu is not in %s: remove it to train anew",
                 r->files->folder, taken, folder);
@@ -346,7 +347,7 @@ static bool is_done(const struct run *r)
     const char *folder = r->files->folder;
     char *config = xasprintf("%s/adapter_config.json", folder);
     char *path = xasprintf("%s/duq.json", folder);
-    bool there = !access(config, F_OK) && !access(path, F_OK);
+    bool there = file_exists(config) && file_exists(path);
     if (there) {
         json_t *f = json_read_file(path);
         char *theirs, *ours;
@@ -500,7 +501,7 @@ static enum beginning begin(struct run *r)
     check_folder(files->folder);
     outfile_remove_stale(files->checkpoint);
     if (!files->resume) {
-        if (!access(files->checkpoint, F_OK))
+        if (file_exists(files->checkpoint))
             die(EX_CANTCREAT,
                 "%s: a training was interrupted; go on with --resume, or remove the file to start "
                 "anew",

@@ -57,7 +57,7 @@ JSON
     prompt-expand --task task.json --zero-shot all.mp >prompts.mp
     tok --model . prompts.mp >tok.mp
     tok --tokenizer whole.gguf prompts.mp >gguf-tokens.mp
-    cp "$data/answers/plain.mp" answers.mp
+    printf 'in/tokens.mp\tout/a.mp\nin/tokens.mp\tout/b.mp\n' >list
     cp "$data/uq/metrics-softmax.mp" predictions.mp
     cp "$data/lora/streams/"teacher{,-weights}.npy .
     lora-train -q --model net --rank 2 --alpha 4 --teacher teacher.mp --epochs 1 -o adapter tokens.mp
@@ -114,6 +114,7 @@ lm-score          lm-score --model in/net -o {o}/o.mp in/tokens.mp
 lm-score-adapter  lm-score --model in/net --adapter in/dirichlet --head dirichlet -o {o}/o.mp in/tokens.mp
 lm-score-gguf     lm-score --model in/whole.gguf -o {o}/o.mp in/gguf-tokens.mp
 lm-score-shards   lm-score --model in/shards -o {o}/o.mp in/tokens.mp
+lm-score-list     lm-score --model in/net --list in/list
 bpe-fit           bpe-fit -o {o}/o.mp in/scores.mp
 bpe-calibrate     bpe-fit --calibrate scale+bias --held-out -o {o}/o.mp in/scores.mp
 bpe-apply         bpe-fit --apply in/weights.mp -o {o}/o.mp in/scores.mp
