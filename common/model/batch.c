@@ -1,5 +1,6 @@
 #include "common/model/batch.h"
 
+#include "common/util/diag.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
@@ -112,6 +113,9 @@ static void add_span(struct batch *b, struct attention_span span, int reads)
     b->n_reads += reads;
 }
 
+/* More keys and values than any memory holds, and few enough to be counted in an int. */
+enum { MOST_COPIES = 1 << 27 };
+
 static void add_copies(struct batch *b, int row, int n)
 {
     if (b->n_copies + n > b->cap_copies) {
@@ -126,6 +130,11 @@ void batch_add(struct batch *b, struct sequence s, const struct answer_tree *t, 
                int prefix_row)
 {
     int own = s.n - prefix, row = b->n_tokens, all = own + (t ? t->branches[0].n : 0);
+    if (t && (int64_t)(t->n_branches - 1) * s.n > MOST_COPIES - b->n_copies)
+        die(EX_DATAERR,
+            "a text of %d tokens under answers of %d branches asks for too many keys: give fewer "
+            "answers, or shorter texts",
+            s.n, t->n_branches);
     add_tokens(b, s.tokens + prefix, own, prefix);
     if (t)
         add_tokens(b, t->branches[0].tokens, t->branches[0].n, s.n);

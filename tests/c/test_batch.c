@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -108,11 +111,32 @@ static void a_batch_holds_own_tokens_at_their_positions(void **state)
     batch_free(&batch);
 }
 
+/* The numbers of a hostile header: their product does not fit an int. */
+static void more_copies_than_can_be_are_refused(void **state)
+{
+    (void)state;
+    static int32_t tokens[1 << 15];
+    struct answer_branch branch = {0};
+    struct answer_tree tree = {.n_branches = 1 << 17, .branches = &branch};
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        struct batch b = {0};
+        batch_add(&b, (struct sequence){tokens, 1 << 15}, &tree, 0, 0);
+        _exit(0);
+    }
+    int status;
+    assert_true(waitpid(child, &status, 0) == child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EX_DATAERR);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_are_valid_and_cheapest),
         cmocka_unit_test(a_batch_holds_own_tokens_at_their_positions),
+        cmocka_unit_test(more_copies_than_can_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
