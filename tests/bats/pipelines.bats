@@ -96,9 +96,9 @@ remakes() {
         { cat said; false; }
     grep -q 'sst2: validation: 1 of 2 shards, [0-9]*:[0-9][0-9]:[0-9][0-9] left' said
     ! grep -q ETA said
-    # Sixteen texts to validate by, in shards of 8, by nine prompts each; students are asked by one.
+    # Sixteen texts to validate by in two shards, by nine prompts each; twenty to test in three, of students by one prompt.
     grep -qx 72 records
-    grep -qx 8 records
+    grep -qx 7 records
     tr -d '\r' <said | tail -n 1 | grep -qx "sst2: the report: $(realpath run/report/index.html)"
 }
 
