@@ -21,7 +21,7 @@ texts = int(sys.argv[2]) if len(sys.argv) > 2 else 100
 task = json.load(open("examples/amazon/task.json", encoding="utf-8"))
 with open("examples/data/amazon.csv", newline="", encoding="utf-8") as file:
     rows = [(f"{title}. {text}", int(label) - 1) for label, title, text in csv.reader(file)]
-shots, validation, test = rows[1000:1045], rows[1045:1145], rows[1145:1145 + texts]
+validation, test = rows[1045:1145], rows[1145:1145 + texts]
 tokenizer = AutoTokenizer.from_pretrained("examples/model")
 model = AutoModelForCausalLM.from_pretrained("examples/model", dtype=torch.float32).eval()
 class_tokens = [tokenizer(name, add_special_tokens=False)["input_ids"][0] for name in task["classes"]]
@@ -31,9 +31,7 @@ def prompt(number, text):
     block = task["instructions"][number] + "\n"
     for i, name in enumerate(task["classes"], 1):
         block += f"{i}. {name}\n"
-    parts = [(shot, task["classes"][label] + "\n\n") for shot, label in shots[5 * number:5 * number + 5]] + [(text, "")]
-    return "".join(f"EXAMPLE {i}:\n{block}\n{task['content'].replace('{text}', t)}{answer}"
-                   for i, (t, answer) in enumerate(parts, 1))
+    return f"{block}\n{task['content'].replace('{text}', text)}"
 
 
 @torch.no_grad()
@@ -45,7 +43,7 @@ def members(examples):
     return p / p.sum(axis=-1, keepdims=True)
 
 
-def fit(p, labels, entropy_weight=0.1):
+def fit(p, labels, entropy_weight=10):
     likelihood = p[np.arange(len(labels)), :, labels]
 
     def loss(theta):
