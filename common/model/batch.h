@@ -41,8 +41,8 @@ struct batch {
 };
 
 /* Adds s without its first `prefix` tokens, whose keys are the rows from prefix_row of a cache, and
- * the tree's branches; t NULL: it is read at its last position. Dies (EX_DATAERR) where tokens times
- * branches are more than can be kept. */
+ * the tree's branches; t NULL: it is read at its last position. Dies (EX_DATAERR) where tokens
+ * times branches are more than can be kept. */
 void batch_add(struct batch *b, struct sequence s, const struct answer_tree *t, int prefix,
                int prefix_row);
 /* Span i as attention takes it, key_row among all of the batch's rows. */

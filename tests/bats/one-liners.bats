@@ -23,7 +23,7 @@ setup_file() {
     limit=$(predictions dirichlet.mp epistemic | sort -k 4,4gr | sed -n 11p | cut -f 4)
     export limit
     for section in $(seq "$(sections | wc -l)"); do
-        commands_of "$section" | sed "s/epistemic > 0\.05/epistemic > $limit/" >"commands.$section"
+        commands_of "$section" | sed "s/epistemic > 0\.0228/epistemic > $limit/" >"commands.$section"
         bash -euo pipefail -c "$(declare -f student); source ./commands.$section" >"said.$section"
     done
 }
