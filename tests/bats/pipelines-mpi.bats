@@ -21,7 +21,9 @@ few() { # OUT [OPTION]...
     few two --only softmax LAUNCH="mpirun -n 2"
     apart=$(distance one/students/softmax.lora two/students/softmax.lora)
     echo "$apart apart"
-    below "$apart" 1e-5
+    # Of ten steps of up to 1e-3 each: AdamW divides a gradient by its own size, so that of one that is hardest to tell from
+    # none the rounding moves a value by more than itself.
+    below "$apart" 1e-4
     run cmp -s one/students/softmax.lora/adapter_model.safetensors two/students/softmax.lora/adapter_model.safetensors
     [ "$status" -eq 1 ] # for it was trained in two
 }
