@@ -20,7 +20,7 @@ void fuzz_one(const char *data, size_t size)
         teacher.data ? fuzz_stream("teacher.mp", teacher.data, teacher.size) : NULL;
     struct stream_reader *r = stream_open(path, "tokens");
     enum loss_kind loss = !of_teacher ? LOSS_LABELS : *data == 'd' ? LOSS_DIRICHLET : LOSS_SOFTMAX;
-    struct training_set *t = training_set_read(r, of_teacher, config, loss);
+    struct training_set *t = training_set_read(r, of_teacher, config, loss, "--loss");
     stream_close(r);
     training_set_free(t);
 }
