@@ -115,8 +115,10 @@ static void windows_have_room_for_so_many_tokens(void **state)
     int sizes[8];
     /* 16 Mi tokens at 3999.5 a record are 4195 records. */
     write_stream(4200, long_length);
-    assert_int_equal(read_all(4200, long_length, sizes, 8), 2);
-    assert_int_equal(sizes[0], 4195);
+    int windows = read_all(4200, long_length, sizes, 8);
+    assert_true(windows >= 2);
+    /* A machine that takes more than a second for so many gets smaller ones. */
+    assert_true(sizes[0] <= 4195 && (windows > 2 || sizes[0] == 4195));
 }
 
 static void no_records_are_no_windows(void **state)
