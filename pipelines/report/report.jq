@@ -100,7 +100,7 @@ def in_words:
          else empty end),
         ([$r.metrics.detection[]? | select(.set == $student.name and .metrics.auroc_total.value != null)]
             | if . == [] then empty else "How well its uncertainty tells texts of other kinds from these (AUROC; 0.5 is chance): "
-                + (map("\(.against | sub(":own$"; "") | title | esc)\(if .against | endswith(":own") then ", asked by their own prompts," else "" end) \(.metrics.auroc_total.value | fixed(2)) by the total"
+                + (map("\(.against | sub(":own$"; "") | title | esc)\(if .against | endswith(":own") then ", asked by prompts of their own," else "" end) \(.metrics.auroc_total.value | fixed(2)) by the total"
                     + (.metrics.auroc_epistemic.value // null | if . then ", \(fixed(2)) by the epistemic uncertainty" else " uncertainty" end)) | join("; ")) + "." end)
       ] | "<p>\(join(" "))</p>";
 

@@ -326,9 +326,9 @@ static void an_epoch_has_its_passes_and_its_adapter(void **state)
     assert_int_equal(p->computed, computed);
     /* A and B of q in each layer, lm_head's A and, in the room of four, two rows of B: values,
      * gradients and AdamW's two averages. Of a step's four examples two numbers each and the norm;
-     * of a pass's two, for each class, a target and two of work. */
+     * of a pass's two, for each class, a target and two of work, and a weight. */
     double numbers = 4 * (LAYERS * (WIDTH + Q) + WIDTH + 4);
-    assert_true(p->adapter == 4 * 4 * numbers + 8 * (1 + 2 * 4) + 8 * 3 * 2 * 2);
+    assert_true(p->adapter == 4 * 4 * numbers + 8 * (1 + 2 * 4) + 8 * 2 * (3 * 2 + 1));
     const struct operation_count *adamw = operation(p->operations, p->n_operations, "adamw");
     assert_int_equal(adamw->launches, 2); /* seven examples make two steps */
     assert_true(adamw->bytes_read == 2 * 4 * 4 * numbers);
