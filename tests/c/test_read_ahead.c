@@ -118,7 +118,8 @@ static void windows_have_room_for_so_many_tokens(void **state)
     int windows = read_all(4200, long_length, sizes, 8);
     assert_true(windows >= 2);
     /* A machine that takes more than a second for so many gets smaller ones. */
-    assert_true(sizes[0] <= 4195 && (windows > 2 || sizes[0] == 4195));
+    for (int i = 0; i < windows && i < 8; i++)
+        assert_true(sizes[i] <= 4195);
 }
 
 static void no_records_are_no_windows(void **state)
