@@ -40,15 +40,16 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 {
     (void)context;
     const char *path = path_at(info->si_addr);
+    unfinished_remove();
     if (!path) {
-        signal(number, SIG_DFL); /* the access is tried again, and ends the program */
+        signal(number, SIG_DFL);
+        raise(number); /* it comes when this handler returns */
         return;
     }
     say(program_name);
     say(": ");
     say(path);
     say(": cannot be read any more: it was cut while it was in use, or its disk fails\n");
-    unfinished_remove();
     _exit(EX_IOERR);
 }
 

@@ -5,9 +5,9 @@
 
 #include <stddef.h>
 
-/* SIGBUS at these addresses ends the program from now on: with a message that names the file, with
- * EX_IOERR, and without what is unfinished of its output (unfinished.h). Elsewhere it does what it
- * did. For the program's main thread to call. */
+/* From now on SIGBUS ends the program without what is unfinished of its output (unfinished.h): at
+ * these addresses with a message that names the file and with EX_IOERR, elsewhere as it did. For
+ * the program's main thread to call. */
 void mapping_watch(const void *base, size_t size, const char *path);
 /* Before they are unmapped. Addresses that are not watched are passed over. */
 void mapping_forget(const void *base);

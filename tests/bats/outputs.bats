@@ -167,6 +167,25 @@ writing() {
     done
 }
 
+@test "SIGBUS that is not a mapped file's ends a program that has one, and its temporary file" {
+    local status=0 pid
+    ulimit -c 0
+    export ASAN_OPTIONS=${ASAN_OPTIONS-}:handle_sigbus=0
+    mkfifo in
+    lm-score --model "$data/engine/llama-tied" -o out.mp in 2>said &
+    pid=$!
+    exec 8>in
+    head -c 2000 "$data/engine/good.mp" >&8
+    writing
+    kill -s BUS $pid
+    exec 8>&-
+    wait $pid || status=$?
+    echo "status $status, $(ls): $(cat said)"
+    [ $status -eq $((128 + $(kill -l BUS))) ]
+    nothing_unfinished
+    [ ! -e out.mp ]
+}
+
 @test "signals that are ignored stay ignored" {
     mkfifo in
     (trap '' HUP USR1 && exec rec cat -o out.mp in) &
