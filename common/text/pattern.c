@@ -1,4 +1,3 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "common/text/pattern.h"
 
 #include "common/text/regex_dialect.h"
@@ -6,8 +5,8 @@
 #include "common/text/unicode_recent.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/pcre2_memory.h"
 
-#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,18 +38,6 @@ struct pattern *pattern_literal(const char *s, size_t len)
     return new_pattern(s, len);
 }
 
-static void *pcre2_memory(size_t size, void *data)
-{
-    (void)data;
-    return xmalloc(size);
-}
-
-static void pcre2_release(void *memory, void *data)
-{
-    (void)data;
-    free(memory);
-}
-
 struct pattern *pattern_regex(const char *regex, const char *where)
 {
     struct pattern *p = new_pattern(regex, strlen(regex));
@@ -59,8 +46,7 @@ struct pattern *pattern_regex(const char *regex, const char *where)
     if (problem)
         die(EX_DATAERR, "%s: the pattern '%s' holds %s, which is not supported", where, regex,
             problem);
-    /* By which the others take memory, also when this one is gone; never NULL. */
-    pcre2_general_context *memory = pcre2_general_context_create(pcre2_memory, pcre2_release, NULL);
+    pcre2_general_context *memory = pcre2_memory_new();
     pcre2_compile_context *compile = pcre2_compile_context_create(memory);
     pcre2_set_newline(compile, PCRE2_NEWLINE_LF);
     int error;
