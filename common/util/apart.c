@@ -2,6 +2,7 @@
 
 #include "common/util/diag.h"
 #include "common/util/mem.h"
+#include "common/util/outpath.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ static bool identify(const char *path, struct identity *file)
         return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
     }
     const char *slash = strrchr(path, '/');
-    char *folder = slash ? xasprintf("%.*s", (int)(slash - path + 1), path) : xstrdup(".");
+    char *folder = outpath_folder(path);
     bool there = !stat(folder, &st);
     free(folder);
     *file = (struct identity){st.st_dev, st.st_ino, slash ? slash + 1 : path};

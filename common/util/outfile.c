@@ -173,7 +173,7 @@ void outfile_remove_stale(const char *user_path)
     if (!path)
         return;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    char *folder = slash ? xasprintf("%.*s", (int)(slash - path + 1), path) : xstrdup(".");
+    char *folder = outpath_folder(path);
     char *prefix = xasprintf("%s.part.", name);
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));)

@@ -17,6 +17,11 @@ static size_t folder_length(const char *path)
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
+char *outpath_folder(const char *path)
+{
+    return xasprintf("%.*s.", (int)folder_length(path), path);
+}
+
 /* NULL where there is none that can be looked at. */
 static char *real_folder(const char *path)
 {
@@ -31,7 +36,7 @@ static char *real_folder(const char *path)
 static bool is_descriptor(const char *path, int *number)
 {
     size_t n = folder_length(path);
-    char *end, *folder = xasprintf("%.*s.", (int)n, path);
+    char *end, *folder = outpath_folder(path);
     char *real = real_folder(folder), *own = real_folder("/proc/self/fd");
     bool there = real && own && !strcmp(real, own);
     free(folder);

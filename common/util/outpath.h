@@ -8,4 +8,7 @@
  * circle. */
 char *outpath_follow(const char *path, int *descriptor);
 
+/* The folder that a path's file is in, "FOLDER/." or ".", which the caller frees. */
+char *outpath_folder(const char *path);
+
 #endif
