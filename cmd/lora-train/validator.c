@@ -37,9 +37,7 @@ static void score(struct state *st, const struct training_set *set, struct lora_
     size_t n = (size_t)set->n, size = (size_t)st->ranks->size, rank = (size_t)st->ranks->rank;
     size_t first = n * rank / size, own = n * (rank + 1) / size - first;
     float *logits = xreallocarray(NULL, own * st->outputs + 1, sizeof *logits);
-    struct score_options options = {
-        .batch_tokens = VALIDATION_BATCH_TOKENS, .share = true, .tree = set->tree};
-    struct scorer *scorer = scorer_open(st->model, lora, options);
+    struct scorer *scorer = scorer_open(st->model, lora, validation_options(set->tree));
     scorer_run(scorer, set->sequences + first, (int)own, logits, NULL, NULL);
     scorer_close(scorer);
     memset(st->logits, 0, n * st->outputs * sizeof *st->logits);

@@ -149,8 +149,7 @@ static int longer_first(const void *a, const void *b)
 static double validation_memory(const struct model *m, const struct adapter_settings *s,
                                 const struct training_set *set)
 {
-    struct score_options options = {
-        .batch_tokens = VALIDATION_BATCH_TOKENS, .share = true, .tree = set->tree};
+    struct score_options options = validation_options(set->tree);
     for (int i = 0; i < set->n; i++)
         if (set->sequences[i].n > options.batch_tokens)
             options.batch_tokens = set->sequences[i].n;

@@ -2,7 +2,6 @@
 
 #include "common/model/lora.h"
 #include "common/train/trainer.h"
-#include "common/train/validation.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
@@ -79,9 +78,7 @@ static void validate(const struct plan *p, struct model *m, struct trainer *t)
         return;
     size_t outputs = (size_t)(s->tree && !s->tree->plain ? s->tree->n_classes : m->n_classes);
     float *logits = xreallocarray(NULL, (size_t)s->n_validation * outputs, sizeof *logits);
-    struct score_options options = {
-        .batch_tokens = VALIDATION_BATCH_TOKENS, .share = true, .tree = s->tree};
-    struct scorer *r = scorer_open(m, trainer_lora(t), options);
+    struct scorer *r = scorer_open(m, trainer_lora(t), validation_options(s->tree));
     scorer_run(r, s->validation, s->n_validation, logits, NULL, NULL);
     scorer_close(r);
     free(logits);

@@ -18,6 +18,12 @@ struct score_options {
     bool mass;                      /* of the tree's answers, too */
 };
 
+/* How a student is validated between steps of its training. */
+static inline struct score_options validation_options(const struct answer_tree *tree)
+{
+    return (struct score_options){.batch_tokens = 2048, .share = true, .tree = tree};
+}
+
 /* Copies of keys and values (struct batch) in one pass, for each of its tokens. */
 enum { COPIES_PER_TOKEN = 4 };
 

@@ -22,9 +22,6 @@ struct validator {
     struct validation (*measure)(struct validator *v, struct lora_set *lora, double s);
 };
 
-/* Tokens of one of its passes; a longer sequence is a pass of its own. */
-enum { VALIDATION_BATCH_TOKENS = 2048 };
-
 /* An object of step and figures, those that are numbers; and back, false where it is no such. */
 json_t *validation_json(const struct validation *v);
 bool validation_from_json(const json_t *object, struct validation *v);

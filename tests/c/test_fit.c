@@ -209,9 +209,7 @@ static void training_holds_no_more_than_was_planned(void **state)
     double held = count_device_peak(m->device) - need.weights - need.adapter;
     assert_true(held <= need.pass && held > need.pass / 3);
     /* What training has taken stays while it validates. */
-    struct scorer *r =
-        scorer_open(m, trainer_lora(t),
-                    (struct score_options){.batch_tokens = VALIDATION_BATCH_TOKENS, .share = true});
+    struct scorer *r = scorer_open(m, trainer_lora(t), validation_options(NULL));
     float logits[N * CLASSES];
     scorer_run(r, s, validation.n, logits, NULL, NULL);
     scorer_close(r);
