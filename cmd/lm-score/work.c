@@ -1,6 +1,7 @@
 #include "cmd/lm-score/work.h"
 
 #include "common/util/diag.h"
+#include "common/util/file.h"
 #include "common/util/mem.h"
 #include "common/util/options.h"
 
@@ -28,9 +29,7 @@ struct work_list *work_open(const char *list, const struct work *only)
         return w;
     bool standard = !strcmp(list, "-");
     w->name = standard ? "standard input" : list;
-    w->file = standard ? stdin : fopen(list, "r");
-    if (!w->file)
-        die_errno(list);
+    w->file = standard ? stdin : file_open(list);
     return w;
 }
 

@@ -22,8 +22,7 @@ void run_show(const struct settings *s)
     show_table(show, &text, columns);
     if (!s->table)
         show_histograms(show, &text, columns);
-    if (fwrite(text.data, 1, text.len, outfile_stream(f)) != text.len)
-        die_errno("%s", outfile_name(f));
+    outfile_write(f, text.data, text.len);
     closing_count(n, n, 0);
     outfile_finish(f);
     buf_free(&text);

@@ -162,13 +162,19 @@ static void put_cell(struct show *s, struct row *row, const char *name, size_t l
     c->width = width > c->width ? width : c->width;
 }
 
-/* The most probable class and its probability. */
-static void put_best(struct show *s, struct row *row)
+static size_t best_class(const struct show *s)
 {
     size_t best = 0;
     for (size_t c = 1; c < s->n_classes; c++)
         if (s->probs[c] > s->probs[best])
             best = c;
+    return best;
+}
+
+/* The most probable class and its probability. */
+static void put_best(struct show *s, struct row *row)
+{
+    size_t best = best_class(s);
     struct buf cell = {0};
     add_class(&cell, s, best);
     put_cell(s, row, "class", strlen("class"), &cell, false, false);
@@ -259,10 +265,7 @@ static void take_spread(struct show *s, const msgpack_object *record)
 {
     const msgpack_object *label = map_get(record, "label");
     bool labelled = label && label->type == MSGPACK_OBJECT_POSITIVE_INTEGER;
-    size_t best = 0;
-    for (size_t c = 1; c < s->n_classes; c++)
-        if (s->probs[c] > s->probs[best])
-            best = c;
+    size_t best = best_class(s);
     bool right = labelled && label->via.u64 == best;
     count(s->confidence, s->probs[best], 1, labelled, right);
     count(s->entropy, entropy(s->probs, s->n_classes), log((double)s->n_classes), labelled, right);
