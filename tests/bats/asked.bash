@@ -16,3 +16,15 @@ make_student() { # FOLDER
 student_tokens() { # OPTION-OF-PROMPT-EXPAND... TEXTS
     prompt-expand --task task.json "$@" | tok --model model
 }
+
+# Each test begins in a copy of it.
+setup_file() {
+    export DUQ_THREADS=1
+    (make_student "$BATS_FILE_TMPDIR/student") || return 1
+}
+
+setup() {
+    cp -r "$BATS_FILE_TMPDIR/student/." "$BATS_TEST_TMPDIR"
+    cd "$BATS_TEST_TMPDIR" || exit 1
+    unset COLUMNS
+}

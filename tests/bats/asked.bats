@@ -3,16 +3,6 @@
 load refuses
 load asked
 
-setup_file() {
-    export DUQ_THREADS=1
-    (make_student "$BATS_FILE_TMPDIR/student") || return 1
-}
-
-setup() {
-    cp -r "$BATS_FILE_TMPDIR/student/." "$BATS_TEST_TMPDIR"
-    cd "$BATS_TEST_TMPDIR" || exit 1
-}
-
 ask() { # TOKENS OPTION...
     local tokens=$1
     shift

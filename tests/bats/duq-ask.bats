@@ -3,17 +3,6 @@
 load refuses
 load asked
 
-setup_file() {
-    export DUQ_THREADS=1
-    (make_student "$BATS_FILE_TMPDIR/student") || return 1
-}
-
-setup() {
-    cp -r "$BATS_FILE_TMPDIR/student/." "$BATS_TEST_TMPDIR"
-    cd "$BATS_TEST_TMPDIR" || exit 1
-    unset COLUMNS
-}
-
 # The same by the programs that it runs.
 by_hand() { # TEXTS-STREAM
     student_tokens --instruction 2 --student "$1" | lm-score --model model --adapter edl.lora

@@ -3,6 +3,7 @@
 
 setup() {
     load adapters
+    load interrupted
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     export DUQ_THREADS=1
@@ -193,37 +194,12 @@ long_run() { # FOLDER OPTION...
 }
 
 @test "killed at any moment and resumed, the best student, what is known of it and the log have the same bytes" {
-    began=$(date +%s%N)
-    long_run whole.lora --log whole.tsv
-    eighth=$((($(date +%s%N) - began) / 8000))
+    killed_and_resumed
     jq -e '.step > 20 and .step < 235' whole.lora/duq.json
-    kills=0
-    for i in {1..60}; do
-        runner=exec long_run cut.lora --log cut.tsv --resume &
-        pid=$!
-        sleep "$(printf '0.%06d' $((RANDOM % 1000 * (eighth < 900000 ? eighth : 900000) / 1000)))"
-        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
-        wait $pid && break
-    done
-    echo "$kills kills"
-    [ $kills -gt 2 ]
-    long_run cut.lora --log cut.tsv --resume
-    for file in adapter_model.safetensors adapter_config.json duq.json; do
-        cmp whole.lora/$file cut.lora/$file
-    done
-    cmp whole.tsv cut.tsv
-    [ ! -e cut.lora.checkpoint ]
 }
 
 @test "a checkpoint is not gone on with under another validation" {
-    for i in {1..200}; do
-        runner=exec long_run half.lora &
-        pid=$!
-        while [ ! -e half.lora.checkpoint ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
-        kill -9 $pid 2>/dev/null
-        wait $pid || true
-        [ ! -e half.lora.checkpoint ] || break
-    done
+    interrupt
     cp half.lora.checkpoint before
     for options in "--patience 3" "--validate-every 4"; do
         # shellcheck disable=SC2086

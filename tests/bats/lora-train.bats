@@ -3,6 +3,7 @@
 
 setup() {
     load curves
+    load interrupted
     load profile
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     models=$BATS_TEST_DIRNAME/../data/engine
@@ -318,25 +319,7 @@ long_run() { # FOLDER OPTION...
 }
 
 @test "killed at any moment and resumed, the adapter and the log have the same bytes" {
-    began=$(date +%s%N)
-    long_run whole.lora --log whole.tsv
-    # Kills come within an eighth of the whole run's time, so that a fast machine sees several too.
-    eighth=$((($(date +%s%N) - began) / 8000))
-    kills=0
-    for i in {1..60}; do
-        runner=exec long_run cut.lora --log cut.tsv --resume &
-        pid=$!
-        sleep "$(printf '0.%06d' $((RANDOM % 1000 * (eighth < 900000 ? eighth : 900000) / 1000)))"
-        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
-        wait $pid && break
-    done
-    [ $kills -gt 2 ]
-    long_run cut.lora --log cut.tsv --resume
-    for file in adapter_model.safetensors adapter_config.json duq.json; do
-        cmp whole.lora/$file cut.lora/$file
-    done
-    cmp whole.tsv cut.tsv
-    [ ! -e cut.lora.checkpoint ]
+    killed_and_resumed
 }
 
 # The weight of the KL comes in over the epochs that the kills fall in.
@@ -360,11 +343,7 @@ long_run() { # FOLDER OPTION...
     echo "$kills kills"
     [ $kills -gt 2 ]
     evidential --log cut.tsv -o cut.lora --resume
-    for file in adapter_model.safetensors adapter_config.json duq.json; do
-        cmp whole.lora/$file cut.lora/$file
-    done
-    cmp whole.tsv cut.tsv
-    [ ! -e cut.lora.checkpoint ]
+    same_training
 }
 
 @test "each epoch's adapter is that of a training that ends there, killed and resumed or not" {
@@ -402,19 +381,6 @@ long_run() { # FOLDER OPTION...
     long_run cut.lora --epochs 30 --keep all --resume
     long_run straight.lora --epochs 30 --keep all
     diff -r straight.lora.epochs cut.lora.epochs
-}
-
-# Leaves half.lora.checkpoint.
-interrupt() {
-    for i in {1..200}; do
-        runner=exec long_run half.lora &
-        pid=$!
-        while [ ! -e half.lora.checkpoint ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
-        kill -9 $pid 2>/dev/null
-        wait $pid || true
-        [ ! -e half.lora.checkpoint ] || return 0
-    done
-    return 1
 }
 
 @test "an interrupted training is not begun anew by mistake" {
