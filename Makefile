@@ -187,7 +187,7 @@ tests-built: $(C_TESTS) $(BUILD)/faults/shim.so $(if $(SANITIZE),,bundle)
 # What fails calls of the programs; without sanitizers, which have calls of their own.
 $(BUILD)/faults/shim.so: tests/faults/shim.c Makefile
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared -o $@ $< -ldl -pthread
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) -fPIC -shared -o $@ $< -ldl -pthread
 
 # Each call that each program makes fails once; programs of pipelines are killed. The whole takes an hour.
 faults: all $(BUILD)/faults/shim.so
@@ -266,7 +266,7 @@ BUNDLED = $(BUILD)/bundle/$(BUNDLE)
 BUNDLED_PROGRAMS = $(PROGRAMS:%=$(BUNDLED)/bin/%)
 BUNDLED_LIBRARIES = ldd $(BUNDLED_PROGRAMS) | sed -n 's/.* => \(.*\) (.*/\1/p' | grep -Ev '/lib(c|m)\.so' | sort -u
 bundle: $(BUILD)/$(BUNDLE).tar.zst
-$(BUILD)/$(BUNDLE).tar.zst: $(PROGRAMS:%=$(BUILD)/bin/%) $(if $(HAVE_NVCC),$(CUDA_PLUGIN)) $(if $(HAVE_MPICC),$(MPI_PLUGIN)) \
+$(BUILD)/$(BUNDLE).tar.zst: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bin/%) $(COMPLETIONS) $(if $(HAVE_NVCC),$(CUDA_PLUGIN)) $(if $(HAVE_MPICC),$(MPI_PLUGIN)) \
 		README.md $(shell find man examples pipelines -type f) Makefile
 	@rm -rf $(BUILD)/bundle
 	@$(MAKE) --no-print-directory --silent install DESTDIR=$(BUNDLED) PREFIX=

@@ -107,7 +107,7 @@ def in_words:
 # ---- which texts ----
 
 def confusion($classes):
-    (.counts | map(.number) | add) as $all | (reduce .counts[] as $c ({}; .["\($c.class) \($c.answer)"] = $c.number)) as $n
+    (reduce .counts[] as $c ({}; .["\($c.class) \($c.answer)"] = $c.number)) as $n
     | "<figure><figcaption>\(.name | esc)</figcaption><div class=wide><table class=confusion><thead><tr><th></th>"
     + ($classes | map("<th>\(esc)</th>") | join("")) + "</tr></thead><tbody>"
     + ([range($classes | length) as $class | ([range($classes | length) | $n["\($class) \(.)"] // 0] | add) as $row
