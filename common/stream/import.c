@@ -126,7 +126,7 @@ static bool is_missing(struct span cell)
                                          "<NA>",     "N/A",  "NA",       "NULL",   "NaN",
                                          "None",     "n/a",  "nan",      "null"};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-        if (cell.len == strlen(values[i]) && !memcmp(cell.data, values[i], cell.len))
+        if (same_bytes(cell.data, cell.len, values[i], strlen(values[i])))
             return true;
     return false;
 }

@@ -14,7 +14,8 @@ struct join {
     struct id_index *ids; /* an id's number is its record's in store */
     struct store store;
     struct buf id;
-    msgpack_unpacked found;
+    msgpack_zone zone;    /* of found */
+    msgpack_object found; /* the record that was unpacked last */
 };
 
 /* The record's id, kept until the next call. */
@@ -31,11 +32,10 @@ static const char *id_of(struct join *j, const struct stream_reader *r,
 
 static const msgpack_object *unpack(struct join *j, size_t number)
 {
-    size_t off = 0;
     const struct stored *s = &j->store.records[number];
-    if (msgpack_unpack_next(&j->found, s->bytes, s->len, &off) != MSGPACK_UNPACK_SUCCESS)
-        die(EX_OSERR, "out of memory");
-    return &j->found.data;
+    msgpack_zone_clear(&j->zone);
+    object_unpack(&j->zone, s->bytes, s->len, &j->found); /* as it was read once already */
+    return &j->found;
 }
 
 struct join *join_new(struct stream_reader *other)
@@ -43,7 +43,8 @@ struct join *join_new(struct stream_reader *other)
     struct join *j = xcalloc(1, sizeof *j);
     j->other = other;
     j->ids = id_index_new();
-    msgpack_unpacked_init(&j->found);
+    if (!msgpack_zone_init(&j->zone, MSGPACK_ZONE_CHUNK_SIZE))
+        die(EX_OSERR, "out of memory");
     store_all(&j->store, other);
     for (size_t i = 0; i < j->store.count; i++) {
         bool added;
@@ -127,6 +128,6 @@ void join_free(struct join *j)
     id_index_free(j->ids);
     store_free(&j->store);
     buf_free(&j->id);
-    msgpack_unpacked_destroy(&j->found);
+    msgpack_zone_destroy(&j->zone);
     free(j);
 }

@@ -32,8 +32,7 @@ static void print_element(struct buf *out, enum element e, const char *bytes, si
 static enum element bin_element(const struct stream_reader *r, const msgpack_object_str *key,
                                 const msgpack_object_bin *bin, size_t *count)
 {
-    const struct schema *s = schema_of_records(stream_schema(r));
-    enum element e = s ? schema_element(s, key->ptr, key->size) : ELEMENT_NONE;
+    enum element e = schema_element(schema_of_records(stream_schema(r)), key->ptr, key->size);
     if (!e)
         stream_bad_record(r, NULL, "field '%.*s' is binary and no schema says of what",
                           (int)key->size, key->ptr);
@@ -73,8 +72,8 @@ static void print_string(struct buf *out, const struct stream_reader *r, const c
     buf_addc(out, '"');
 }
 
-static void print_value(struct buf *out, const struct stream_reader *r,
-                        const msgpack_object_str *key, const msgpack_object *v)
+void print_value(struct buf *out, const struct stream_reader *r, const msgpack_object_str *key,
+                 const msgpack_object *v)
 {
     size_t n;
     enum element e;
@@ -151,7 +150,7 @@ struct csv_columns {
 
 static bool same(const msgpack_object_str *key, const char *name)
 {
-    return key->size == strlen(name) && !memcmp(key->ptr, name, key->size);
+    return same_bytes(key->ptr, key->size, name, strlen(name));
 }
 
 /* value: the first record's, NULL when it has none. */

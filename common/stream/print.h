@@ -11,6 +11,10 @@
  * bin holds. */
 void print_json(struct buf *out, const struct stream_reader *r, const msgpack_object *record);
 
+/* Adds the value of a record's field by that name as JSON, in the same way, without a newline. */
+void print_value(struct buf *out, const struct stream_reader *r, const msgpack_object_str *key,
+                 const msgpack_object *v);
+
 struct csv_columns;
 
 /* The columns of a CSV table: the fields of the schema, in its order, arrays (and those

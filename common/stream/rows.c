@@ -483,8 +483,7 @@ static void take_names(struct rows *r)
 static void same_names(struct rows *r)
 {
     for (size_t i = 0; i < r->width; i++)
-        if (strlen(r->names[i]) != r->fields[i].len ||
-            memcmp(r->names[i], r->fields[i].data, r->fields[i].len))
+        if (!same_bytes(r->names[i], strlen(r->names[i]), r->fields[i].data, r->fields[i].len))
             die(EX_DATAERR, "%s: column %zu is named '%.*s', in %s it is '%s'", name_of(r), i + 1,
                 (int)r->fields[i].len, r->fields[i].data, r->origins[0].name, r->names[i]);
 }

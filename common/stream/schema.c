@@ -150,7 +150,7 @@ const struct schema *schema_find(const char *name)
 static const struct schema *property(const struct schema *s, const char *key, size_t len)
 {
     for (size_t i = 0; i < s->n_properties; i++)
-        if (strlen(s->properties[i].name) == len && !memcmp(s->properties[i].name, key, len))
+        if (same_bytes(s->properties[i].name, strlen(s->properties[i].name), key, len))
             return s->properties[i].schema;
     return NULL;
 }
@@ -204,7 +204,7 @@ const struct schema *schema_field(const struct schema *s, const char *key, size_
 
 enum element schema_element(const struct schema *s, const char *key, size_t key_len)
 {
-    const struct schema *p = array_named(s, key, key_len);
+    const struct schema *p = s ? array_named(s, key, key_len) : NULL;
     return p ? p->element : ELEMENT_NONE;
 }
 
@@ -337,8 +337,8 @@ static bool check_map(struct check *c, const struct schema *s, const msgpack_obj
         if (m->ptr[i].key.type != MSGPACK_OBJECT_STR)
             return wrong(c, "a key is not a string");
         for (uint32_t j = 0; j < i; j++)
-            if (m->ptr[j].key.via.str.size == key->size &&
-                !memcmp(m->ptr[j].key.via.str.ptr, key->ptr, key->size))
+            if (same_bytes(m->ptr[j].key.via.str.ptr, m->ptr[j].key.via.str.size, key->ptr,
+                           key->size))
                 return wrong(c, "key '%.*s' comes twice", (int)key->size, key->ptr);
         const struct schema *p = property(s, key->ptr, key->size);
         if (!p && s->closed)

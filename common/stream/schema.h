@@ -70,7 +70,8 @@ const struct schema *schema_of_records(const char *type);
 const struct schema *schema_field(const struct schema *s, const char *key, size_t key_len);
 
 /* What a bin field of a record holds: as its own type's schema says; for a field joined from
- * another type, as that one's does. ELEMENT_NONE when no schema knows. */
+ * another type, as that one's does. ELEMENT_NONE when no schema knows, or s is NULL, as that of an
+ * unknown record type. */
 enum element schema_element(const struct schema *s, const char *key, size_t key_len);
 
 /* Whether that field is an array with one number for each class. */

@@ -24,7 +24,7 @@ struct bar {
 };
 
 struct column {
-    char *name;
+    char *name;       /* printable */
     bool right, last; /* numbers stand to the right; long things come last */
     bool used;        /* some record has more there than nil */
     size_t width;     /* of the widest cell and the name */
@@ -54,7 +54,7 @@ struct show {
 
 static bool is(const msgpack_object_str *key, const char *name)
 {
-    return key->size == strlen(name) && !memcmp(key->ptr, name, key->size);
+    return same_bytes(key->ptr, key->size, name, strlen(name));
 }
 
 static void add_number(struct buf *out, double v)
@@ -96,6 +96,14 @@ static bool is_class(const msgpack_object_str *key, const msgpack_object *v)
            (is(key, "label") || is(key, "answer") || is(key, "class"));
 }
 
+static void add_json(struct buf *out, const struct stream_reader *r, const msgpack_object_kv *kv)
+{
+    struct buf json = {0};
+    print_value(&json, r, &kv->key.via.str, &kv->val);
+    add_printable(out, json.data, json.len);
+    buf_free(&json);
+}
+
 static void add_value(struct buf *out, const struct show *s, const struct stream_reader *r,
                       const msgpack_object_kv *kv)
 {
@@ -117,9 +125,7 @@ static void add_value(struct buf *out, const struct show *s, const struct stream
     else if (v->type == MSGPACK_OBJECT_BIN)
         buf_addf(out, "(%" PRIu32 " bytes)", v->via.bin.size);
     else
-        print_json(out, r, v);
-    if (out->len && out->data[out->len - 1] == '\n') /* print_json()'s */
-        out->len--;
+        add_json(out, r, kv);
 }
 
 /* ---- columns ---- */
@@ -134,12 +140,19 @@ static bool is_left_out(const struct stream_reader *r, const msgpack_object_str 
 /* The column of that name, added where it is new. */
 static size_t column_of(struct show *s, const char *name, size_t len)
 {
-    for (size_t i = 0; i < s->n_columns; i++)
-        if (strlen(s->columns[i].name) == len && !memcmp(s->columns[i].name, name, len))
-            return i;
+    struct buf shown = {0};
+    add_printable(&shown, name, len);
+    buf_addc(&shown, 0);
+    size_t i = 0;
+    while (i < s->n_columns && strcmp(s->columns[i].name, shown.data))
+        i++;
+    if (i < s->n_columns) {
+        buf_free(&shown);
+        return i;
+    }
     s->columns = xreallocarray(s->columns, s->n_columns + 1, sizeof *s->columns);
-    s->columns[s->n_columns] = (struct column){.name = xasprintf("%.*s", (int)len, name),
-                                               .width = text_columns(name, len)};
+    s->columns[s->n_columns] =
+        (struct column){.name = shown.data, .width = text_columns(shown.data, shown.len - 1)};
     return s->n_columns++;
 }
 
@@ -271,12 +284,14 @@ static void take_spread(struct show *s, const msgpack_object *record)
     count(s->entropy, entropy(s->probs, s->n_classes), log((double)s->n_classes), labelled, right);
 }
 
-static void take_bar(struct show *s, const msgpack_object *record)
+static void take_bar(struct show *s, const struct stream_reader *r, const msgpack_object *record)
 {
     const msgpack_object *prompt = map_get(record, "prompt"), *weight = map_get(record, "weight");
     if (!prompt || prompt->type != MSGPACK_OBJECT_POSITIVE_INTEGER || !weight ||
         weight->type != MSGPACK_OBJECT_FLOAT64)
         return;
+    if (!(weight->via.f64 >= 0 && weight->via.f64 <= 1))
+        stream_bad_record(r, NULL, "field 'weight' is not between 0 and 1");
     s->bars = xreallocarray(s->bars, s->n_bars + 1, sizeof *s->bars);
     s->bars[s->n_bars++] = (struct bar){prompt->via.u64, weight->via.f64};
 }
@@ -296,7 +311,7 @@ void show_add(struct show *s, const struct stream_reader *r, const msgpack_objec
     if (take_probs(s, r, record))
         take_spread(s, record);
     if (!strcmp(stream_schema(r), "weights"))
-        take_bar(s, record);
+        take_bar(s, r, record);
     if (s->n++ < s->rows)
         add_row(s, r, record);
 }

@@ -338,13 +338,32 @@ static bool next_object(struct stream_reader *r, const char **start, size_t *len
     }
 }
 
+/* msgpack's empty strings and bins are at NULL, where no function of string.h may look. */
+static void place_empty(msgpack_object *o)
+{
+    if (o->type == MSGPACK_OBJECT_STR && !o->via.str.size)
+        o->via.str.ptr = "";
+    else if (o->type == MSGPACK_OBJECT_BIN && !o->via.bin.size)
+        o->via.bin.ptr = "";
+    else if (o->type == MSGPACK_OBJECT_ARRAY)
+        for (uint32_t i = 0; i < o->via.array.size; i++)
+            place_empty(&o->via.array.ptr[i]);
+    else if (o->type == MSGPACK_OBJECT_MAP)
+        for (uint32_t i = 0; i < o->via.map.size; i++) {
+            place_empty(&o->via.map.ptr[i].key);
+            place_empty(&o->via.map.ptr[i].val);
+        }
+}
+
 bool object_unpack(msgpack_zone *zone, const char *bytes, size_t len, msgpack_object *object)
 {
     size_t off = 0;
     errno = 0;
     msgpack_unpack_return found = msgpack_unpack(bytes, len, &off, zone, object);
-    if (found == MSGPACK_UNPACK_SUCCESS || found == MSGPACK_UNPACK_EXTRA_BYTES)
+    if (found == MSGPACK_UNPACK_SUCCESS || found == MSGPACK_UNPACK_EXTRA_BYTES) {
+        place_empty(object);
         return true;
+    }
     /* It takes what it has no memory for to be wrong. */
     if (found == MSGPACK_UNPACK_NOMEM_ERROR || errno == ENOMEM)
         die(EX_OSERR, "out of memory");
@@ -377,8 +396,8 @@ const msgpack_object *map_get(const msgpack_object *map, const char *key)
     size_t n = strlen(key);
     for (uint32_t i = 0; i < map->via.map.size; i++) {
         const msgpack_object_kv *kv = &map->via.map.ptr[i];
-        if (kv->key.type == MSGPACK_OBJECT_STR && kv->key.via.str.size == n &&
-            !memcmp(kv->key.via.str.ptr, key, n))
+        if (kv->key.type == MSGPACK_OBJECT_STR &&
+            same_bytes(kv->key.via.str.ptr, kv->key.via.str.size, key, n))
             return &kv->val;
     }
     return NULL;

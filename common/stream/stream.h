@@ -88,8 +88,8 @@ void stream_finish(struct stream_writer *w);
 
 /* A map's value by key, NULL when absent. */
 const msgpack_object *map_get(const msgpack_object *map, const char *key);
-/* The whole object that the bytes are, as a tree whose strings point into them; false where it is
- * not msgpack or nests too deep. */
+/* The whole object that the bytes are, as a tree whose strings point into them (empty ones at "");
+ * false where it is not msgpack or nests too deep. */
 bool object_unpack(msgpack_zone *zone, const char *bytes, size_t len, msgpack_object *object);
 /* Packs any JSON value. */
 void pack_json(msgpack_packer *p, const json_t *value);

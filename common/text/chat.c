@@ -146,7 +146,7 @@ static void check_open(struct chat *c)
     const struct buf *first = &c->frames[c->first].after;
     for (size_t i = c->first + 1; i < c->past; i++) {
         const struct buf *other = &c->frames[i].after;
-        if (other->len != first->len || memcmp(other->data, first->data, first->len))
+        if (!same_bytes(other->data, other->len, first->data, first->len))
             return;
     }
     c->open = xasprintf("%.*s", (int)first->len, first->data);

@@ -76,7 +76,7 @@ struct jinja_string jinja_part(struct jinja_string s, size_t start, size_t end)
 
 bool jinja_same(struct jinja_string a, struct jinja_string b)
 {
-    return a.len == b.len && (!a.len || !memcmp(a.s, b.s, a.len));
+    return same_bytes(a.s, a.len, b.s, b.len);
 }
 
 void jinja_look(struct jinja_run *run, struct jinja_string s, size_t end)

@@ -55,7 +55,7 @@ static size_t slot_of(const struct string_table *t, const char *s, size_t len, u
         if (t->slots[i].hash != hash)
             continue;
         const struct entry *e = &t->entries[t->slots[i].number];
-        if (e->len == len && !memcmp(t->bytes.data + e->start, s, len))
+        if (same_bytes(t->bytes.data + e->start, e->len, s, len))
             break;
     }
     return i;

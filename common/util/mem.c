@@ -67,6 +67,11 @@ char *xasprintf(const char *format, ...)
     return s;
 }
 
+bool same_bytes(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+    return a_len == b_len && (a_len == 0 || !memcmp(a, b, a_len));
+}
+
 void buf_reserve(struct buf *b, size_t extra)
 {
     if (extra <= b->cap - b->len)

@@ -4,6 +4,7 @@
 
 #include "common/util/everywhere.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 DUQ_C_BEGIN
@@ -18,6 +19,9 @@ void *xaligned(size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t most);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Whether they are the same; of no bytes the address may be NULL. */
+bool same_bytes(const void *a, size_t a_len, const void *b, size_t b_len);
 
 /* Bytes that grow at the end. Start from {0}; data is not NUL-terminated unless said so. */
 struct buf {

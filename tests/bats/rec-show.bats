@@ -97,9 +97,28 @@ END
     grep -Eq '^t3 +0 +bad +\(18\) 1 90 61 66 ' shown
 }
 
+@test "no broken stream ends what shows, prints and checks it by a signal" {
+    local file command
+    for file in "$BATS_TEST_DIRNAME"/../data/rec/bad/*.mp; do
+        for command in show to-json to-csv check; do
+            run rec $command "$file"
+            [[ $status =~ ^(0|64|65)$ ]] || { echo "rec $command $file: $status" && false; }
+        done
+    done
+}
+
+@test "records of an unknown type are shown, an array of theirs by its size" {
+    local data=$BATS_TEST_DIRNAME/../data/rec
+    rec show --table "$data/unknown.mp" >shown
+    head -n 1 shown | grep -Eqx 'id +\\x1b\[31mred +wave'
+    tail -n 1 shown | grep -Eqx 'a +1 +2 +\(8 bytes\)'
+    refuses 65 "record 1: field 'waves' is binary and no schema says of what" rec show "$data/unknown-nested.mp"
+}
+
 @test "an input without records, or with broken ones, is an error" {
     printf '' | refuses 65 'empty, not even a header' rec show
     jq -nc '{duq: 1, schema: "prediction", classes: ["no", "yes"], head: "softmax"}' | rec from-json >none.mp || true
+    refuses 65 "record 1: field 'weight' is not between 0 and 1" rec show "$BATS_TEST_DIRNAME/../data/rec/bad/weight-beyond.mp"
     refuses 64 'not compressed here' rec show -z none.mp
 }
 

@@ -218,6 +218,9 @@ def record(folder):
         {"id": "a", "prompt": 0, "logits": f32(math.nan, math.inf, -math.inf), "label": None}]))
     put("texts.mp", stream({"schema": "example"}, [
         {"id": "b", "text": "second", "label": None}, {"id": "a", "text": "first", "label": 1}]))
+    wave = f32(1, 2)
+    put("unknown.mp", stream({"schema": "signal"}, [{"id": "a", "wave": wave, "": 1, "\033[31mred": 2}]))
+    put("unknown-nested.mp", stream({"schema": "signal"}, [{"id": "a", "waves": [wave]}]))
     messages = ""
     for name, data, message in bad_streams():
         put(f"bad/{name}.mp", data)
