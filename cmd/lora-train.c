@@ -140,8 +140,10 @@ static const struct option_row rows[] = {
     {"patience", 0, "N", "end after N validations without a lower loss",
      WHOLE(train.patience, 1, LONG_MAX)},
     {"checkpoint", 0, "FILE", "kept while training (ADAPTER.checkpoint)", TEXT(files.checkpoint)},
-    {"checkpoint-every", 0, "N", "steps between checkpoints (100); 0: none",
+    {"checkpoint-every", 0, "N", "steps between checkpoints (100); 0: not by steps",
      WHOLE(files.every, 0, LONG_MAX)},
+    {"checkpoint-minutes", 0, "M", "minutes between checkpoints (5); 0: not by time",
+     REAL(files.minutes, 0, 1e6)},
     {"resume", 0, NULL, "go on where an interrupted run left its checkpoint", SET(files.resume)},
     {"log", 0, "FILE", "step, loss, learning rate and validation's figures as TSV",
      TEXT(files.log)},
@@ -190,7 +192,7 @@ static struct settings default_settings(void)
              .alpha0_rate = 1e-3,
              .annealing = 10,
              .epochs = 10},
-        .files = {.every = 100}};
+        .files = {.every = 100, .minutes = 5}};
     adapter_targets(ADAPTER_TARGETS, &s.train.step.adapter);
     return s;
 }

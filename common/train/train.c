@@ -9,6 +9,8 @@
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
 #include "common/util/progress.h"
+#include "common/util/signals.h"
+#include "common/util/unfinished.h"
 
 #include <errno.h>
 #include <math.h>
@@ -29,6 +31,7 @@ struct run {
     const struct train_files *files;
     struct ranks *ranks;
     unsigned long every; /* steps between checkpoints, as rank 0 was told */
+    double minutes;      /* and minutes */
     struct adapter *adapter;
     struct trainer *trainer;
     struct training_state *state; /* of checkpoints */
@@ -40,6 +43,9 @@ struct run {
     struct validation latest;
     struct log *log; /* or NULL */
     bool saved;      /* there is a checkpoint */
+    double saved_at; /* of the clock; before the first one, the beginning */
+    double *sent;    /* [ranks->size], for told_to_end() */
+    int signal;      /* that ends it before it is over, or 0 */
 };
 
 const char *alpha0_mode_name(enum alpha0_mode m)
@@ -392,6 +398,7 @@ static void close_run(struct run *r)
     trainer_close(r->trainer);
     adapter_free(r->adapter);
     free(r->order);
+    free(r->sent);
     json_decref(r->description);
     if (r->log)
         log_close(r->log);
@@ -404,6 +411,18 @@ static void write_checkpoint(struct run *r)
     trainer_save(r->trainer, r->state);
     checkpoint_write(r->files->checkpoint, r->state, r->description);
     r->saved = true;
+    r->saved_at = clock_seconds();
+}
+
+static bool keeps_checkpoints(const struct run *r)
+{
+    return r->every || r->minutes > 0;
+}
+
+static bool checkpoint_is_due(const struct run *r)
+{
+    return (r->every && trainer_steps(r->trainer) % r->every == 0) ||
+           (r->minutes > 0 && clock_seconds() - r->saved_at >= 60 * r->minutes);
 }
 
 /* The trainer's values, which the student had after step `step`. v: its figures, or NULL; diverged:
@@ -465,13 +484,42 @@ static bool is_over(const struct run *r)
            (patience && r->state->since_best >= patience);
 }
 
+/* The signal that one of the ranks was sent, or 0. All come here. */
+static int told_to_end(struct run *r)
+{
+    if (!keeps_checkpoints(r))
+        return 0;
+    int number = 0;
+    for (int i = 0; i < r->ranks->size; i++)
+        r->sent[i] = i == r->ranks->rank ? signals_held() : 0;
+    r->ranks->collect(r->ranks, r->sent, (size_t)r->ranks->size);
+    for (int i = 0; i < r->ranks->size && !number; i++)
+        number = (int)r->sent[i];
+    return number;
+}
+
+/* Ends by the signal, the checkpoint being that of the last step. */
+static _Noreturn void leave(const struct run *r)
+{
+    if (r->ranks->rank == 0)
+        warn("interrupted after step %lu of %lu, which is in %s: --resume goes on from there",
+             trainer_steps(r->trainer), r->schedule.total, r->files->checkpoint);
+    r->ranks->wait(r->ranks); /* none ends before rank 0 has written */
+    signals_end_by(r->signal);
+}
+
 static void run_steps(struct run *r)
 {
     const struct train_settings *s = r->settings;
     unsigned long before = trainer_steps(r->trainer), taken = before, total = r->schedule.total;
     double began = clock_seconds();
+    r->saved_at = began;
+    if (keeps_checkpoints(r)) {
+        unfinished_watch_signals();
+        signals_hold();
+    }
     progress_start("steps", total - before); /* those that are left */
-    while (!is_over(r)) {
+    while (!is_over(r) && !r->signal) {
         unsigned long within = taken % r->steps_per_epoch;
         if (within == 0 || taken == before)
             order_epoch(r, taken / r->steps_per_epoch);
@@ -479,12 +527,15 @@ static void run_steps(struct run *r)
         taken = trainer_steps(r->trainer);
         /* Before the checkpoint: what goes on from that has all that came before it. */
         write_one_of_all(r);
-        if (r->every && taken % r->every == 0 && !is_over(r))
-            write_checkpoint(r);
+        if (!is_over(r)) {
+            r->signal = told_to_end(r);
+            if (r->signal || checkpoint_is_due(r))
+                write_checkpoint(r);
+        }
         progress_update(taken - before);
     }
     progress_end();
-    if (taken < total)
+    if (taken < total && !r->signal)
         inform("step %lu: no lower validation loss in %lu validations: the end", taken,
                r->state->since_best);
     double seconds = clock_seconds() - began;
@@ -523,8 +574,10 @@ static enum beginning begin_together(struct run *r)
     struct training_state *s = r->state;
     enum beginning where = ranks->rank == 0 ? begin(r) : ANEW;
     r->every = r->files->every;
+    r->minutes = r->files->minutes;
     ranks->broadcast(ranks, &where, sizeof where);
     ranks->broadcast(ranks, &r->every, sizeof r->every);
+    ranks->broadcast(ranks, &r->minutes, sizeof r->minutes);
     if (where != RESUMED)
         return where;
     ranks->broadcast(ranks, &s->step, sizeof s->step);
@@ -558,6 +611,7 @@ void train(struct model *m, const struct training_set *t, struct validator *v,
     r.description = describe(&r);
     r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
+    r.sent = xcalloc((size_t)ranks->size, sizeof *r.sent);
     check_agreement(&r);
     r.trainer = trainer_open(m, r.adapter, t, &s->step, ranks);
     r.state = trainer_state(r.trainer);
@@ -569,10 +623,13 @@ void train(struct model *m, const struct training_set *t, struct validator *v,
         if (files->log && ranks->rank == 0)
             r.log = log_open(files->log, trainer_steps(r.trainer), v);
         run_steps(&r);
+        if (r.signal)
+            leave(&r);
         write_result(&r);
     }
     /* Only now: until the adapter is in place the checkpoint is all there is. */
     if (ranks->rank == 0 && unlink(files->checkpoint) && errno != ENOENT)
         die(EX_IOERR, "%s: cannot be removed: %s", files->checkpoint, strerror(errno));
     close_run(&r);
+    signals_release(); /* one that came with the last step or later */
 }

@@ -27,7 +27,8 @@ struct train_settings {
 struct train_files {
     const char *folder;     /* the adapter's */
     const char *checkpoint; /* kept while training, removed at its end */
-    unsigned long every;    /* steps between checkpoints; 0: none */
+    unsigned long every;    /* steps between checkpoints; 0: none are made for their number */
+    double minutes;         /* between checkpoints; 0: none are made for the time */
     bool resume;
     const char *log; /* as TSV (log.h), or NULL */
     /* Of KEEP_ALL: a folder that gets the adapter after each epoch, as 1, 2 ..., or after every
@@ -45,7 +46,9 @@ const char *keep_name(enum keep k);               /* "last", "best", "all" */
  * reads and writes the files. v: what it is validated on, or NULL, which KEEP_BEST and patience
  * need; it changes no student. Dies (EX_DATAERR) at a loss that is not finite, in validation too:
  * the last checkpoint stays, and of KEEP_BEST the best student so far is written first; and at a
- * rank that was given other settings, data or another model than rank 0. */
+ * rank that was given other settings, data or another model than rank 0. Where there are
+ * checkpoints, SIGHUP, SIGINT and SIGTERM to any rank end it after the present step, with a
+ * checkpoint of it. */
 void train(struct model *m, const struct training_set *t, struct validator *v,
            const struct train_settings *s, const struct train_files *files, struct ranks *r);
 

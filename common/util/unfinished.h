@@ -10,6 +10,9 @@ int unfinished_create(char *pattern);
 /* The file has got its own name, or is gone. */
 void unfinished_done(const char *name);
 
+/* Signals are caught from now on, and not with the first file only: for signals_hold(). */
+void unfinished_watch_signals(void);
+
 /* Removes all of them at once; for a signal's handler. */
 void unfinished_remove(void);
 

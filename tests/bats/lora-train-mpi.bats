@@ -158,7 +158,7 @@ long=(--loss dirichlet --batch 4 --epochs 40 --shuffle --checkpoint-every 7)
 
 # Starts a long run whose ranks note their process numbers, and kills one of them once there is a checkpoint. Leaves
 # its words in `said` and its exit status in $status.
-killed() { # RANKS VICTIM
+killed() { # RANKS VICTIM [SIGNAL]
     for i in {1..20}; do
         rm -rf cut.lora cut.lora.checkpoint rank.*
         # shellcheck disable=SC2016
@@ -166,7 +166,7 @@ killed() { # RANKS VICTIM
             --teacher "$data/teacher.mp" "${long[@]}" --log cut.tsv -o cut.lora "$data/tokens.mp" 2>said &
         started=$!
         while [ ! -e cut.lora.checkpoint ] && kill -0 $started 2>/dev/null; do sleep 0.01; done
-        kill -9 "$(cat "rank.$2")" 2>/dev/null || true
+        kill -"${3-9}" "$(cat "rank.$2")" 2>/dev/null || true
         status=0
         wait $started || status=$?
         started=
@@ -196,6 +196,20 @@ killed() { # RANKS VICTIM
         [ "$(grep -c "cut.lora.checkpoint: made with learning_rate = 0.001, which is now 0.5" <<<"$output")" -eq 1 ]
         cmp before cut.lora.checkpoint
     done
+}
+
+@test "a signal to one rank ends all after their step, with its checkpoint" {
+    train_together 2 "${long[@]}" --log whole.tsv -o whole.lora
+    killed 2 1 TERM
+    [ "$status" -ne 0 ]
+    [ "$(grep -c 'interrupted after step' said)" -eq 1 ]
+    steps=$(sed -n 's/.*interrupted after step \([0-9]*\) of 240, which is in cut.lora.checkpoint.*/\1/p' said)
+    [ "$(wc -l <cut.tsv)" -eq $((steps + 1)) ]
+    train_together 2 "${long[@]}" --resume --log cut.tsv -o cut.lora
+    for file in adapter_model.safetensors adapter_config.json duq.json; do
+        cmp whole.lora/$file cut.lora/$file
+    done
+    cmp whole.tsv cut.tsv
 }
 
 @test "killed and resumed, the adapter is that of a run without interruption, for other numbers of ranks too" {

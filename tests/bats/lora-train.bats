@@ -383,6 +383,56 @@ long_run() { # FOLDER OPTION...
     diff -r straight.lora.epochs cut.lora.epochs
 }
 
+# Ended by the signal in the midst of many more steps than it is given time for, whatever the machine.
+ended_by() { # SIGNAL OPTION...; its words are in said
+    local signal=$1 pid
+    rm -rf cut.lora cut.lora.* cut.tsv
+    set -m # else what is in the background ignores SIGINT
+    runner=exec long_run cut.lora --checkpoint-every 1000000 --log cut.tsv "${@:2}" 2>said &
+    pid=$!
+    set +m
+    until [ "$(wc -l 2>/dev/null <cut.tsv)" -gt 3 ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
+    kill -"$signal" $pid
+    status=0
+    wait $pid || status=$?
+}
+
+@test "a signal ends a training after its step, with a checkpoint, and what is resumed has the same bytes" {
+    local signal
+    long_run whole.lora --epochs 400 --log whole.tsv
+    for signal in TERM INT HUP; do
+        ended_by $signal --epochs 400
+        [ "$status" -eq $((128 + $(kill -l $signal))) ]
+        grep -Eqx 'lora-train: interrupted after step [0-9]+ of 2400, which is in cut.lora.checkpoint: --resume goes on from there' said
+        [ ! -e cut.lora ]
+        steps=$(sed 's/.*after step \([0-9]*\) .*/\1/' said)
+        [ "$(wc -l <cut.tsv)" -eq $((steps + 1)) ]
+        run long_run cut.lora --epochs 400 --checkpoint-every 1000000 --log cut.tsv --resume -v
+        [[ $output == *"going on after step $steps of 2400"* ]]
+        same_training
+    done
+}
+
+@test "a signal ends a training without checkpoints at once, and -q says nothing" {
+    ended_by TERM --epochs 100000 --checkpoint-every 0 --checkpoint-minutes 0
+    [ "$status" -eq 143 ]
+    [ ! -s said ]
+    [ ! -e cut.lora.checkpoint ]
+    ended_by TERM --epochs 100000 -q
+    [ "$status" -eq 143 ]
+    [ ! -s said ]
+    [ -e cut.lora.checkpoint ]
+}
+
+@test "a checkpoint comes after so many minutes, too" {
+    runner=exec long_run half.lora --epochs 100000 --checkpoint-every 0 --checkpoint-minutes 0.0001 &
+    pid=$!
+    while [ ! -e half.lora.checkpoint ] && kill -0 $pid; do sleep 0.01; done
+    kill -9 $pid
+    wait $pid || true
+    [ -e half.lora.checkpoint ]
+}
+
 @test "an interrupted training is not begun anew by mistake" {
     interrupt
     run long_run half.lora
