@@ -341,7 +341,7 @@ void task_check_classes(const struct task *t, const struct stream_reader *r)
     const json_t *ours = json_object_get(t->json, "classes");
     if (!theirs || json_equal(theirs, ours))
         return;
-    char *their_text = json_text(theirs, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *their_text = json_text(theirs, JSON_COMPACT);
     char *our_text = json_text(ours, JSON_COMPACT);
     die(EX_DATAERR, "%s: the header names the classes %s, %s names %s: make the two agree",
         stream_name(r), their_text, t->file, our_text);

@@ -89,7 +89,7 @@ json_t *json_lossy(const char *bytes)
 
 char *json_text(const json_t *value, size_t flags)
 {
-    char *text = json_dumps(value, flags);
+    char *text = json_dumps(value, flags | JSON_ENCODE_ANY);
     if (!text)
         die(EX_OSERR, "out of memory: JSON could not be written");
     return text;

@@ -16,8 +16,8 @@ json_t *json_lossy(const char *bytes);
  * it must be able to be. New reference. */
 json_t *json_number(double number);
 
-/* The value as text, which the caller frees; flags: as json_dumps(). Dies (EX_OSERR) where it
- * cannot be made. */
+/* The value, whatever it is, as text, which the caller frees; flags: as json_dumps(). Dies
+ * (EX_OSERR) where it cannot be made. */
 char *json_text(const json_t *value, size_t flags);
 
 /* The same text and a newline. What cannot be written is the stream's error, as of fwrite(). */
