@@ -3,9 +3,9 @@
 #
 # Times alone would remake too much: a file written again with the same bytes, a setting changed and changed
 # back. So no target depends on files themselves, but on stamps, which change when contents do:
-#   .settings/KEY   the value of a setting, written by run.sh when it is another one (also: version, model,
-#                   others, data, published: the programs, the model's digest, other sets, the given files' digests,
-#                   the set's published figures)
+#   .settings/KEY   the value of a setting, written by run.sh when it is another one (also: version, page, model,
+#                   others, data, published: the programs, those of the report, the model's digest, other sets, the
+#                   given files' digests, the set's published figures)
 #   .sums/FILE      the digest of a file of the run, written when it is another one
 # and target.sh leaves a target as it is (but for its time) whose stamps hold what they held when it was made.
 

@@ -23,6 +23,7 @@ put_settings() {
     done
     put task.json <"$task"
     { [ ! -e "$folder/published.json" ] || cat "$folder/published.json"; } | put .settings/published
+    cat "$pipelines"/report/* | sha256sum | put .settings/page # what makes it, versions apart
     rec --version | sed 's/.* //' | put .settings/version
 }
 

@@ -154,6 +154,16 @@ students='students/softmax.lora/adapter_config.json students/dirichlet.lora/adap
 detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/baseline.youtube.mp detection/edl.youtube.mp
     detection/metrics.mp'
 
+@test "pages of other programs are made anew, and nothing else" {
+    copy
+    cp -r "$top/pipelines" .
+    echo '# another page' >>pipelines/report/epochs.sh
+    own() { pipelines/run.sh "$top/examples/sst2" OUT="$1" N_TRAIN=24 N_TEST=20 VALIDATION=16 EPOCHS=1 BOOTSTRAP=20 \
+        DEVICE=cpu --ood "$top/examples/youtube"; }
+    remakes report/index.html own run
+    remakes '' own run
+}
+
 @test "a changed setting remakes what depends on it, and nothing else" {
     copy
     remakes "$students evaluation/metrics.mp $detected report/index.html" whole run LR=2e-3
