@@ -2,8 +2,8 @@
 # Spreading over hosts, by ssh. HOSTS is a file with a host a line,
 #     [PLACES/][USER@]HOST[:PORT] [bin=FOLDER] [model=FOLDER] [gpus=N,N,...]
 # or ":" for this machine; PLACES is how many shards it has at a time. Hosts need the programs, the model, bash and
-# sshd; they share no files. GNU parallel has the list and decides which shard goes where and what is tried again
-# (near.sh); a shard is sent over a connection and its result comes back over it (host-shard.sh, on-host.sh).
+# sshd; they share no files. Each place is a slot, which takes shards as it gets free (shards.sh), sends them over its
+# connection one after another, and gets the results back over it (host-slot.sh, on-host.sh).
 #
 # Before the first shard each host gets the files that the command reads, says what its programs, model and
 # tokenizer are, and scores one text. A host that does not answer is left out. One that answers differently ends
@@ -33,17 +33,27 @@ on_host() { # LOGIN ARGUMENT...: becomes on-host.sh, in the folder that was made
     remote "$1" "exec bash --norc $(quote "$(cat "$folder/hosts/$1/folder")/on-host.sh" "${@:2}")"
 }
 
+# A shard as on-host.sh takes it.
+send() { # SHARD
+    stat -c %s "$1" && cat "$1"
+}
+
 # One shard there and its result back, to standard output. What is sent to stays open for as long as the result is
-# wanted: see on-host.sh. Sets connection.
+# wanted: see serve in scorer.sh.
 exchange() { # LOGIN SHARD PLACE PLACES GPUS
-    local to status
-    exec {to}> >(on_host "$1" shard "$(stat -c %s "$2")" "${@:3}")
-    connection=$!
-    cat "$2" 1>&"$to" 2>/dev/null
-    wait "$connection"
+    local to status size
+    exec {to}> >(on_host "$1" serve "${@:3}")
+    { send "$2" && echo; } 1>&"$to" 2>/dev/null
+    wait $!
     status=$?
     exec {to}>&-
     return $status
+}
+
+# The result alone.
+result() { # of an exchange, on standard input
+    local status size
+    read -r status size && head -c "$size"
 }
 
 # Makes $folder/hosts/LOGIN, with what HOSTS says of it, and $folder/hosts/list, the logins.
@@ -94,7 +104,8 @@ make_ready() { # LOGIN
             { [ "$(wc -l <"$host/answer")" = 1 ] || { echo "$quiet: $(head -n 1 "$host/answer")" >&2 && false; }; } &&
             (on_host "$1" identity "$(cat "$host/bin")" "$(cat "$host/model")") </dev/null >"$host/identity" &&
             { cmp -s "$folder/hosts/here" "$host/identity" || { echo other >"$host/status" && return; }; } &&
-            exchange "$1" "$folder/probe.mp" 1 1 "$(cut -f 2 "$host/places")" >"$host/probe.mp"
+            exchange "$1" "$folder/probe.mp" 1 1 "$(cut -f 2 "$host/places")" >"$host/answer" &&
+            result <"$host/answer" >"$host/probe.mp"
         echo $? >"$host/status"
     } 2>"$host/said"
 }
@@ -143,15 +154,28 @@ judge() {
     printf '%s\n' "${usable[@]}" >"$folder/hosts/list"
 }
 
+# Lines SLOT LOGIN PLACE, the hosts' first places before their second ones.
+slots() {
+    local login places place more=1 slot=0
+    for ((place = 1; more; place++)); do
+        more=0
+        while IFS= read -r login; do
+            IFS=$'\t' read -r places _ <"$folder/hosts/$login/places"
+            [ "$place" -le "$places" ] || continue
+            echo "$((slot += 1)) $login $place"
+            more=1
+        done <"$folder/hosts/list"
+    done
+}
+
 # Work on the shards left, by all hosts. What was begun on one that is lost is done by another.
 # A shell of its own, so that it leaves the hosts however it ends.
-spread_hosts() ( # FOLDER SHARDS NEEDED...
-    folder=$1 shards=$2 status=0
-    logins=()
-    shift 2
+spread_hosts() ( # FOLDER NEEDED...
+    folder=$1 status=0
+    shift
     read_hosts
     rec head -q -n 1 -o "$folder/probe.mp" "$(printf '%s\n' "$folder"/in.*.mp | head -n 1)" || return
-    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" programs -C "$PIPELINES/spread" on-host.sh run-command.sh || return
+    tar -c -h -f "$folder/sent.tar" "$@" -C "$folder" programs -C "$PIPELINES/spread" on-host.sh scorer.sh || return
     mkdir "$folder/hosts/here.d" && tar -x -C "$folder/hosts/here.d" -f "$folder/sent.tar" || return
     bash "$folder/hosts/here.d/on-host.sh" identity '' "$(realpath model)" >"$folder/hosts/here" || return
     trap 'exit 143' TERM
@@ -161,18 +185,16 @@ spread_hosts() ( # FOLDER SHARDS NEEDED...
     done <"$folder/hosts/list"
     wait
     judge
-    while IFS= read -r login; do
-        logins+=(--sshlogin "$(cut -f 1 "$folder/hosts/$login/places")/$login")
-    done <"$folder/hosts/list"
-    PARALLEL_SSH=$(printf %q "$PIPELINES/spread/near.sh") \
-        parallel_shards "$folder" "${logins[@]}" --retries $((TRIES + ${#logins[@]} / 2 - 1)) \
-        "$(printf %q "$PIPELINES/spread")/host-shard.sh" "$(printf %q "$folder")" '{}' <<<"$shards" || status=$?
-    [ $status != 0 ] || return 0
+    slots >"$folder/hosts/slots"
+    parallel_slots "$(wc -l <"$folder/hosts/slots")" "$(printf %q "$PIPELINES/spread")/host-slot.sh" \
+        "$(printf %q "$folder")" '{1} {2} {3}' <"$folder/hosts/slots" || status=$?
     finished=$(find "$folder" -name 'out.*.mp' | wc -l) all=$(find "$folder" -name 'in.*.mp' | wc -l)
-    while IFS= read -r login; do
-        [ -e "$folder/hosts/$login/lost" ] || { say "$finished of $all shards are done and kept"; return $status; }
-    done <"$folder/hosts/list"
-    fail 75 "every host is lost; $finished of $all shards are done and kept"
+    if [ $status != 0 ]; then
+        say "$finished of $all shards are done and kept"
+    elif [ "$finished" -lt "$all" ]; then
+        fail 75 "every host is lost; $finished of $all shards are done and kept"
+    fi
+    return $status
 )
 
 # Removes what was sent; a host that does not answer keeps a folder duq.* among its temporary files.

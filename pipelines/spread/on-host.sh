@@ -2,12 +2,12 @@
 # The part of spreading over hosts that runs on a host. It is sent there by hosts.sh, into a folder of its own, with
 # the files that the shards' command reads and the command itself.
 # usage: on-host.sh identity BIN MODEL            prints what must be the same on every host
-#        on-host.sh shard BYTES SLOT SLOTS GPUS   one shard, from standard input to standard output
+#        on-host.sh serve PLACE PLACES GPUS       scores shards, as long as one comes
 #        on-host.sh remove
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
-# shellcheck source=pipelines/spread/run-command.sh
-source ./run-command.sh
+# shellcheck source=pipelines/spread/scorer.sh
+source ./scorer.sh
 [ ! -e path ] || PATH=$(cat path)
 
 identity() { # BIN MODEL
@@ -29,30 +29,48 @@ identity() { # BIN MODEL
     compgen -G 'model/tokenizer*' >/dev/null || printf 'tokenizer\t%s\n' "$(tok --model model --digest)"
 }
 
-# The command on a shard. What is read from standard input after the shard's bytes is nothing but the sign that the
-# other side is still there: when it ends, whether by a broken connection or an interrupted run, so does the work.
-shard() { # BYTES SLOT SLOTS GPUS
-    local bytes=$1 job status threads
+# On standard input, for each shard a line with how many bytes it has, and these; an empty line after the last.
+take_requests() {
+    local bytes
+    while read -r bytes; do
+        if [ -n "$bytes" ]; then
+            head -c "$bytes" >"in.$place.mp"
+            printf 'in.%s.mp\tout.%s.mp\n' "$place" "$place"
+        else
+            echo
+        fi
+    done
+}
+
+# To standard output, for each: a line with the status and how many bytes its scores have, and these.
+answer() { # STATUS [SCORES]
+    local size=0
+    [ "$1" != 0 ] || [ $# = 1 ] || size=$(stat -c %s "$2")
+    echo "$1 $size"
+    [ "$size" = 0 ] || cat "$2"
+}
+
+# What ends with standard input, whether by a broken connection or an interrupted run, is all of the work: see serve in
+# scorer.sh.
+serve_place() { # PLACE PLACES GPUS
+    local place=$1 job status threads
     local -a gpus
-    IFS=, read -ra gpus <<<"$4"
-    [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[($2 - 1) % ${#gpus[@]}]}
-    if [ "$3" -gt 1 ]; then
-        threads=$(($(nproc) / $3))
+    IFS=, read -ra gpus <<<"$3"
+    [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[($1 - 1) % ${#gpus[@]}]}
+    if [ "$2" -gt 1 ]; then
+        threads=$(($(nproc) / $2))
         export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
     fi
     exec 3<&0
     set -m # a process group for the job
     (
         set +m
-        run_command programs < <(
-            head -c "$bytes" <&3
-            exec >&-
-            cat <&3 >/dev/null
-            kill -TERM 0
-        )
+        exec <&3 3<&-
+        serve programs "tokens.$place"
     ) &
     job=$!
     trap : TERM INT HUP # whoever ends this ends the job, too
+    exec 3<&-
     wait $job
     status=$?
     kill -KILL -- -$job 2>/dev/null
@@ -61,6 +79,6 @@ shard() { # BYTES SLOT SLOTS GPUS
 
 case $1 in
 identity) identity "$2" "$3" ;;
-shard) shard "${@:2}" ;;
+serve) serve_place "${@:2}" ;;
 remove) rm -rf "$PWD" ;;
 esac

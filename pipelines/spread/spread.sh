@@ -1,18 +1,18 @@
 # shellcheck shell=bash disable=SC2153,SC2154
 # (settings are in the environment; stage, target and signature are those of run/target.sh)
-# Spreading: a stream of texts is cut into shards, each goes through the same command (run-command.sh), and what comes
+# Spreading: a stream of texts is cut into shards, each goes through the same command (scorer.sh), and what comes
 # out is merged. Scoring takes this way and no other; where shards are computed is decided here alone.
 #
-# A shard is a folder's pair of files: shards/TARGET/in.I.mp, out.I.mp. The command reads a shard on standard
-# input, writes to standard output, and runs in the run's folder (or a copy of what it needs of it); neither
-# shards' names nor their number are in what it writes. A shard that is done is kept until all are merged, so a
-# run that was interrupted does the others alone. How many shards there are depends on the texts and SHARD, not
-# on JOBS, GPUS or hosts: each is computed alone, alike.
+# A shard is a folder's pair of files: shards/TARGET/in.I.mp, out.I.mp. Slots (slot.sh) take shards as they get free, and
+# each has its scorer, which loads the model once. The command runs in the run's folder (or a copy of what it needs of
+# it); neither shards' names nor their number are in what it writes. A shard that is done is kept until all are merged, so
+# a run that was interrupted does the others alone. How many shards there are depends on the texts and SHARD, not on JOBS,
+# GPUS or hosts: each is computed alone, alike.
 #
 # shellcheck source=pipelines/spread/hosts.sh
 source "$PIPELINES/spread/hosts.sh"
-# shellcheck source=pipelines/spread/run-command.sh
-source "$PIPELINES/spread/run-command.sh"
+# shellcheck source=pipelines/spread/scorer.sh
+source "$PIPELINES/spread/scorer.sh"
 
 # With --cut the shards are left for others to score, and there is nothing to merge: the shell ends with this status.
 cut_only=99
@@ -36,14 +36,14 @@ spread() {
     fi
     echo "$stage" >"$folder/stage"
     echo "${prompts_per_text:-1}" >"$folder/prompts-per-text"
-    rm -f "$folder"/failed.*
+    rm -f "$folder"/{failed,tries}.*
     shards=$(for in in "$folder"/in.*.mp; do
         [ -s "${in/\/in./\/out.}" ] || basename "$in" .mp
     done | sed 's/^in\.//')
     if [ -n "$shards" ] && [ "$CUT" = "$stage" ]; then
         exit "$cut_only"
     elif [ -n "$shards" ] && [ -n "$HOSTS" ]; then
-        spread_hosts "$folder" "$shards" "$@" || return
+        spread_hosts "$folder" "$@" || return
     elif [ -n "$shards" ]; then
         spread_here "$folder" "$shards" || return
     fi
@@ -57,24 +57,26 @@ spread() {
 
 # GNU parallel, which hands every command to a shell: bash, not what the user has or a service lacks (with none,
 # parallel runs nothing and calls it a success). Nor do options count that the user keeps for other work.
-parallel_shards() { # FOLDER OPTION... COMMAND...: for every shard on standard input
-    local folder=$1
+# A slot whose own shell dies is started again; when parallel dies, they end.
+parallel_slots() { # SLOTS COMMAND...: for every line of standard input
+    local slots=$1
     shift
-    PARALLEL_SHELL=$BASH SHELL=$BASH parallel --plain --will-cite --ungroup --halt now,fail=1 \
-        --joblog "+log/jobs.${folder#shards/}.tsv" "$@" >&2
+    PARALLEL_SHELL=$BASH SHELL=$BASH parallel --plain --will-cite --ungroup --jobs "$slots" --halt now,fail=1 \
+        --retries "$TRIES" --colsep ' ' setpriv --pdeathsig TERM "$@" >&2
 }
 
-# On this machine: JOBS shards at a time, on the GPUs in turn, with the processors divided among them.
+# On this machine: JOBS slots, on the GPUs in turn, with the processors divided among them.
 spread_here() { # FOLDER SHARDS
-    local folder=$1 jobs=$JOBS threads
+    local folder=$1 slots=$JOBS threads shards
     local -a gpus
     IFS=, read -ra gpus <<<"$GPUS"
-    [ -n "$jobs" ] || jobs=${#gpus[@]}
-    [ "$jobs" -gt 0 ] || jobs=1
-    threads=$(($(nproc) / jobs))
-    if [ "$jobs" -gt 1 ]; then
+    [ -n "$slots" ] || slots=${#gpus[@]}
+    [ "$slots" -gt 0 ] || slots=1
+    threads=$(($(nproc) / slots))
+    if [ "$slots" -gt 1 ]; then
         export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
     fi
-    parallel_shards "$folder" --jobs "$jobs" --retries "$TRIES" ${TIMEOUT:+--timeout "$TIMEOUT"} \
-        "$(printf %q "$PIPELINES/spread")/shard.sh" "$(printf %q "$folder")" '{}' '{%}' <<<"$2"
+    shards=$(wc -l <<<"$2")
+    parallel_slots "$slots" "$(printf %q "$PIPELINES/spread")/slot.sh" "$(printf %q "$folder")" '{1}' \
+        < <(seq $((slots < shards ? slots : shards)))
 }

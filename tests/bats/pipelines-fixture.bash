@@ -43,6 +43,48 @@ END
     chmod +x "bin/$1"
 }
 
+# wrap_shards CODE: the same of lm-score, whose CODE comes before each shard that it is given: $tokens and $scores are its
+# files, $shard is which of all shards this is, from 1, $call which start of lm-score has it.
+# shellcheck disable=SC2016 # for that script to expand
+wrap_shards() {
+    wrap lm-score 'case "$*" in *--list*)
+        while IFS=$'"'\\t'"' read -r tokens scores; do
+            shard=1
+            until mkdir "$folder/calls/shard.$shard" 2>/dev/null; do shard=$((shard + 1)); done
+            '"$1"'
+            printf "%s\t%s\n" "$tokens" "$scores" | "$real" "$@" || exit
+        done
+        exit ;;
+    esac'
+}
+
+# wrap_together CODE: the same of lm-score, which begins with CODE, and to score when as many have been started as the
+# file slots says: no slot is so late that others have scored all there is.
+# shellcheck disable=SC2016 # for that script to expand
+wrap_together() {
+    wrap lm-score "$1"'
+        case "$*" in *--list*)
+            for ((i = 0; i < 2400; i++)); do
+                [ ! -d "$folder/calls/$(($(cat "$folder/slots") + 1))" ] || break # the first call was for the digest
+                sleep 0.05
+            done ;;
+        esac'
+}
+
+# How often lm-score was started to score, and how many shards it was given.
+starts() {
+    echo $(($(find calls -mindepth 1 ! -name 'shard.*' | wc -l) - 1)) # the first one is asked for the model's digest
+}
+
+shards_given() {
+    find calls -name 'shard.*' | wc -l
+}
+
+# Shards of a target in the order they ended, with host and exit status.
+tries() { # RUN TARGET
+    awk -F '\t' 'NR > 1 { print $2, $5, $1 }' "$1/log/shards.$2.tsv"
+}
+
 # holds COMMAND...: within two minutes, which is long for a machine that is busy.
 soon() {
     local i

@@ -77,8 +77,9 @@ same() {
     cmp run/scores/test.mp "$base/scores/test.mp" && cmp run/teacher/test.mp "$base/teacher/test.mp"
 }
 
-# Programs and a model of its own for a host. Its lm-score does as home/mode says from the home/after-th text or
-# shard on (the first is the text that every host is tried with): "stall" half way, "cut" its output short.
+# Programs and a model of its own for a host. Its lm-score does as home/mode says from the home/after-th text or shard
+# on (the first is the text that every host is tried with): "stall" half way, "cut" its output short. It notes each of
+# its starts in home/gpus.
 # shellcheck disable=SC2016 # for the host to expand
 equip() { # I
     local home=$LAN/host$1/home
@@ -89,13 +90,15 @@ equip() { # I
     cp -r "$TOP/examples/model" "$home/model"
     printf '%s\n' '#!/bin/bash' 'real=/root/bin/real/lm-score' \
         'case "$*" in *--digest* | *--version*) exec $real "$@" ;; esac' \
-        'echo "${CUDA_VISIBLE_DEVICES-none}" >>/root/gpus' 'calls=$(cat /root/calls 2>/dev/null || echo 0)' 'echo $((calls + 1)) >/root/calls' \
-        '[ "$calls" -ge "$(cat /root/after)" ] || exec $real "$@"' \
-        'case $(cat /root/mode 2>/dev/null) in' \
-        'stall) $real "$@" | head -c 300; : >/root/midway; exec sleep infinity ;;' \
-        'cut) $real "$@" | head -c 300 ;;' \
-        'head) exec $real "$@" --head softmax ;;' \
-        '*) exec $real "$@" ;;' 'esac' >"$home/bin/lm-score"
+        'echo "${CUDA_VISIBLE_DEVICES-none}" >>/root/gpus' \
+        'while IFS=$'"'\\t'"' read -r tokens scores; do' \
+        '  calls=$(cat /root/calls 2>/dev/null || echo 0) mode=; echo $((calls + 1)) >/root/calls' \
+        '  [ "$calls" -lt "$(cat /root/after)" ] || mode=$(cat /root/mode 2>/dev/null)' \
+        '  case $mode in' \
+        '  stall) $real "${@:1:$# - 2}" <"$tokens" | head -c 300 >"$scores"; : >/root/midway; exec sleep infinity ;;' \
+        '  cut) $real "${@:1:$# - 2}" <"$tokens" | head -c 300 >"$scores"; echo "$scores" ;;' \
+        '  head) $real "${@:1:$# - 2}" --head softmax <"$tokens" >"$scores"; echo "$scores" ;;' \
+        '  *) printf "%s\t%s\n" "$tokens" "$scores" | $real "$@" ;;' '  esac' 'done' >"$home/bin/lm-score"
     chmod +x "$home/bin/lm-score"
     echo 1 >"$home/after"
 }
@@ -111,7 +114,7 @@ midway() { # I
 
 # Shards in the order they ended, with host and exit status.
 jobs() {
-    awk '$1 != "Seq" { print $2, $7, $NF }' run/log/jobs.scores.test.mp.tsv
+    awk -F '\t' 'NR > 1 { print $2, $5, $1 }' run/log/shards.scores.test.mp.tsv
 }
 
 @test "two hosts, and this machine, make what one process makes" {
@@ -130,6 +133,9 @@ END
     # A GPU is its shard's alone; the text that a host is tried with goes to the first.
     [ "$(sort "$LAN/host1/home/gpus" | uniq | tr '\n' ' ')" = "3 5 " ]
     [ "$(sort -u "$LAN/host2/home/gpus")" = none ]
+    # Each of a host's places loads the model once at the most, and so did the trial.
+    [ "$(wc -l <"$LAN/host1/home/gpus")" -le 3 ]
+    [ "$(wc -l <"$LAN/host2/home/gpus")" -le 3 ]
 }
 
 @test "a host that is killed in the middle of a shard costs that shard's time alone" {
@@ -246,6 +252,8 @@ idle() { # I: no scoring there
     spread SILENCE=3 2>said
     same
     grep -q 'host1 does not answer and is left out: ' said
+    # The other one has loaded the model for its trial, and once for all six shards.
+    [ "$(wc -l <"$LAN/host2/home/gpus")" = 2 ]
 }
 
 @test "a user's shell and options of GNU parallel, or none, change nothing" {
@@ -279,7 +287,7 @@ idle() { # I: no scoring there
     mode 2 head 0
     run -2 spread
     [[ $output == *"host2 is not like the others (HOSTS): schema is "*", and "*" on host1"* ]]
-    [ ! -e run/log/jobs.scores.test.mp.tsv ]
+    [ ! -e run/log/shards.scores.test.mp.tsv ]
     clean
 }
 

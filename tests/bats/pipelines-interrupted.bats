@@ -32,13 +32,19 @@ goes_on() { # COMMAND...
 }
 
 @test "a program that dies in the middle of its work" {
-    # Half of its output, then SIGKILL: what reads it must not take that for the whole. (Of lora-train nothing.)
+    # Half of its output, then SIGKILL: what reads it must not take that for the whole. (Of lora-train nothing, and
+    # lm-score's is beside the name that it is to have.)
     local case program at last
     for case in rec:12:weights prompt-expand:2:weights tok:1:weights lm-score:2:weights bpe-fit:2:teacher \
         lora-train:2:dirichlet dir-eval:1:report; do
         IFS=: read -r program at last <<<"$case"
         wrap "$program" "if [ \$call = $at ]; then
-            [ $program = lora-train ] || \"\$real\" \"\$@\" | head -c 700
+            if [ $program = lm-score ]; then
+                IFS=\$'\\t' read -r tokens scores
+                \"\$real\" \"\${@:1:\$# - 2}\" <\"\$tokens\" | head -c 700 >\"\$scores.part.XXXXXX\"
+            elif [ $program != lora-train ]; then
+                \"\$real\" \"\$@\" | head -c 700
+            fi
             kill -KILL \$\$
         fi"
         rm -rf run
@@ -46,33 +52,109 @@ goes_on() { # COMMAND...
             echo "$program: nothing happened"
             false
         fi
-        [ -z "$(find run -name '*.part')" ]
+        [ -z "$(find run -name '*.part*')" ]
         goes_on few run --stop-stage "$last"
         same_results run "$base"
     done
 }
 
-@test "a shard that dies is tried again, and the others are kept" {
-    wrap lm-score 'if [ $call = 3 ]; then kill -KILL $$; fi'
-    PROGRAMS=$PWD/bin few run SHARD=6 --stop-stage validation
+@test "a scorer that dies in the middle of a shard costs that shard, which is tried again by another one" {
+    wrap_shards 'if [ $shard = 2 ]; then "$real" "${@:1:$# - 2}" <"$tokens" | head -c 700 >"$scores.part.XXXXXX"; kill -KILL $$; fi'
+    PROGRAMS=$PWD/bin few run SHARD=6 --stop-stage validation 2>said
     cmp run/scores/validation.mp "$base/scores/validation.mp"
-    [ "$(grep -c shard.sh run/log/jobs.scores.validation.mp.tsv)" = 3 ]
-    [ "$(find calls -mindepth 1 | wc -l)" = 5 ] # the model's digest, three shards, one of them twice
+    tries run scores.validation.mp | diff <(printf ': %s\n' '0 0' '137 1' '0 1' '0 2') -
+    grep -qx 'shard 1: a program was ended by signal 9' said
+    [ "$(starts) $(shards_given)" = "2 4" ]
     # Without another try the shards before it are kept, and the next run does the others alone.
-    wrap lm-score 'if [ $call = 4 ]; then kill -KILL $$; fi'
+    wrap_shards 'if [ $shard = 3 ]; then kill -KILL $$; fi'
     run env PROGRAMS="$PWD/bin" bash -c "$(declare -f few); top=$top; few again SHARD=6 TRIES=1 --stop-stage validation"
     [ "$status" = 2 ]
     [ "$(cd again/shards/scores.validation.mp && echo out.*)" = "out.0.mp out.1.mp" ]
-    wrap lm-score ''
+    wrap_shards :
     PROGRAMS=$PWD/bin few again SHARD=6 --stop-stage validation
-    [ "$(find calls -mindepth 1 | wc -l)" = 2 ] # the digest and the third shard
+    [ "$(shards_given)" = 1 ]
     cmp again/scores/validation.mp "$base/scores/validation.mp"
     # Shards of other texts, or of another size, are none of this run's.
-    wrap lm-score 'if [ $call = 3 ]; then kill -KILL $$; fi'
+    wrap_shards 'if [ $shard = 2 ]; then kill -KILL $$; fi'
     run env PROGRAMS="$PWD/bin" bash -c "$(declare -f few); top=$top; few other SHARD=6 TRIES=1 VALIDATION=12 --stop-stage validation"
     [ "$status" = 2 ]
     few other SHARD=5 --stop-stage validation
     cmp other/scores/validation.mp "$base/scores/validation.mp"
+}
+
+@test "a scorer that dies between two shards costs the next one a try, and no result" {
+    wrap_shards 'if [ $call = 2 ] && [ $shard = 1 ]; then
+        printf "%s\t%s\n" "$tokens" "$scores" | "$real" "$@"
+        kill -KILL $$
+    fi'
+    PROGRAMS=$PWD/bin few run SHARD=6 --stop-stage validation
+    cmp run/scores/validation.mp "$base/scores/validation.mp"
+    tries run scores.validation.mp | diff <(printf ': %s\n' '0 0' '137 1' '0 1' '0 2') -
+}
+
+@test "a slot loads the model once, and an error in one shard's input ends the run with the program's words" {
+    wrap_together ''
+    local jobs
+    for jobs in 1 2; do
+        rm -rf run calls/*
+        echo $jobs >slots
+        PROGRAMS=$PWD/bin few run SHARD=2 JOBS=$jobs --stop-stage validation
+        cmp run/scores/validation.mp "$base/scores/validation.mp"
+        [ "$(tries run scores.validation.mp | grep -c ': 0 ')" = 8 ]
+        [ "$(starts)" = $jobs ]
+    done
+    # A target with fewer shards than there are jobs.
+    rm -rf run calls/*
+    echo 3 >slots
+    PROGRAMS=$PWD/bin few run SHARD=6 JOBS=5 --stop-stage validation
+    [ "$(starts)" = 3 ]
+    # The third shard is no stream.
+    wrap prompt-expand "if [ \$call = 4 ]; then head -c 100; cat >/dev/null; exit; fi"
+    rm -rf run
+    run env PROGRAMS="$PWD/bin" bash -c "$(declare -f few); top=$top; few run SHARD=2 --stop-stage validation"
+    [ "$status" = 2 ]
+    [[ $output == *"shard 2: tok: "* && $output != *"shard 3"* ]]
+    [ "$(cat run/shards/scores.validation.mp/failed.2)" = 65 ]
+    [ "$(cd run/shards/scores.validation.mp && echo out.* part.*)" = "out.0.mp out.1.mp part.*" ]
+    tries run scores.validation.mp | diff <(printf ': %s\n' '0 0' '0 1' '65 2') -
+    few run SHARD=2 --stop-stage validation
+    cmp run/scores/validation.mp "$base/scores/validation.mp"
+}
+
+@test "a scorer that hangs in the middle of its shards is ended with all that it started, and another one goes on" {
+    wrap_shards 'if [ $shard = 2 ]; then
+        trap "" TERM
+        sleep 1000 &
+        echo $$ $! >"$folder/hung"
+        wait
+    fi'
+    PROGRAMS=$PWD/bin few run SHARD=6 TIMEOUT=5 --stop-stage validation 2>said
+    cmp run/scores/validation.mp "$base/scores/validation.mp"
+    for pid in $(cat hung); do
+        soon ended "$pid"
+    done
+    grep -qx 'shard 1: ended after 5 seconds (TIMEOUT)' said
+    [ "$(tries run scores.validation.mp | cut -d' ' -f2,3 | paste -sd,)" = "0 0,124 1,0 1,0 2" ]
+    [ "$(starts)" = 2 ]
+    # So is what hangs before the scorer.
+    wrap tok 'if [ $call = 3 ]; then
+        sleep 1000 &
+        echo $$ $! >"$folder/hung"
+        wait
+    fi'
+    rm -rf run hung
+    PROGRAMS=$PWD/bin few run SHARD=6 TIMEOUT=5 --stop-stage validation 2>said
+    cmp run/scores/validation.mp "$base/scores/validation.mp"
+    for pid in $(cat hung); do
+        soon ended "$pid"
+    done
+}
+
+@test "a scorer that fails after its last shard is named, and its results are taken" {
+    wrap_shards 'printf "%s\t%s\n" "$tokens" "$scores" | "$real" "$@"; [ $shard = 1 ] || exit 71; continue'
+    PROGRAMS=$PWD/bin few run SHARD=8 --stop-stage validation 2>said
+    grep -qx 'slot 1: its scorer ended with status 71 after the last shard' said
+    cmp run/scores/validation.mp "$base/scores/validation.mp"
 }
 
 @test "a shard whose program hangs is ended after TIMEOUT and tried again, also as a host's" {
@@ -108,18 +190,18 @@ goes_on() { # COMMAND...
 }
 
 @test "a shard whose command cannot begin has failed" {
-    mkdir -p shards/said.0
+    mkdir -p shards/said.1
     echo text >shards/in.0.mp
     printf '%s\0' 1 cat 1 cat 1 cat >shards/programs
-    run "$top/pipelines/spread/shard.sh" shards 0 1
+    run "$top/pipelines/spread/slot.sh" shards 1
     [ "$status" = 74 ]
-    rm -r shards/said.0 shards/programs
-    run "$top/pipelines/spread/shard.sh" shards 0 1
+    rm -r shards/said.1 shards/programs
+    run "$top/pipelines/spread/slot.sh" shards 1
     [ "$status" = 74 ]
     for words in '' '1 cat' '1 cat 1 cat 2 cat' 'x cat 1 cat 1 cat' 'a[$(touch${IFS}harm)] cat 1 cat 1 cat'; do
         # shellcheck disable=SC2086 # words
         printf '%s\0' $words >shards/programs
-        run "$top/pipelines/spread/shard.sh" shards 0 1
+        run "$top/pipelines/spread/slot.sh" shards 1
         [ "$status" = 74 ]
     done
     [ ! -e shards/out.0.mp ] && [ ! -e harm ]
@@ -129,7 +211,7 @@ goes_on() { # COMMAND...
     mkdir shards
     echo text >shards/in.0.mp
     printf '%s\0' 1 yes 1 cat 3 bash -c 'read -r; exit 65' >shards/programs
-    run "$top/pipelines/spread/shard.sh" shards 0 1
+    run "$top/pipelines/spread/slot.sh" shards 1
     [ "$status" = 65 ]
     [ "$(cat shards/failed.0)" = 65 ]
 }
@@ -165,12 +247,17 @@ ended() { # PID: whether or not its parent has asked
 }
 
 @test "a program that was killed counts for more than what others say of its output" {
-    # Here, and on a host: both have this function.
-    for case in 'kill -KILL $$|cat >/dev/null && exit 65|cat:137' 'exit 66|exit 65|true:65' 'yes|exit 65|cat:65' \
-        'true|true|true:0' 'true|true|true >/missing/folder:1'; do
+    mkdir shards
+    echo text >shards/in.0.mp
+    local done='IFS=$'"'\\t'"' read -r tokens scores; cat "$tokens" >"$scores"; echo "$scores"; read -r'
+    local refuses='IFS=$'"'\\t'"' read -r tokens scores; cat "$tokens" >"$scores"; exit 65'
+    for case in "kill -KILL \$\$|cat >/dev/null && exit 65|$refuses:137" "exit 66|exit 65|$done:65" "yes|exit 65|$refuses:65" \
+        "true|echo tokens|$done; exit:0" "true|true|$done:70" 'true|true|read -r:70' 'true|true|true >/missing/folder:1' \
+        'true|true|kill -TERM $$:143'; do
         IFS='|' read -ra programs <<<"${case%:*}"
-        printf '3\0bash\0-c\0%s\0' "${programs[@]}" >command
-        run bash -c 'set -uo pipefail; source "$1/pipelines/spread/run-command.sh"; run_command command' - "$top"
+        printf '3\0bash\0-c\0%s\0' "${programs[@]}" >shards/programs
+        rm -f shards/{failed,tries,out}.*
+        run "$top/pipelines/spread/slot.sh" shards 1
         [ "$status" = "${case##*:}" ] || { echo "$case: $status"; false; }
     done
 }
@@ -226,12 +313,12 @@ idle() { # RUN: nothing is at work there
 }
 
 @test "SIGKILL of any process of a run" {
-    # lm-score's wrapper, the shard's shell, parallel, the stage's two shells, make
+    # lm-score's wrapper, its slot's two shells, parallel, the stage's two shells, make
     start 3
-    [ "$(cut -d' ' -f2 ancestors | paste -sd' ')" = "bash bash parallel bash bash make" ] || { cat ancestors; false; }
+    [ "$(cut -d' ' -f2 ancestors | paste -sd' ')" = "bash bash bash parallel bash bash make" ] || { cat ancestors; false; }
     touch go
     wait "$job"
-    for i in 1 2 3 4 5; do
+    for i in 1 2 3 4 5 6; do
         start 3
         read -r pid name <<<"$(sed -n "$((i + 1))p" ancestors)"
         kill -KILL "$pid"
@@ -244,7 +331,7 @@ idle() { # RUN: nothing is at work there
         run wait "$job"
         soon idle run
         # Without the stage's own shell, or make, what is under them finishes the target.
-        orphans=$([ $i -lt 4 ] || echo yes) goes_on few run --stop-stage teacher
+        orphans=$([ $i -lt 5 ] || echo yes) goes_on few run --stop-stage teacher
         same_results run "$base"
     done
 }

@@ -65,8 +65,10 @@ programs() { # COMMAND ID
     ln -s "$BUILD"/bin/* programs
     rm programs/lm-score
     printf '%s\n' '#!/bin/bash' "case \"\$*\" in *--digest*) exec $BUILD/bin/lm-score \"\$@\" ;; esac" \
-        "cat >$PWD/tokens.\$\$" "[ ! -e $PWD/bad ] || ! rec to-json $PWD/tokens.\$\$ | grep -q '\"id\":\"$2\"' || { $1; }" \
-        "exec $BUILD/bin/lm-score \"\$@\" <$PWD/tokens.\$\$" >programs/lm-score
+        "echo >>$PWD/starts" "while IFS=\$'\\t' read -r tokens scores; do" \
+        "cat \"\$tokens\" >$PWD/tokens.\$\$" \
+        "[ ! -e $PWD/bad ] || ! rec to-json $PWD/tokens.\$\$ | grep -q '\"id\":\"$2\"' || { $1; }" \
+        "printf '$PWD/tokens.%s\t%s\n' \$\$ \"\$scores\" | $BUILD/bin/lm-score \"\$@\" || exit" 'done' >programs/lm-score
     chmod +x programs/lm-score
     : >bad
     export PROGRAMS=$PWD/programs
@@ -96,12 +98,15 @@ tasks() {
 @test "a task that fails is done again alone" {
     begun
     id=$(rec to-json "$base/texts/test.mp" | jq -r .id | sed -n 5p)
-    programs "rm $PWD/bad; rec head -n 3 $PWD/tokens.\$\$; kill -KILL \$\$" "$id"
+    programs "rm $PWD/bad; rec head -n 3 $PWD/tokens.\$\$ >\"\$scores\"; kill -KILL \$\$" "$id"
     teacher
     same teacher/{train,test}.mp
     [ "$(tasks | grep -c 'is tried again')" = 1 ]
     # No shard twice: its task goes on where it failed.
     tasks | grep ^shards | sort | cmp - <(printf 'shards/scores.%s.mp\n' test.mp/out.{0..5} train.mp/out.{0,1})
+    # Each task has loaded the model once for its two shards of the test texts, and two tasks for one each of those to
+    # train on. The task whose scorer died has done so twice more: for its other shard, and when it was queued again.
+    [ "$(wc -l <starts)" = 7 ]
 }
 
 @test "a program that hangs is ended after TIMEOUT, and its task done again alone" {
