@@ -126,7 +126,8 @@ lacks() {
 }
 
 # The first shard that lacks and that no other slot has, or with --wait, which waits until that one is done or dead, that
-# any has; claim is held as long as it is this slot's. Status 1 where there is none for it, 2 where there is none at all.
+# any has; claim is held as long as it is this slot's. Status 1 where there is none for it, 2 where there is none at all, 74
+# where one cannot be had.
 take_shard() { # [--wait]
     local in none=2
     local -a patience=(--nonblock)
@@ -136,7 +137,7 @@ take_shard() { # [--wait]
         lacks || continue
         none=1
         may_take || continue
-        exec {claim}<>"$in" || return
+        exec {claim}<>"$in" || return 74
         ! flock "${patience[@]}" "$claim" || ! lacks || return 0
         exec {claim}>&-
     done
@@ -157,7 +158,8 @@ do_shards() {
             exec {claim}>&-
             ;;
         1) sleep 1 ;; # those are for others, as long as there are others
-        *) return 0 ;;
+        2) return 0 ;;
+        *) return $status ;;
         esac
     done
 }
