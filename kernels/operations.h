@@ -121,11 +121,6 @@ OPERATION(void, convert,
           (struct device * d, const void *from, enum dtype from_type, void *to, enum dtype to_type,
            size_t n),
           (d, from, from_type, to, to_type, n))
-/* out = x / (1 - rate) where kept, 0 elsewhere; added to out when accumulate. x: F32 or BF16. */
-OPERATION(void, dropout,
-          (struct device * d, const struct dropout *o, const void *x, enum dtype type, int rows,
-           int width, float *out, bool accumulate),
-          (d, o, x, type, rows, width, out, accumulate))
 
 /* ---- attention ---- */
 
@@ -137,9 +132,11 @@ OPERATION(void, attention_backward, (struct device * d, const struct attention_b
 OPTIONAL_OPERATION(size_t, attention_memory,
                    (struct device * d, const struct attention *a, bool backward), (d, a, backward))
 
-/* ---- products in f32 ---- */
+/* ---- products of matrices that are no weights ---- */
 
 OPERATION(void, gemm, (struct device * d, const struct matrix_product *m), (d, m))
+OPERATION(void, lower, (struct device * d, const struct lowering *l), (d, l))
+OPERATION(void, lower_backward, (struct device * d, const struct lowering_backward *b), (d, b))
 /* logits[rows, classes] = h[rows, width] w^T, all f32: the few rows of the output matrix that are
  * asked for. */
 OPERATION(void, class_logits,

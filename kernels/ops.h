@@ -68,13 +68,15 @@ struct attention {
     float *lse;  /* [., heads]: log of the softmax's denominator, or NULL */
 };
 
-/* C = scale op(A) op(B), added to C when accumulate; op transposes when asked. All f32, rows `step`
- * elements apart. op(A) is [m, k], op(B) [k, n], C [m, n]. */
+/* C = scale op(A) op(B), added to C when accumulate; op transposes when asked. A and B are f32, or
+ * both bf16; sums and C are f32. Rows are `step` elements apart. op(A) is [m, k], op(B) [k, n], C
+ * [m, n]. */
 struct matrix_product {
+    enum dtype type; /* of A and B: F32 or BF16 */
     bool transpose_a, transpose_b;
     int m, n, k;
     float scale;
-    const float *a, *b;
+    const void *a, *b;
     size_t a_step, b_step, c_step;
     float *c;
     bool accumulate;
@@ -95,6 +97,49 @@ static inline uint32_t dropout_threshold(double rate)
 {
     return (uint32_t)(rate * 4294967296.0);
 }
+
+static inline float dropout_scale(double rate)
+{
+    return (float)(1.0 / (1.0 - rate));
+}
+
+/* How many adapters may share an input: those of q, k and v. */
+enum { MOST_LOWERED = 3 };
+
+/* What the A matrices of adapters that share an input make of it, low_i = drop_i(x) A_i^T (Hu et
+ * al. 2021): drop_i(x) is x / (1 - rate) where adapter i's dropout keeps it, 0 elsewhere. In f32
+ * that is the product's operand; in bf16 the operand is x itself or 0, and the sum is divided. */
+struct lowering {
+    int n; /* adapters */
+    int rows, in;
+    int ranks[MOST_LOWERED];
+    enum dtype type;                      /* of x and a: F32 or BF16 */
+    const void *x;                        /* [rows, in] */
+    const void *a;                        /* [sum of ranks, in]: one below the other */
+    struct dropout dropout[MOST_LOWERED]; /* of one rate */
+    float *low;                           /* [rows, sum of ranks]: side by side */
+    void *work; /* [n][rows, in] of `type`, for devices that drop beforehand; not looked at where
+                 * the rate is 0 */
+};
+
+static inline int lowered_width(const struct lowering *l)
+{
+    int width = 0;
+    for (int i = 0; i < l->n; i++)
+        width += l->ranks[i];
+    return width;
+}
+
+/* The gradients of one of them, from d_low by its result: da += d_low^T drop(x), and dx += drop(
+ * d_low A), with the elements of f32 dropped. */
+struct lowering_backward {
+    int rows, in, rank;
+    enum dtype type; /* of x, a and d_low */
+    const void *x, *a, *d_low;
+    struct dropout dropout;
+    float *da, *dx; /* dx: NULL where nobody asks */
+    void *work;     /* [rows, in] f32, as above */
+};
 
 /* The gradients of attention: of the loss by q, k and v from that by its result. `forward` is what
  * the forward pass was given, with the lse it left; its `out` is not read. */

@@ -12,16 +12,22 @@ struct philox {
     uint32_t v[4];
 };
 
+#define PHILOX_M0 0xD2511F53u
+#define PHILOX_M1 0xCD9E8D57u
+#define PHILOX_W0 0x9E3779B9u
+#define PHILOX_W1 0xBB67AE85u
+enum { PHILOX_ROUNDS = 10 };
+
 EVERYWHERE struct philox philox4x32(struct philox counter, uint32_t key0, uint32_t key1)
 {
-    for (int round = 0; round < 10; round++) {
-        uint64_t a = (uint64_t)0xD2511F53u * counter.v[0];
-        uint64_t b = (uint64_t)0xCD9E8D57u * counter.v[2];
+    for (int round = 0; round < PHILOX_ROUNDS; round++) {
+        uint64_t a = (uint64_t)PHILOX_M0 * counter.v[0];
+        uint64_t b = (uint64_t)PHILOX_M1 * counter.v[2];
         struct philox next = {{(uint32_t)(b >> 32) ^ counter.v[1] ^ key0, (uint32_t)b,
                                (uint32_t)(a >> 32) ^ counter.v[3] ^ key1, (uint32_t)a}};
         counter = next;
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
+        key0 += PHILOX_W0;
+        key1 += PHILOX_W1;
     }
     return counter;
 }

@@ -47,13 +47,14 @@ void activations_release(struct activations *a, struct device *d)
                        a->raw_q,
                        a->raw_k,
                        a->attention_branch,
-                       a->mlp_branch};
+                       a->mlp_branch,
+                       a->low.p};
     release_all(d, buffers, sizeof buffers / sizeof *buffers);
     *a = (struct activations){0};
 }
 
 void activations_reserve(struct activations *a, struct device *d, const struct config *c, int rows,
-                         int keys, int last, bool keep)
+                         int keys, int last, int low_width, bool keep)
 {
     if (rows <= a->rows && keys <= a->keys && last <= a->last)
         return;
@@ -74,6 +75,7 @@ void activations_reserve(struct activations *a, struct device *d, const struct c
     a->v = floats(d, keys, kv);
     a->gate = floats(d, rows, c->intermediate);
     a->up = floats(d, rows, c->intermediate);
+    a->low = (struct lora_low){low_width ? inputs(d, rows, low_width) : NULL, rows};
     if (has_branches(c))
         a->attention_branch = a->mlp_branch = floats(d, rows, c->width);
     if (!keep)
@@ -96,8 +98,8 @@ void activations_reserve(struct activations *a, struct device *d, const struct c
 
 void gradients_release(struct gradients *g, struct device *d)
 {
-    void *buffers[] = {g->dx, g->next,     g->norm, g->gated, g->wide, g->gate,    g->up,
-                       g->q,  g->attended, g->k,    g->v,     g->work, g->rounded, g->branch};
+    void *buffers[] = {g->dx,       g->next, g->norm, g->gated, g->gate,    g->up,    g->q,
+                       g->attended, g->k,    g->v,    g->work,  g->rounded, g->branch};
     release_all(d, buffers, sizeof buffers / sizeof *buffers);
     *g = (struct gradients){0};
 }
@@ -117,7 +119,6 @@ void gradients_reserve(struct gradients *g, struct device *d, const struct confi
     g->next = floats(d, rows, c->width);
     g->norm = floats(d, rows, c->width);
     g->gated = floats(d, rows, c->intermediate);
-    g->wide = floats(d, rows, c->intermediate);
     g->gate = inputs(d, rows, c->intermediate);
     g->up = inputs(d, rows, c->intermediate);
     g->attended = floats(d, rows, q);

@@ -155,7 +155,8 @@ static void reserve(struct backward *b, const struct pass *p)
     reserve_spans(b, p->n * ((p->tree ? p->tree->n_branches : 1) + 1), t->n_copies);
     rotation_reserve(&b->rotation, b->device, c, t->max_position + 1, true);
     for (int i = 0; i <= b->kept; i++)
-        activations_reserve(&b->activations[i], b->device, c, t->rows, keys, reads, true);
+        activations_reserve(&b->activations[i], b->device, c, t->rows, keys, reads,
+                            lora_low_width(b->lora), true);
     gradients_reserve(&b->gradients, b->device, c, t->rows, keys);
     /* hidden has served: the output matrix comes first on the way back. */
     b->gradients.last = b->hidden;

@@ -27,7 +27,7 @@ void class_logits(const struct model *m, struct lora_set *lora, const float *x, 
     struct device *d = m->device;
     d->rmsnorm(d, x, m->norm, c->norm_eps, n, c->width, hidden, F32);
     d->class_logits(d, hidden, n, m->class_rows, m->n_classes, c->width, logits);
-    lora_forward(lora, 0, LM_HEAD, hidden, F32, n, logits);
+    lora_head(lora, hidden, n, logits);
     finish_logits(m, logits, (size_t)n * (size_t)m->n_classes);
 }
 
@@ -50,5 +50,5 @@ void class_logits_backward(const struct model *m, struct lora_set *lora, const f
                                         .b_step = width,
                                         .c = d_hidden,
                                         .c_step = width});
-    lora_backward(lora, 0, LM_HEAD, hidden, F32, n, d_logits, d_hidden);
+    lora_head_backward(lora, hidden, n, d_logits, d_hidden);
 }

@@ -85,7 +85,7 @@ static void reserve(struct forward *f, const struct batch *b)
     }
     rotation_reserve(&f->rotation, d, c, b->max_position + 1, false);
     activations_reserve(&f->activations, d, c, b->n_tokens, b->n_tokens + b->n_copies, b->n_reads,
-                        false);
+                        lora_low_width(f->lora), false);
 }
 
 struct forward *forward_open(struct model *m, struct lora_set *lora)

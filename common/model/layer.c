@@ -11,14 +11,15 @@ static const struct layer_rows *rows_of(const struct layer_pass *p, int layer)
     return is_last_layer(p, layer) ? &p->last : &p->all;
 }
 
-/* y[rows, out] = W x + bias + the adapter's part, added to y when accumulate. */
+/* y[rows, out] = W x + bias + the adapter's part, added to y when accumulate. lora_lower() has been
+ * called with x. */
 static void project(const struct layer_pass *p, int layer, enum projection projection,
-                    const void *x, float *y, int rows, bool accumulate)
+                    const struct activations *a, const void *x, float *y, int rows, bool accumulate)
 {
     const struct layer *l = &p->model->layers[layer];
     struct device *d = p->model->device;
     d->matmul(d, l->weights[projection], x, l->biases[projection], y, rows, accumulate);
-    lora_forward(p->lora, layer, projection, x, d->compute, rows, y);
+    lora_raise(p->lora, layer, projection, &a->low, rows, y);
 }
 
 bool has_branches(const struct config *c)
@@ -94,8 +95,9 @@ void layer_keys(const struct layer_pass *p, int layer, const float *x, const str
     const struct layer *l = &p->model->layers[layer];
     int rows = p->all.n;
     norm(p, x, l->attention_norm, rows, a->attention_input);
-    project(p, layer, K_PROJ, a->attention_input, a->raw_k ? a->raw_k : a->k, rows, false);
-    project(p, layer, V_PROJ, a->attention_input, a->v, rows, false);
+    lora_lower(p->lora, layer, K_PROJ, a->attention_input, rows, &a->low);
+    project(p, layer, K_PROJ, a, a->attention_input, a->raw_k ? a->raw_k : a->k, rows, false);
+    project(p, layer, V_PROJ, a, a->attention_input, a->v, rows, false);
     norm_heads(p, a->raw_k ? a->raw_k : a->k, l->k_norm, rows, p->model->config->kv_heads, a->k);
     turn_keys(p, layer, a->k, TURN);
     copy_keys(p, a->k);
@@ -132,7 +134,7 @@ static void attend(const struct layer_pass *p, int layer, const void *input,
     const struct layer_rows *rows = rows_of(p, layer);
     struct device *d = p->model->device;
     float *raw = a->raw_q ? a->raw_q : a->q;
-    project(p, layer, Q_PROJ, input, raw, rows->n, false);
+    project(p, layer, Q_PROJ, a, input, raw, rows->n, false);
     norm_heads(p, raw, p->model->layers[layer].q_norm, rows->n, c->heads, a->q);
     turn_queries(p, layer, rows, a->q, TURN);
     struct attention attention = layer_attention(p, layer, a);
@@ -155,8 +157,9 @@ static const void *gate(const struct layer_pass *p, int layer, const struct acti
         return a->gate;
     }
     void *gated = a->gated ? a->gated : a->mlp_input;
-    project(p, layer, GATE_PROJ, a->mlp_input, a->gate, rows, false);
-    project(p, layer, UP_PROJ, a->mlp_input, a->up, rows, false);
+    lora_lower(p->lora, layer, GATE_PROJ, a->mlp_input, rows, &a->low);
+    project(p, layer, GATE_PROJ, a, a->mlp_input, a->gate, rows, false);
+    project(p, layer, UP_PROJ, a, a->mlp_input, a->up, rows, false);
     d->glu(d, c->activation, a->gate, a->up, (size_t)rows * (size_t)c->intermediate, gated);
     return gated;
 }
@@ -173,16 +176,17 @@ static void copy_rows(const struct layer_pass *p, const float *from, float *to, 
  * scales what it norms. branch: where the result is computed, NULL where it is added at once. to:
  * may be from; NULL where nobody asks for it: then the branch alone is computed if it is normed. */
 static void add_branch(const struct layer_pass *p, int layer, enum projection projection,
-                       const void *x, const float *gain, float *branch, const float *from,
-                       float *to, int rows)
+                       const struct activations *a, const void *x, const float *gain, float *branch,
+                       const float *from, float *to, int rows)
 {
     const struct config *c = p->model->config;
     struct device *d = p->model->device;
     size_t n = (size_t)rows * (size_t)c->width;
     if (!gain && to)
         copy_rows(p, from, to, rows);
+    lora_lower(p->lora, layer, projection, x, rows, &a->low);
     if (gain || to)
-        project(p, layer, projection, x, branch ? branch : to, rows, !branch);
+        project(p, layer, projection, a, x, branch ? branch : to, rows, !branch);
     if (!branch || !to)
         return;
     float *result = gain && from != to ? to : branch;
@@ -204,12 +208,13 @@ void layer_forward(const struct layer_pass *p, int layer, float *x, const struct
         x = a->last_x;
         norm(p, x, l->attention_norm, rows, a->last_input);
         input = a->last_input;
+        lora_lower(p->lora, layer, Q_PROJ, input, rows, &a->low);
     }
     attend(p, layer, input, a);
     float *residual = a->residual ? a->residual : x;
-    add_branch(p, layer, O_PROJ, a->attended, l->attention_out_norm, a->attention_branch, x,
+    add_branch(p, layer, O_PROJ, a, a->attended, l->attention_out_norm, a->attention_branch, x,
                residual, rows);
     norm(p, residual, l->mlp_norm, rows, a->mlp_input);
     const void *gated = gate(p, layer, a, rows);
-    add_branch(p, layer, DOWN_PROJ, gated, l->mlp_out_norm, a->mlp_branch, residual, out, rows);
+    add_branch(p, layer, DOWN_PROJ, a, gated, l->mlp_out_norm, a->mlp_branch, residual, out, rows);
 }

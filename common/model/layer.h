@@ -53,12 +53,14 @@ struct activations {
     void *mlp_input;                  /* [rows, width]: its norm */
     float *gate, *up;                 /* [rows, intermediate] */
     void *gated;                      /* [rows, intermediate]; NULL: nothing is kept */
+    struct lora_low low;              /* of the adapter */
 };
 
-/* Makes room; keys: rows and copies. keep: for all that layer_backward() reads; otherwise inputs of
- * products take one another's place, and what the caller does not read is not written. */
+/* Makes room; keys: rows and copies; low_width: the adapter's (lora_low_width()). keep: for all
+ * that layer_backward() reads; otherwise inputs of products take one another's place, and what the
+ * caller does not read is not written. */
 void activations_reserve(struct activations *a, struct device *d, const struct config *c, int rows,
-                         int keys, int last, bool keep);
+                         int keys, int last, int low_width, bool keep);
 void activations_release(struct activations *a, struct device *d);
 
 /* Only the layer's keys, rotated, and values. x: [all.n, width]. */
@@ -74,7 +76,7 @@ struct gradients {
     int rows, keys;              /* room */
     float *dx, *next, *norm;     /* [rows, width] */
     float *last;                 /* [last, width]; the caller's */
-    float *gated, *wide;         /* [rows, intermediate] */
+    float *gated;                /* [rows, intermediate] */
     void *gate, *up;             /* [rows, intermediate], in the compute type */
     float *attended, *q, *k, *v; /* [rows or keys, ...] */
     float *work;                 /* [rows, heads] */

@@ -1,38 +1,25 @@
 #include "common/model/layer.h"
 
 /* From dy by project()'s result: the adapter's gradients, and that by x, set or added to dx unless
- * dx is NULL. width: dy's. dy_c is dy in the compute type, or NULL where it is to be made. */
+ * dx is NULL. dy_c is dy in the compute type; where it is NULL it is made, should anybody read it.
+ */
 static void project_backward(const struct layer_pass *p, int layer, enum projection projection,
-                             const void *x, const float *dy, const void *dy_c, float *dx, int rows,
-                             bool accumulate, struct gradients *g)
+                             const struct activations *a, const void *x, const float *dy,
+                             const void *dy_c, float *dx, int rows, bool accumulate,
+                             struct gradients *g)
 {
     struct device *d = p->model->device;
     int width = projection_shape(p->model->config, projection).out;
-    if (dx) {
-        if (!dy_c && d->compute == F32) {
-            dy_c = dy;
-        } else if (!dy_c) {
-            d->convert(d, dy, F32, g->rounded, d->compute, (size_t)rows * (size_t)width);
-            dy_c = g->rounded;
-        }
+    if (!dy_c && d->compute == F32) {
+        dy_c = dy;
+    } else if (!dy_c && (dx || lora_has(p->lora, layer, projection))) {
+        d->convert(d, dy, F32, g->rounded, d->compute, (size_t)rows * (size_t)width);
+        dy_c = g->rounded;
+    }
+    if (dx)
         d->matmul_backward(d, p->model->layers[layer].weights[projection], dy_c, dx, rows,
                            accumulate);
-    }
-    lora_backward(p->lora, layer, projection, x, d->compute, rows, dy, dx);
-}
-
-/* The n elements of dy_c in f32, in g->wide, for the adapter's gradients by this part; NULL where
- * it has none: the largest activations there are would be converted in vain. */
-static const float *widened(const struct layer_pass *p, int layer, enum projection projection,
-                            const void *dy_c, size_t n, struct gradients *g)
-{
-    struct device *d = p->model->device;
-    if (d->compute == F32)
-        return dy_c;
-    if (!lora_has(p->lora, layer, projection))
-        return NULL;
-    d->convert(d, dy_c, d->compute, g->wide, F32, n);
-    return g->wide;
+    lora_backward(p->lora, layer, projection, x, &a->low, rows, dy_c, dx);
 }
 
 /* The gradient by what a branch's projection gives, from g->dx by what it was added to. raw: that
@@ -89,12 +76,11 @@ static void mlp_backward(const struct layer_pass *p, int layer, const struct act
     size_t n = (size_t)rows * (size_t)c->intermediate;
     const struct layer *l = &p->model->layers[layer];
     const float *d_branch = branch_gradient(p, l->mlp_out_norm, a->mlp_branch, rows, g);
-    project_backward(p, layer, DOWN_PROJ, a->gated, d_branch, NULL, g->gated, rows, false, g);
+    project_backward(p, layer, DOWN_PROJ, a, a->gated, d_branch, NULL, g->gated, rows, false, g);
     d->glu_backward(d, c->activation, a->gate, a->up, g->gated, n, g->gate, g->up);
-    const float *d_gate = widened(p, layer, GATE_PROJ, g->gate, n, g);
-    project_backward(p, layer, GATE_PROJ, a->mlp_input, d_gate, g->gate, g->norm, rows, false, g);
-    const float *d_up = widened(p, layer, UP_PROJ, g->up, n, g);
-    project_backward(p, layer, UP_PROJ, a->mlp_input, d_up, g->up, g->norm, rows, true, g);
+    const void *x = a->mlp_input;
+    project_backward(p, layer, GATE_PROJ, a, x, NULL, g->gate, g->norm, rows, false, g);
+    project_backward(p, layer, UP_PROJ, a, x, NULL, g->up, g->norm, rows, true, g);
     norm_backward(p, a->residual, l->mlp_norm, rows, g->norm, g);
 }
 
@@ -124,7 +110,8 @@ static void attention_backward(const struct layer_pass *p, int layer, const stru
     struct device *d = p->model->device;
     const float *d_branch = branch_gradient(p, p->model->layers[layer].attention_out_norm,
                                             a->attention_branch, rows->n, g);
-    project_backward(p, layer, O_PROJ, a->attended, d_branch, NULL, g->attended, rows->n, false, g);
+    project_backward(p, layer, O_PROJ, a, a->attended, d_branch, NULL, g->attended, rows->n, false,
+                     g);
     clear_keys(p, g->k);
     clear_keys(p, g->v);
     d->attention_backward(d, &(struct attention_backward){.forward = layer_attention(p, layer, a),
@@ -165,13 +152,13 @@ static void inputs_backward(const struct layer_pass *p, int layer, const struct 
     const struct layer *l = &p->model->layers[layer];
     const void *x = a->attention_input;
     const float *dk = raw_gradient(p, a->raw_k, l->k_norm, g->k, p->all.n, c->kv_heads, g);
-    project_backward(p, layer, K_PROJ, x, dk, NULL, d_norm, p->all.n, false, g);
-    project_backward(p, layer, V_PROJ, x, g->v, NULL, d_norm, p->all.n, true, g);
+    project_backward(p, layer, K_PROJ, a, x, dk, NULL, d_norm, p->all.n, false, g);
+    project_backward(p, layer, V_PROJ, a, x, g->v, NULL, d_norm, p->all.n, true, g);
     const float *dq = raw_gradient(p, a->raw_q, l->q_norm, g->q, rows->n, c->heads, g);
     if (is_last_layer(p, layer))
-        project_backward(p, layer, Q_PROJ, a->last_input, dq, NULL, d_last, rows->n, false, g);
+        project_backward(p, layer, Q_PROJ, a, a->last_input, dq, NULL, d_last, rows->n, false, g);
     else
-        project_backward(p, layer, Q_PROJ, x, dq, NULL, d_norm, rows->n, true, g);
+        project_backward(p, layer, Q_PROJ, a, x, dq, NULL, d_norm, rows->n, true, g);
 }
 
 void layer_backward(const struct layer_pass *p, int layer, const float *x,

@@ -1,5 +1,6 @@
 #include "common/model/lora.h"
 
+#include "common/model/adapter_parts.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
@@ -12,8 +13,8 @@ struct part {
 
 /* Working memory of one kind, on the device. */
 struct room {
-    float *p;
-    size_t count;
+    void *p;
+    size_t bytes;
 };
 
 struct lora_set {
@@ -22,18 +23,21 @@ struct lora_set {
     struct part *parts;
     float *values, *gradients; /* [n], on the device; gradients: in training alone */
     size_t n;
+    uint16_t *rounded; /* [n], on the device: the values in bf16, where that is computed in */
+    bool changed;      /* the values have, since they were rounded */
     int32_t *class_tokens;
     int n_classes;
     struct lora_dropout dropout;
-    struct room wide, low, d_low, d_wide;
+    struct room low, d_low, rounded_d_low, work;
+    struct room head_low; /* what lora_head() made, until its gradients */
 };
 
-static float *reserve(struct lora_set *s, struct room *r, size_t count)
+static void *reserve(struct lora_set *s, struct room *r, size_t bytes)
 {
-    if (count > r->count) {
+    if (bytes > r->bytes) {
         s->device->release(s->device, r->p);
-        r->p = s->device->alloc(s->device, count * sizeof *r->p);
-        r->count = count;
+        r->p = s->device->alloc(s->device, bytes);
+        r->bytes = bytes;
     }
     return r->p;
 }
@@ -43,7 +47,8 @@ static bool is_head(const struct lora_set *s, size_t part)
     return part + 1 == adapter_parts(s->adapter);
 }
 
-/* Matrices begin at multiples of this many floats, a cache line's; the zeros between them stay. */
+/* Matrices begin at multiples of this many floats, a cache line's, but for the second and third A
+ * of one input; the zeros between them stay. */
 enum { ALIGNMENT = 16 };
 
 static size_t aligned(size_t n)
@@ -51,20 +56,37 @@ static size_t aligned(size_t n)
     return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static void place_parts(struct lora_set *s)
+/* The parts of one input: their A matrices lie one below the other, as one product takes them. */
+static void place_shared(struct lora_set *s, size_t first, size_t end)
 {
-    for (size_t i = 0; i < adapter_parts(s->adapter); i++) {
+    for (size_t i = first; i < end; i++) {
         struct part *p = &s->parts[i];
         p->host = &s->adapter->parts[i];
         p->out = is_head(s, i) ? s->n_classes : p->host->out;
         if (!p->host->a)
             continue;
-        size_t rank = (size_t)p->host->rank;
         p->place.a = s->n;
-        p->place.a_size = rank * (size_t)p->host->in;
-        p->place.b = p->place.a + aligned(p->place.a_size);
-        p->place.b_size = (size_t)p->out * rank;
-        s->n = p->place.b + aligned(p->place.b_size);
+        p->place.a_size = (size_t)p->host->rank * (size_t)p->host->in;
+        s->n += p->place.a_size;
+    }
+    s->n = aligned(s->n);
+    for (size_t i = first; i < end; i++) {
+        struct part *p = &s->parts[i];
+        if (!p->host->a)
+            continue;
+        p->place.b = s->n;
+        p->place.b_size = (size_t)p->out * (size_t)p->host->rank;
+        s->n = aligned(p->place.b + p->place.b_size);
+    }
+}
+
+static void place_parts(struct lora_set *s)
+{
+    size_t n = adapter_parts(s->adapter);
+    for (size_t first = 0, end; first < n; first = end) {
+        enum projection p = part_projection(s->adapter, first);
+        end = first + (size_t)(shared_end(p) - p);
+        place_shared(s, first, end);
     }
 }
 
@@ -99,6 +121,9 @@ struct lora_set *lora_load(struct device *d, const struct adapter *a, const int3
     s->values = d->alloc(d, s->n * sizeof *values);
     d->upload(d, s->values, values, s->n * sizeof *values);
     free(values);
+    if (d->compute == BF16)
+        s->rounded = d->alloc(d, s->n * sizeof *s->rounded);
+    s->changed = true;
     return s;
 }
 
@@ -125,7 +150,8 @@ void lora_free(struct lora_set *s)
     struct device *d = s->device;
     d->release(d, s->values);
     d->release(d, s->gradients);
-    struct room *rooms[] = {&s->wide, &s->low, &s->d_low, &s->d_wide};
+    d->release(d, s->rounded);
+    struct room *rooms[] = {&s->low, &s->d_low, &s->rounded_d_low, &s->work, &s->head_low};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         d->release(d, rooms[i]->p);
     free(s->parts);
@@ -138,78 +164,14 @@ const struct adapter *lora_adapter(const struct lora_set *s)
     return s->adapter;
 }
 
-/* The part and its number as a stream of dropout; NULL where the adapter has none. */
-static const struct part *find(const struct lora_set *s, int layer, enum projection projection,
-                               struct dropout *dropout)
+static size_t part_number(const struct lora_set *s, int layer, enum projection p)
 {
-    size_t i = (size_t)(adapter_part(s->adapter, layer, projection) - s->adapter->parts);
-    bool all = projection != LM_HEAD &&
-               (layer + 1 < s->adapter->layers || projection == K_PROJ || projection == V_PROJ);
-    const struct lora_dropout *d = &s->dropout;
-    *dropout = (struct dropout){.rate = d->rate,
-                                .seed = d->seed,
-                                .stream = (uint32_t)i,
-                                .step = d->pass,
-                                .row_numbers = all ? d->rows : d->last_rows};
-    return s->parts[i].place.a_size ? &s->parts[i] : NULL;
+    return (size_t)(adapter_part(s->adapter, layer, p) - s->adapter->parts);
 }
 
-/* What A multiplies: x as f32, after dropout. */
-static const float *input(struct lora_set *s, const struct part *p, const struct dropout *dropout,
-                          const void *x, enum dtype type, int rows)
+bool lora_has(const struct lora_set *s, int layer, enum projection p)
 {
-    struct device *d = s->device;
-    size_t n = (size_t)rows * (size_t)p->host->in;
-    if (type == F32 && dropout->rate == 0)
-        return x;
-    float *wide = reserve(s, &s->wide, n);
-    if (dropout->rate > 0)
-        d->dropout(d, dropout, x, type, rows, p->host->in, wide, false);
-    else
-        d->convert(d, x, type, wide, F32, n);
-    return wide;
-}
-
-/* low[rows, rank] = x A^T */
-static float *lower(struct lora_set *s, const struct part *p, const float *x, int rows)
-{
-    size_t rank = (size_t)p->host->rank, in = (size_t)p->host->in;
-    float *low = reserve(s, &s->low, (size_t)rows * rank);
-    s->device->gemm(s->device, &(struct matrix_product){.transpose_b = true,
-                                                        .m = rows,
-                                                        .n = p->host->rank,
-                                                        .k = p->host->in,
-                                                        .scale = 1,
-                                                        .a = x,
-                                                        .a_step = in,
-                                                        .b = s->values + p->place.a,
-                                                        .b_step = in,
-                                                        .c = low,
-                                                        .c_step = rank});
-    return low;
-}
-
-void lora_forward(struct lora_set *s, int layer, enum projection projection, const void *x,
-                  enum dtype type, int rows, float *y)
-{
-    struct dropout dropout;
-    const struct part *p = s ? find(s, layer, projection, &dropout) : NULL;
-    if (!p || !rows)
-        return;
-    size_t rank = (size_t)p->host->rank;
-    const float *low = lower(s, p, input(s, p, &dropout, x, type, rows), rows);
-    s->device->gemm(s->device, &(struct matrix_product){.transpose_b = true,
-                                                        .m = rows,
-                                                        .n = p->out,
-                                                        .k = p->host->rank,
-                                                        .scale = p->host->scale,
-                                                        .a = low,
-                                                        .a_step = rank,
-                                                        .b = s->values + p->place.b,
-                                                        .b_step = rank,
-                                                        .c = y,
-                                                        .c_step = (size_t)p->out,
-                                                        .accumulate = true});
+    return s->parts[part_number(s, layer, p)].place.a_size;
 }
 
 void lora_set_dropout(struct lora_set *s, const struct lora_dropout *d)
@@ -224,76 +186,264 @@ struct lora_arrays lora_arrays(struct lora_set *s)
     return (struct lora_arrays){.values = s->values, .gradients = s->gradients, .n = s->n};
 }
 
+void lora_changed(struct lora_set *s)
+{
+    s->changed = true;
+}
+
 struct lora_place lora_place(const struct lora_set *s, size_t part)
 {
     return s->parts[part].place;
 }
 
-bool lora_has(const struct lora_set *s, int layer, enum projection projection)
+/* ---- parts of one input ---- */
+
+/* Parts first, ..., end - 1, that take one input in one pass. */
+struct shared {
+    size_t first, end;
+    int before; /* ranks of the layer's parts before them */
+    int width;  /* their own */
+};
+
+/* The last layer's q is asked for at last positions alone. */
+static struct shared shared_of(const struct lora_set *s, int layer, enum projection p)
 {
-    struct dropout dropout;
-    return find(s, layer, projection, &dropout);
+    enum projection first = shared_first(p), end = shared_end(p);
+    if (first == Q_PROJ && layer + 1 == s->adapter->layers) {
+        first = p == Q_PROJ ? Q_PROJ : K_PROJ;
+        end = p == Q_PROJ ? K_PROJ : end;
+    }
+    size_t at = part_number(s, layer, p) - (size_t)p; /* of the layer's first part */
+    struct shared shared = {.first = at + (size_t)first, .end = at + (size_t)end};
+    for (size_t i = at; i < shared.end; i++)
+        if (s->parts[i].place.a_size)
+            *(i < shared.first ? &shared.before : &shared.width) += s->parts[i].host->rank;
+    return shared;
 }
 
-/* c[m, n] += scale a^T b, a: [rows, m], b: [rows, n]. */
-static void add_transposed(struct device *d, float scale, const float *a, int m, const float *b,
-                           int n, int rows, float *c)
+int lora_low_width(const struct lora_set *s)
 {
-    d->gemm(d, &(struct matrix_product){.transpose_a = true,
-                                        .m = m,
-                                        .n = n,
-                                        .k = rows,
-                                        .scale = scale,
-                                        .a = a,
-                                        .a_step = (size_t)m,
-                                        .b = b,
-                                        .b_step = (size_t)n,
-                                        .c = c,
-                                        .c_step = (size_t)n,
-                                        .accumulate = true});
+    int most = 0;
+    for (int layer = 0; s && layer < s->adapter->layers; layer++) {
+        struct shared last = shared_of(s, layer, DOWN_PROJ);
+        most = last.before + last.width > most ? last.before + last.width : most;
+    }
+    return most;
 }
 
-/* c[rows, n] = scale a b, added when accumulate, a: [rows, k], b: [k, n]. */
-static void multiply(struct device *d, float scale, const float *a, int k, const float *b, int n,
-                     int rows, float *c, bool accumulate)
+/* Each part is a stream of its own. */
+static struct dropout dropout_of(const struct lora_set *s, size_t part)
 {
-    d->gemm(d, &(struct matrix_product){.m = rows,
-                                        .n = n,
-                                        .k = k,
-                                        .scale = scale,
-                                        .a = a,
-                                        .a_step = (size_t)k,
-                                        .b = b,
-                                        .b_step = (size_t)n,
-                                        .c = c,
-                                        .c_step = (size_t)n,
-                                        .accumulate = accumulate});
+    enum projection p = part_projection(s->adapter, part);
+    int layer = (int)(part / LAYER_PROJECTIONS);
+    bool all = p != LM_HEAD && (layer + 1 < s->adapter->layers || p == K_PROJ || p == V_PROJ);
+    const struct lora_dropout *d = &s->dropout;
+    return (struct dropout){.rate = d->rate,
+                            .seed = d->seed,
+                            .stream = (uint32_t)part,
+                            .step = d->pass,
+                            .row_numbers = all ? d->rows : d->last_rows};
 }
 
-/* With low = x A^T:  dB += scale dy^T low,  d_low = scale dy B,  dA += d_low^T x,  dx += d_low A
- * past dropout. */
-void lora_backward(struct lora_set *s, int layer, enum projection projection, const void *x,
-                   enum dtype type, int rows, const float *dy, float *dx)
+/* What products of a type take of the values from `at` on. */
+static const void *operand(struct lora_set *s, enum dtype type, size_t at)
 {
-    struct dropout dropout;
-    const struct part *p = find(s, layer, projection, &dropout);
-    if (!p || !rows)
+    struct device *d = s->device;
+    if (type == F32)
+        return s->values + at;
+    if (s->changed)
+        d->convert(d, s->values, F32, s->rounded, BF16, s->n);
+    s->changed = false;
+    return s->rounded + at;
+}
+
+/* Memory for what dropout leaves of n inputs; NULL without dropout. */
+static void *dropout_work(struct lora_set *s, size_t n, enum dtype type)
+{
+    return s->dropout.rate > 0 ? reserve(s, &s->work, n * dtype_size(type)) : NULL;
+}
+
+/* low [rows, width] = A x */
+static void lower(struct lora_set *s, const struct shared *shared, const void *x, enum dtype type,
+                  int rows, float *low)
+{
+    struct lowering l = {.rows = rows, .type = type, .x = x, .low = low};
+    for (size_t i = shared->first; i < shared->end; i++) {
+        const struct part *p = &s->parts[i];
+        if (!p->place.a_size)
+            continue;
+        if (l.n == 0) {
+            l.in = p->host->in;
+            l.a = operand(s, type, p->place.a);
+        }
+        l.ranks[l.n] = p->host->rank;
+        l.dropout[l.n++] = dropout_of(s, i);
+    }
+    l.work = dropout_work(s, (size_t)l.n * (size_t)rows * (size_t)l.in, type);
+    s->device->lower(s->device, &l);
+}
+
+/* A part's A x among those of one input: rows `step` elements apart. */
+struct low {
+    const void *p;
+    enum dtype type;
+    size_t step;
+};
+
+/* y += scale B low */
+static void raise(struct lora_set *s, size_t part, const struct low *low, int rows, float *y)
+{
+    const struct part *p = &s->parts[part];
+    s->device->gemm(s->device, &(struct matrix_product){.type = low->type,
+                                                        .transpose_b = true,
+                                                        .m = rows,
+                                                        .n = p->out,
+                                                        .k = p->host->rank,
+                                                        .scale = p->host->scale,
+                                                        .a = low->p,
+                                                        .a_step = low->step,
+                                                        .b = operand(s, low->type, p->place.b),
+                                                        .b_step = (size_t)p->host->rank,
+                                                        .c = y,
+                                                        .c_step = (size_t)p->out,
+                                                        .accumulate = true});
+}
+
+/* ---- forward ---- */
+
+/* Where those of one input lie in what a layer keeps. */
+static char *shared_low(const struct lora_set *s, const struct shared *shared,
+                        const struct lora_low *low)
+{
+    return (char *)low->p +
+           (size_t)low->rows * (size_t)shared->before * dtype_size(s->device->compute);
+}
+
+void lora_lower(struct lora_set *s, int layer, enum projection projection, const void *x, int rows,
+                const struct lora_low *low)
+{
+    if (!s || !rows)
         return;
     struct device *d = s->device;
-    int rank = p->host->rank, in = p->host->in;
-    float scale = p->host->scale;
-    const float *wide = input(s, p, &dropout, x, type, rows), *low = lower(s, p, wide, rows);
-    float *d_low = reserve(s, &s->d_low, (size_t)rows * (size_t)rank);
-    add_transposed(d, scale, dy, p->out, low, rank, rows, s->gradients + p->place.b);
-    multiply(d, scale, dy, p->out, s->values + p->place.b, rank, rows, d_low, false);
-    add_transposed(d, 1, d_low, rank, wide, in, rows, s->gradients + p->place.a);
-    if (!dx)
+    struct shared shared = shared_of(s, layer, projection);
+    if (!shared.width)
         return;
-    if (dropout.rate == 0) {
-        multiply(d, 1, d_low, rank, s->values + p->place.a, in, rows, dx, true);
+    size_t n = (size_t)rows * (size_t)shared.width;
+    void *to = shared_low(s, &shared, low);
+    float *sums = d->compute == F32 ? to : reserve(s, &s->low, n * sizeof *sums);
+    lower(s, &shared, x, d->compute, rows, sums);
+    if (d->compute != F32)
+        d->convert(d, sums, F32, to, d->compute, n);
+}
+
+static struct low part_low(const struct lora_set *s, int layer, enum projection projection,
+                           const struct lora_low *low)
+{
+    struct shared shared = shared_of(s, layer, projection);
+    size_t before = 0, part = part_number(s, layer, projection);
+    for (size_t i = shared.first; i < part; i++)
+        if (s->parts[i].place.a_size)
+            before += (size_t)s->parts[i].host->rank;
+    enum dtype type = s->device->compute;
+    return (struct low){shared_low(s, &shared, low) + before * dtype_size(type), type,
+                        (size_t)shared.width};
+}
+
+void lora_raise(struct lora_set *s, int layer, enum projection projection,
+                const struct lora_low *low, int rows, float *y)
+{
+    if (!s || !rows || !lora_has(s, layer, projection))
         return;
+    struct low x = part_low(s, layer, projection, low);
+    raise(s, part_number(s, layer, projection), &x, rows, y);
+}
+
+static struct low head_low(const struct lora_set *s)
+{
+    size_t rank = (size_t)adapter_part(s->adapter, 0, LM_HEAD)->rank;
+    return (struct low){s->head_low.p, F32, rank};
+}
+
+void lora_head(struct lora_set *s, const float *x, int rows, float *logits)
+{
+    if (!s || !rows || !lora_has(s, 0, LM_HEAD))
+        return;
+    struct shared shared = shared_of(s, 0, LM_HEAD);
+    float *sums = reserve(s, &s->head_low, (size_t)rows * (size_t)shared.width * sizeof *sums);
+    lower(s, &shared, x, F32, rows, sums);
+    struct low low = head_low(s);
+    raise(s, shared.first, &low, rows, logits);
+}
+
+/* ---- gradients ---- */
+
+/* With low = A x:  dB += scale dy^T low,  d_low = scale dy B,  dA += d_low^T x,  dx += d_low A past
+ * dropout. */
+static void backward(struct lora_set *s, size_t part, const void *x, const struct low *low,
+                     int rows, const void *dy, float *dx)
+{
+    struct device *d = s->device;
+    const struct part *p = &s->parts[part];
+    size_t rank = (size_t)p->host->rank, out = (size_t)p->out, n = (size_t)rows * rank;
+    enum dtype type = low->type;
+    d->gemm(d, &(struct matrix_product){.type = type,
+                                        .transpose_a = true,
+                                        .m = p->out,
+                                        .n = p->host->rank,
+                                        .k = rows,
+                                        .scale = p->host->scale,
+                                        .a = dy,
+                                        .a_step = out,
+                                        .b = low->p,
+                                        .b_step = low->step,
+                                        .c = s->gradients + p->place.b,
+                                        .c_step = rank,
+                                        .accumulate = true});
+    float *d_low = reserve(s, &s->d_low, n * sizeof *d_low);
+    d->gemm(d, &(struct matrix_product){.type = type,
+                                        .m = rows,
+                                        .n = p->host->rank,
+                                        .k = p->out,
+                                        .scale = p->host->scale,
+                                        .a = dy,
+                                        .a_step = out,
+                                        .b = operand(s, type, p->place.b),
+                                        .b_step = rank,
+                                        .c = d_low,
+                                        .c_step = rank});
+    struct lowering_backward b = {.rows = rows,
+                                  .in = p->host->in,
+                                  .rank = p->host->rank,
+                                  .type = type,
+                                  .x = x,
+                                  .a = operand(s, type, p->place.a),
+                                  .d_low = d_low,
+                                  .dropout = dropout_of(s, part),
+                                  .da = s->gradients + p->place.a,
+                                  .dx = dx,
+                                  .work = dropout_work(s, (size_t)rows * (size_t)p->host->in, F32)};
+    if (type != F32) {
+        void *rounded = reserve(s, &s->rounded_d_low, n * dtype_size(type));
+        d->convert(d, d_low, F32, rounded, type, n);
+        b.d_low = rounded;
     }
-    float *d_wide = reserve(s, &s->d_wide, (size_t)rows * (size_t)in);
-    multiply(d, 1, d_low, rank, s->values + p->place.a, in, rows, d_wide, false);
-    d->dropout(d, &dropout, d_wide, F32, rows, in, dx, true);
+    d->lower_backward(d, &b);
+}
+
+void lora_backward(struct lora_set *s, int layer, enum projection projection, const void *x,
+                   const struct lora_low *low, int rows, const void *dy, float *dx)
+{
+    if (!rows || !lora_has(s, layer, projection))
+        return;
+    struct low ax = part_low(s, layer, projection, low);
+    backward(s, part_number(s, layer, projection), x, &ax, rows, dy, dx);
+}
+
+void lora_head_backward(struct lora_set *s, const float *x, int rows, const float *d_logits,
+                        float *dx)
+{
+    if (!rows || !lora_has(s, 0, LM_HEAD))
+        return;
+    struct low low = head_low(s);
+    backward(s, part_number(s, 0, LM_HEAD), x, &low, rows, d_logits, dx);
 }

@@ -23,20 +23,20 @@ char *projection_module(enum projection p, int layer)
     return xasprintf("model.layers.%d.%s.%s", layer, projections[p].block, projections[p].name);
 }
 
-/* The first projection of the matrix that p stands in, and the one after its last. */
-static enum projection fused_first(enum projection p)
+/* Files that fuse matrices fuse those of one input. */
+enum projection shared_first(enum projection p)
 {
     return p <= V_PROJ ? Q_PROJ : p == UP_PROJ ? GATE_PROJ : p;
 }
 
-static enum projection fused_end(enum projection p)
+enum projection shared_end(enum projection p)
 {
     return p <= V_PROJ ? O_PROJ : p == GATE_PROJ ? DOWN_PROJ : p + 1;
 }
 
 const char *fused_name(enum projection p)
 {
-    enum projection first = fused_first(p);
+    enum projection first = shared_first(p);
     return first == Q_PROJ ? "qkv_proj" : first == GATE_PROJ ? "gate_up_proj" : projection_name(p);
 }
 
@@ -50,10 +50,10 @@ char *fused_module(enum projection p, int layer)
 struct fused_projection fused_projection(const struct config *c, enum projection p)
 {
     struct fused_projection f = {0, projection_shape(c, p).out};
-    if (!c->fused || fused_end(p) - fused_first(p) == 1)
+    if (!c->fused || shared_end(p) - shared_first(p) == 1)
         return f;
     f.out = 0;
-    for (enum projection q = fused_first(p); q < fused_end(p); q++) {
+    for (enum projection q = shared_first(p); q < shared_end(p); q++) {
         if (q == p)
             f.first = f.out;
         f.out += projection_shape(c, q).out;

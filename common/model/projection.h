@@ -23,6 +23,11 @@ struct projection_shape {
 };
 struct projection_shape projection_shape(const struct config *c, enum projection p);
 
+/* The first projection of the same input, and the one after the last: of q, k and v; of gate and
+ * up; of others themselves. */
+enum projection shared_first(enum projection p);
+enum projection shared_end(enum projection p);
+
 /* Where files have several projections of one input in one matrix, one after another: q, k and v,
  * gate and up. Which rows of it are a projection's; of one that is not fused, or in a model that
  * has none, all. */

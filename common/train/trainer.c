@@ -310,6 +310,7 @@ struct step_result trainer_step(struct trainer *t, const struct step *s)
     t->step++;
     struct adamw_factors f = adamw_factors(&set->adamw, s->rate, t->step);
     d->adamw(d, &f, t->arrays.gradients, t->arrays.values, t->m, t->v, n);
+    lora_changed(t->lora);
     if (learns_alpha0(t))
         step_alpha0(t, s, clip * gradient);
     return result;
@@ -374,6 +375,7 @@ void trainer_values(struct trainer *t, float *to)
 void trainer_set_values(struct trainer *t, const float *from)
 {
     t->device->upload(t->device, t->arrays.values, from, t->arrays.n * sizeof *from);
+    lora_changed(t->lora);
     if (learns_alpha0(t))
         t->log_alpha0 = from[t->arrays.n];
 }

@@ -251,14 +251,50 @@ static void count_matmul_backward(struct device *d, const struct weight *w, cons
         (struct cost){.launches = 1, .read = f(accumulate ? (double)rows * w->in : 0)});
 }
 
+/* So many FLOPs of a product of operands of a type: only those in bf16 have the product's rate. */
+static void add_product(struct cost *c, enum dtype type, double flops)
+{
+    *(type == F32 ? &c->f32_flops : &c->product_flops) += flops;
+}
+
 static void count_gemm(struct device *d, const struct matrix_product *p)
 {
     double m = p->m, n = p->n, k = p->k;
-    charge(d, "gemm",
-           (struct cost){.launches = 1,
-                         .f32_flops = 2 * m * n * k,
-                         .read = f(m * k + k * n + (p->accumulate ? m * n : 0)),
-                         .written = f(m * n)});
+    struct cost c = {.launches = 1,
+                     .read = (m * k + k * n) * (double)dtype_size(p->type) +
+                             f(p->accumulate ? m * n : 0),
+                     .written = f(m * n)};
+    add_product(&c, p->type, 2 * m * n * k);
+    charge(d, "gemm", c);
+}
+
+/* The input is read once, and nothing of it is written. */
+static void count_lower(struct device *d, const struct lowering *l)
+{
+    double rows = l->rows, in = l->in, width = lowered_width(l);
+    bool drops = l->dropout[0].rate > 0;
+    struct cost c = {.launches = drops ? 1 + (unsigned)l->n : 1,
+                     .f32_flops = drops ? DROPOUT_WORK * rows * in * l->n : 0,
+                     .read = (rows + width) * in * (double)dtype_size(l->type) +
+                             f(drops && l->dropout[0].row_numbers ? rows : 0),
+                     .written = f(rows * width)};
+    add_product(&c, l->type, 2 * rows * width * in);
+    charge(d, "lower", c);
+}
+
+static void count_lower_backward(struct device *d, const struct lowering_backward *b)
+{
+    double rows = b->rows, in = b->in, rank = b->rank, size = (double)dtype_size(b->type);
+    bool drops = b->dropout.rate > 0;
+    double products = b->dx ? 2 : 1, elements = rows * in;
+    struct cost c = {.launches = (drops ? 2 : 1) * (unsigned)products,
+                     .f32_flops = drops ? DROPOUT_WORK * elements * products : 0,
+                     .read = (elements + rows * rank) * size + f(rank * in) +
+                             (b->dx ? rank * in * size + f(elements) : 0) +
+                             f(drops && b->dropout.row_numbers ? rows : 0),
+                     .written = f(rank * in + (b->dx ? elements : 0))};
+    add_product(&c, b->type, products * 2 * rows * rank * in);
+    charge(d, "lower_backward", c);
 }
 
 static void count_class_logits(struct device *d, const float *h, int rows, const float *w,
@@ -507,18 +543,6 @@ static void count_convert(struct device *d, const void *from, enum dtype from_ty
            (struct cost){.launches = 1,
                          .read = (double)(n * dtype_size(from_type)),
                          .written = (double)(n * dtype_size(to_type))});
-}
-
-static void count_dropout(struct device *d, const struct dropout *o, const void *x, enum dtype type,
-                          int rows, int width, float *out, bool accumulate)
-{
-    double elements = (double)rows * width;
-    charge(d, "dropout",
-           (struct cost){.launches = 1,
-                         .f32_flops = DROPOUT_WORK * elements,
-                         .read = elements * (double)dtype_size(type) +
-                                 f((accumulate ? elements : 0) + (o->row_numbers ? rows : 0)),
-                         .written = f(elements)});
 }
 
 /* ---- the device ---- */

@@ -65,7 +65,7 @@ static void sweep_block(const struct attend *t, const struct query_panel *p, int
     int words = position_words(o, n);
     panels_multiply(o->multiplier, t->packed.v_columns + at * t->packed.column_size,
                     panel_step(o, words), 0, pack_scores(o, s->scores, n, s->narrow), o->head_dim,
-                    words, s->out, true);
+                    PANEL, words, s->out, true);
 }
 
 static void store_queries(const struct attend *t, const struct query_panel *p, struct sweep *s)

@@ -134,7 +134,7 @@ static void block_probabilities(const struct gradients *g, const struct query_pa
     score_block(o, q, block, n, g->packed.k_rows + at * g->packed.row_size, w->q, p, slope);
     o->path->probabilities(p, n, o->a->cap > 0 ? 1 : o->a->scale, w->lse);
     panels_multiply(o->multiplier, g->packed.v_rows + at * g->packed.row_size,
-                    panel_step(o, o->dim_words), 0, w->d_out, n, o->dim_words, dp, false);
+                    panel_step(o, o->dim_words), 0, w->d_out, n, PANEL, o->dim_words, dp, false);
 }
 
 /* dp becomes ds. */
@@ -163,8 +163,8 @@ static void add_products(const struct operands *o, const float *x, int keys, con
     int words = position_words(o, PANEL);
     pack_score_rows(o, x, keys, w->score_rows);
     for (int i = 0; i < o->row_floats; i += PANEL, to += KEY_BLOCK * PANEL, rows += words * PANEL)
-        panels_multiply(o->multiplier, w->score_rows, panel_step(o, words), 0, rows, keys, words,
-                        to, true);
+        panels_multiply(o->multiplier, w->score_rows, panel_step(o, words), 0, rows, keys, PANEL,
+                        words, to, true);
 }
 
 static void add_key_gradients(const struct operands *o, const float *p, const float *ds, int keys,
@@ -225,7 +225,7 @@ static void backward_of_panel(const struct gradients *g, const struct query_pane
                         g->packed.k_columns +
                             packed_block(o, r, block, q->kv_head) * g->packed.column_size,
                         panel_step(o, words), 0, pack_scores(o, ds, n, w->narrow), o->head_dim,
-                        words, w->dq, true);
+                        PANEL, words, w->dq, true);
         if (block >= own)
             add_key_gradients(o, p, ds, n, w, &sums[block - own]);
     }

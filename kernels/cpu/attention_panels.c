@@ -232,8 +232,8 @@ void score_block(const struct operands *o, const struct query_panel *p, int bloc
                  const uint32_t *k, const uint32_t *q, float *scores, float *slope)
 {
     int position = block * KEY_BLOCK, window = o->a->window ? o->a->window : INT32_MAX;
-    panels_multiply(o->multiplier, k, panel_step(o, o->dim_words), 0, q, keys, o->dim_words, scores,
-                    false);
+    panels_multiply(o->multiplier, k, panel_step(o, o->dim_words), 0, q, keys, PANEL, o->dim_words,
+                    scores, false);
     if (o->a->cap > 0)
         o->path->cap_scores(scores, keys, o->a->cap, slope);
     if (position + keys - 1 > p->last[0] || p->last[PANEL - 1] - position >= window)

@@ -12,6 +12,7 @@ struct cpu {
     char *description, computes[32]; /* the device's */
     const struct path *path;
     struct room room; /* of the product under way */
+    struct room kept; /* what dropout keeps of its operands */
 };
 
 static inline const struct path *cpu_path(const struct device *d)

@@ -64,6 +64,7 @@ static void cpu_close(struct device *d)
     struct cpu *cpu = d->state;
     free(cpu->description);
     free(cpu->room.p);
+    free(cpu->kept.p);
     free(cpu);
     free(d);
 }

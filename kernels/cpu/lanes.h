@@ -98,6 +98,35 @@ INLINE vec multiply_add_lanes(vec a, vec b, vec c)
 #endif
 }
 
+/* The products of each word with m: their higher halves, and their lower ones. */
+INLINE words multiply_words(words a, uint32_t m, words *low)
+{
+#if defined(__AVX512F__)
+    __m512i x = (__m512i)a, by = _mm512_set1_epi32((int)m);
+    __m512i even = _mm512_mul_epu32(x, by), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), by);
+    *low = (words)_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+    return (words)_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+#elif defined(__AVX2__)
+    __m256i x = (__m256i)a, by = _mm256_set1_epi32((int)m);
+    __m256i even = _mm256_mul_epu32(x, by), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), by);
+    *low = (words)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+    return (words)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+#elif defined(__SSE2__)
+    __m128i x = (__m128i)a, by = _mm_set1_epi32((int)m), odds = _mm_set_epi32(-1, 0, -1, 0);
+    __m128i even = _mm_mul_epu32(x, by), odd = _mm_mul_epu32(_mm_srli_epi64(x, 32), by);
+    *low = (words)_mm_or_si128(_mm_andnot_si128(odds, even), _mm_slli_epi64(odd, 32));
+    return (words)_mm_or_si128(_mm_srli_epi64(even, 32), _mm_and_si128(odd, odds));
+#else
+    words high = *low = a;
+    for (int i = 0; i < VECTOR; i++) {
+        uint64_t product = (uint64_t)a[i] * m;
+        (*low)[i] = (uint32_t)product;
+        high[i] = (uint32_t)(product >> 32);
+    }
+    return high;
+#endif
+}
+
 /* e^x: 2^n e^r with |r| <= ln(2)/2, e^r by its Taylor polynomial of degree 7, written so that a
  * loop over it becomes vector code. Relative error below 2e-7; 0 below the normal numbers (x <
  * -87.33), held at e^88 above. NaN gives NaN. */

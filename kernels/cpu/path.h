@@ -22,10 +22,11 @@ struct multiplier {
     bool padded; /* a last panel of fewer rows is filled up with zeros */
     /* A thread calls these round its multiplications; NULL: there is nothing to do. */
     void (*begin)(void), (*end)(void);
-    /* C = A B, or C += A B: the panels of A that hold `rows` rows, a_step words apart, with one
-     * panel of B over `words` words. C has room for whole panels where they are padded. */
-    void (*multiply)(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int words,
-                     float *c, bool add);
+    /* C = A B, or C += A B: the panels of A that hold `rows` rows, a_step words apart, with the
+     * first `columns` of one panel of B, CHUNK or PANEL, over `words` words. C has room for whole
+     * panels where they are padded. */
+    void (*multiply)(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int columns,
+                     int words, float *c, bool add);
 };
 
 static inline void multiplier_begin(const struct multiplier *m)
@@ -83,8 +84,13 @@ struct path {
     void (*cap)(float cap, float *x, size_t n);
     void (*cap_backward)(float cap, const float *y, float *dx, size_t n);
     void (*add)(float factor, const float *from, float *to, size_t n);
-    void (*dropout)(const struct dropout *, int row, const void *x, enum dtype type, int width,
-                    float *out, bool accumulate);
+    /* words[i] = low[i], and above it high[i], of bf16 */
+    void (*zip)(const uint16_t *low, const uint16_t *high, size_t n, uint32_t *words);
+    /* Of a row's columns which dropout keeps: column c is bit c % 32 of word c / 32. */
+    void (*keep)(const struct dropout *, int row, int width, uint32_t *kept);
+    /* out[i] = scale x[i] where bit i says so, 0 elsewhere; of bf16 x[i] itself. */
+    void (*drop)(const uint32_t *kept, int n, const float *x, float scale, float *out);
+    void (*drop_bf16)(const uint32_t *kept, int n, const uint16_t *x, uint16_t *out);
 
     /* ---- attention (kernels/cpu/attention.c) ---- */
     /* One block of keys for PANEL queries: scores [keys][PANEL] become e^(score - maximum), with

@@ -29,25 +29,27 @@ static void end(void)
     tile_release();
 }
 
-/* One panel of A, tile 4, or two, tile 5 as well, by B's 32 columns, tiles 6 and 7; sums in tiles 0
- * and 1, of the second panel in 2 and 3. `two` is a constant where this is called. */
+/* One panel of A, tile 4, or two, tile 5 as well, by B's first 16 columns, tile 6, or 32, tile 7 as
+ * well; sums in tiles 0 and 1, of the second panel in 2 and 3. `two` and `wide` are constants where
+ * this is called. */
 static inline __attribute__((always_inline)) void multiply_panels(const uint32_t *a, size_t a_step,
                                                                   const uint32_t *b, int n,
-                                                                  float *c, bool add, bool two)
+                                                                  float *c, bool add, bool two,
+                                                                  bool wide)
 {
     enum { C_STEP = PANEL * sizeof(float) };
     float *low = c + ROWS * PANEL;
     if (add) {
         tile_load(0, c, C_STEP);
-        tile_load(1, c + CHUNK, C_STEP);
+        if (wide)
+            tile_load(1, c + CHUNK, C_STEP);
+        if (two)
+            tile_load(2, low, C_STEP);
+        if (two && wide)
+            tile_load(3, low + CHUNK, C_STEP);
     } else {
         tile_zero(0);
         tile_zero(1);
-    }
-    if (add && two) {
-        tile_load(2, low, C_STEP);
-        tile_load(3, low + CHUNK, C_STEP);
-    } else if (two) {
         tile_zero(2);
         tile_zero(3);
     }
@@ -55,30 +57,40 @@ static inline __attribute__((always_inline)) void multiply_panels(const uint32_t
         tile_load(4, a, TILE_BYTES);
         tile_load(6, b, C_STEP);
         tile_multiply(0, 4, 6);
-        tile_load(7, b + CHUNK, C_STEP);
-        tile_multiply(1, 4, 7);
+        if (wide) {
+            tile_load(7, b + CHUNK, C_STEP);
+            tile_multiply(1, 4, 7);
+        }
         if (!two)
             continue;
         tile_load(5, a + a_step, TILE_BYTES);
         tile_multiply(2, 5, 6);
-        tile_multiply(3, 5, 7);
+        if (wide)
+            tile_multiply(3, 5, 7);
     }
     tile_store(0, c, C_STEP);
-    tile_store(1, c + CHUNK, C_STEP);
-    if (two) {
+    if (wide)
+        tile_store(1, c + CHUNK, C_STEP);
+    if (two)
         tile_store(2, low, C_STEP);
+    if (two && wide)
         tile_store(3, low + CHUNK, C_STEP);
-    }
 }
 
 /* The words of bf16 operands fill whole chunks, with zeros at the end. */
-static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int n, float *c,
-                     bool add)
+static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int columns,
+                     int n, float *c, bool add)
 {
-    for (; rows > ROWS; rows -= 2 * ROWS, a += 2 * a_step, c += 2 * ROWS * PANEL)
-        multiply_panels(a, a_step, b, n, c, add, true);
-    if (rows > 0)
-        multiply_panels(a, a_step, b, n, c, add, false);
+    bool wide = columns > CHUNK;
+    for (; rows > 0; rows -= 2 * ROWS, a += 2 * a_step, c += 2 * ROWS * PANEL)
+        if (rows > ROWS && wide)
+            multiply_panels(a, a_step, b, n, c, add, true, true);
+        else if (rows > ROWS)
+            multiply_panels(a, a_step, b, n, c, add, true, false);
+        else if (wide)
+            multiply_panels(a, a_step, b, n, c, add, false, true);
+        else
+            multiply_panels(a, a_step, b, n, c, add, false, false);
 }
 
 const struct multiplier multiplier_amx = {

@@ -7,10 +7,10 @@
 /* 28 accumulators. */
 enum { ROWS = 14, VECTORS = 2 };
 
-static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int n, float *c,
-                     bool add)
+static void multiply(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int columns,
+                     int n, float *c, bool add)
 {
-    multiply_panels(a, a_step, b, rows, n, c, add, ROWS, VECTORS, multiply_f32);
+    multiply_panels(a, a_step, b, rows, columns, n, c, add, ROWS, VECTORS, multiply_f32);
 }
 
 const struct path path_avx512 = {

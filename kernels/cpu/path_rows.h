@@ -320,30 +320,89 @@ static void add(float factor, const float *from, float *to, size_t n)
         to[i] = multiply_add(factor, from[i], to[i]);
 }
 
-/* Sixteen counters at once, so that the rounds become vector code; random[4 j + i] is number i of
- * counter j. */
-static void dropout(const struct dropout *o, int row, const void *x, enum dtype type, int width,
-                    float *out, bool accumulate)
+static void zip(const uint16_t *low, const uint16_t *high, size_t n, uint32_t *words)
 {
-    uint32_t threshold = dropout_threshold(o->rate);
-    float scale = (float)(1.0 / (1.0 - o->rate));
+    for (size_t i = 0; i < n; i++)
+        words[i] = (uint32_t)low[i] | (uint32_t)high[i] << 16;
+}
+
+/* philox4x32() of VECTOR counters at once: {group + j, number, stream, step}. */
+INLINE void philox_words(uint32_t group, uint32_t number, const struct dropout *o, words x[4])
+{
+    uint32_t key0 = (uint32_t)o->seed, key1 = (uint32_t)(o->seed >> 32);
+    words lane = {0};
+    for (int j = 0; j < VECTOR; j++)
+        lane[j] = (uint32_t)j;
+    x[0] = group + lane;
+    x[1] = number - (words){0};
+    x[2] = o->stream - (words){0};
+    x[3] = o->step - (words){0};
+#pragma GCC unroll 10
+    for (int round = 0; round < PHILOX_ROUNDS; round++) {
+        words low0, low2;
+        words high0 = multiply_words(x[0], PHILOX_M0, &low0);
+        words high2 = multiply_words(x[2], PHILOX_M1, &low2);
+        x[0] = high2 ^ x[1] ^ (key0 - (words){0});
+        x[2] = high0 ^ x[3] ^ (key1 - (words){0});
+        x[1] = low2;
+        x[3] = low0;
+        key0 += PHILOX_W0;
+        key1 += PHILOX_W1;
+    }
+}
+
+static void keep(const struct dropout *o, int row, int width, uint32_t *kept)
+{
+    enum { WORD_LANES = 8, WORD = 4 * WORD_LANES }; /* eight counters make a word */
+    const int lanes = (int)VECTOR < (int)WORD_LANES ? (int)VECTOR : (int)WORD_LANES;
+    words threshold = dropout_threshold(o->rate) - (words){0}, places = {0};
     uint32_t number = (uint32_t)(o->row_numbers ? o->row_numbers[row] : row);
-    for (int first = 0; first < width; first += 4 * LANES) {
-        uint32_t random[4 * LANES];
-        for (int j = 0; j < LANES; j++) {
-            struct philox counter = {{(uint32_t)(first / 4 + j), number, o->stream, o->step}};
-            counter = philox4x32(counter, (uint32_t)o->seed, (uint32_t)(o->seed >> 32));
-            for (int i = 0; i < 4; i++)
-                random[4 * j + i] = counter.v[i];
-        }
-        int n = width - first < 4 * LANES ? width - first : 4 * LANES;
-        float wide[4 * LANES];
-        widen(type, (const char *)x + (size_t)first * dtype_size(type), (size_t)n, wide);
-        for (int i = 0; i < n; i++) {
-            float kept = random[i] >= threshold ? wide[i] * scale : 0.0f;
-            out[first + i] = accumulate ? out[first + i] + kept : kept;
+    for (int j = 0; j < VECTOR; j++)
+        places[j] = 1u << 4 * (j % WORD_LANES);
+    memset(kept, 0, (size_t)(width + WORD - 1) / WORD * sizeof *kept);
+    for (int first = 0; first < width; first += 4 * VECTOR) {
+        words x[4], bits = {0};
+        philox_words((uint32_t)(first / 4), number, o, x);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            bits |= (words)(x[i] >= threshold) & places << i;
+        for (int j = 0; j < VECTOR && first + 4 * j < width; j += WORD_LANES) {
+            uint64_t two[WORD_LANES / 2] = {0};
+            memcpy(two, (const char *)&bits + (size_t)j * sizeof *kept,
+                   (size_t)lanes * sizeof *kept);
+            uint64_t all = two[0] | two[1] | two[2] | two[3];
+            kept[(first + 4 * j) / WORD] |= (uint32_t)(all | all >> 32) << first % WORD;
         }
     }
+}
+
+/* n is a constant where this is inlined. */
+INLINE void drop_word(uint32_t kept, int n, const float *x, float scale, float *out)
+{
+    for (int i = 0; i < n; i++)
+        out[i] = kept & 1u << i ? x[i] * scale : 0.0f;
+}
+
+static void drop(const uint32_t *kept, int n, const float *x, float scale, float *out)
+{
+    for (; n >= 32; n -= 32, x += 32, out += 32)
+        drop_word(*kept++, 32, x, scale, out);
+    if (n > 0)
+        drop_word(*kept, n, x, scale, out);
+}
+
+INLINE void drop_word_bf16(uint32_t kept, int n, const uint16_t *x, uint16_t *out)
+{
+    for (int i = 0; i < n; i++)
+        out[i] = x[i] & (uint16_t) - (kept >> i & 1);
+}
+
+static void drop_bf16(const uint32_t *kept, int n, const uint16_t *x, uint16_t *out)
+{
+    for (; n >= 32; n -= 32, x += 32, out += 32)
+        drop_word_bf16(*kept++, 32, x, out);
+    if (n > 0)
+        drop_word_bf16(*kept, n, x, out);
 }
 
 static void softmax_block(float *scores, int keys, float *maximum, float *sum, float *shrink)
@@ -435,10 +494,10 @@ static void score_gradients(const float *p, float *dp, int keys, float scale, co
     .transpose16 = transpose16, .turn_pairs = turn_pairs, .store = store,                          \
     .store_gated = store_gated, .widen = widen, .narrow = narrow, .pair = pair, .split = split,    \
     .dot = dot, .rmsnorm = rmsnorm, .rope = rope, .glu = glu,                                      \
-    .rmsnorm_backward = rmsnorm_backward, .glu_backward = glu_backward, .dropout = dropout,        \
+    .rmsnorm_backward = rmsnorm_backward, .glu_backward = glu_backward, .zip = zip, .keep = keep,  \
     .softmax_block = softmax_block, .scale_columns = scale_columns, .hide = hide,                  \
     .probabilities = probabilities, .add_along = add_along, .score_gradients = score_gradients,    \
     .cap = cap, .cap_backward = cap_backward, .add = add, .cap_scores = cap_scores,                \
-    .multiply_scores = multiply_scores
+    .multiply_scores = multiply_scores, .drop = drop, .drop_bf16 = drop_bf16
 
 #endif

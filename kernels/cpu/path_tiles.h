@@ -49,23 +49,28 @@ INLINE void multiply_tile(const uint32_t *a, const uint32_t *b, int words_left, 
             *(vec *)(c + i * PANEL + j * VECTOR) = sum[i][j];
 }
 
-/* All of B's columns, as many at once as `vectors` vectors are. */
-INLINE void multiply_columns(const uint32_t *a, const uint32_t *b, int n, float *c, bool add,
-                             int rows, int vectors, multiply_word *multiply)
+/* Columns of B, as many at once as `vectors` vectors are, or all there are. */
+INLINE void multiply_columns(const uint32_t *a, const uint32_t *b, int columns, int n, float *c,
+                             bool add, int rows, int vectors, multiply_word *multiply)
 {
-    for (int j = 0; j < PANEL; j += vectors * VECTOR)
-        multiply_tile(a, b + j, n, c + j, add, rows, vectors, multiply);
+    const int half = CHUNK / VECTOR;
+    if (vectors > half && columns == CHUNK)
+        multiply_tile(a, b, n, c, add, rows, half, multiply);
+    else
+        for (int j = 0; j < columns; j += vectors * VECTOR)
+            multiply_tile(a, b + j, n, c + j, add, rows, vectors, multiply);
 }
 
 #define MULTIPLY_ROWS(N)                                                                           \
     case N:                                                                                        \
         if (N <= most)                                                                             \
-            multiply_columns(a, b, n, c, add, N < most ? N : most, vectors, multiply);             \
+            multiply_columns(a, b, columns, n, c, add, N < most ? N : most, vectors, multiply);    \
         break;
 
 /* multiplier.multiply() for panels of `most` rows. */
-INLINE void multiply_panels(const uint32_t *a, size_t a_step, const uint32_t *b, int rows, int n,
-                            float *c, bool add, int most, int vectors, multiply_word *multiply)
+INLINE void multiply_panels(const uint32_t *a, size_t a_step, const uint32_t *b, int rows,
+                            int columns, int n, float *c, bool add, int most, int vectors,
+                            multiply_word *multiply)
 {
     for (; rows > 0; rows -= most, a += a_step, c += most * PANEL)
         switch (rows < most ? rows : most) {

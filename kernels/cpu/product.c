@@ -5,10 +5,9 @@
 
 #include <stdlib.h>
 
-/* A's rows are packed so many at a time, for its packed copy is not to grow with the batch; a piece
- * takes BLOCK_ROWS of them, whose block of the sum stays in the second-level cache while a piece's
+/* A piece takes BLOCK_ROWS rows, whose block of the sum stays in the second-level cache while its
  * panels of B come by. */
-enum { ROWS_AT_ONCE = 1008, BLOCK_ROWS = 256, MOST_PANELS = 4 };
+enum { BLOCK_ROWS = 256, MOST_PANELS = 4 };
 
 void *room_reserve(struct room *r, size_t bytes)
 {
@@ -62,17 +61,17 @@ void panel_of_columns(const struct path *path, const void *words, size_t step, i
 }
 
 void panels_multiply(const struct multiplier *m, const uint32_t *a, size_t step, int word,
-                     const uint32_t *b, int rows, int n, float *c, bool add)
+                     const uint32_t *b, int rows, int columns, int n, float *c, bool add)
 {
     int last = rows % m->rows, whole = rows - last;
     if (whole)
-        m->multiply(a + (size_t)word * (size_t)m->rows, step, b, whole, n, c, add);
+        m->multiply(a + (size_t)word * (size_t)m->rows, step, b, whole, columns, n, c, add);
     if (!last)
         return;
     /* Where a last panel of A is not filled up, its chunks lie closer. */
     int wide = m->padded ? m->rows : last;
     a += (size_t)(whole / m->rows) * step + (size_t)word * (size_t)wide;
-    m->multiply(a, 0, b, last, n, c + whole * PANEL, add);
+    m->multiply(a, 0, b, last, columns, n, c + whole * PANEL, add);
 }
 
 /* ---- the cut ---- */
@@ -118,12 +117,15 @@ static void multiply_piece(void *context, size_t piece)
     int rows = c->rows - row < c->block_rows ? c->rows - row : c->block_rows;
     int panels = c->panels - panel < c->panels_a_piece ? c->panels - panel : c->panels_a_piece;
     const uint32_t *a = c->packed + (size_t)(row / p->multiplier->rows) * c->panel_words;
+    /* Of the last panel half may do. */
+    int beyond = (panel + panels) * PANEL - p->columns;
     multiplier_begin(p->multiplier);
     for (int word = 0; word < p->words; word += BLOCK_WORDS) {
         int n = p->words - word < BLOCK_WORDS ? p->words - word : BLOCK_WORDS;
         for (int i = 0; i < panels; i++)
             panels_multiply(p->multiplier, a, c->panel_words, word,
-                            p->columns_of(p, panel + i, word, n, scratch), rows, n, sums[i],
+                            p->columns_of(p, panel + i, word, n, scratch), rows,
+                            i == panels - 1 && beyond >= CHUNK ? CHUNK : PANEL, n, sums[i],
                             word > 0);
     }
     multiplier_end(p->multiplier);

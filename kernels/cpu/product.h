@@ -39,7 +39,8 @@ struct product {
     bool accumulate;
 };
 
-enum { BLOCK_WORDS = 512 };
+/* A's rows are packed so many at a time, for its packed copy is not to grow with the batch. */
+enum { BLOCK_WORDS = 512, ROWS_AT_ONCE = 1008 };
 
 /* By all threads. */
 void product_run(const struct product *, struct room *);
@@ -52,10 +53,10 @@ void panel_of_rows(const struct multiplier *, const void *from, size_t row_step,
 void panel_of_columns(const struct path *, const void *from, size_t step, int k, int count,
                       uint32_t *to);
 
-/* multiplier.multiply() of whole panels and what is left over: words word, ..., word + n - 1 of the
- * panels at a, `step` words apart, that hold `rows` rows. */
+/* multiplier.multiply() of whole panels of A and what is left over: words word, ..., word + n - 1
+ * of the panels at a, `step` words apart, that hold `rows` rows. */
 void panels_multiply(const struct multiplier *, const uint32_t *a, size_t step, int word,
-                     const uint32_t *b, int rows, int n, float *c, bool add);
+                     const uint32_t *b, int rows, int columns, int n, float *c, bool add);
 
 static inline int chunks_of(int words)
 {

@@ -1,4 +1,4 @@
-/* Gradients of the operations in rows.c, dropout, and what the backward pass moves about. */
+/* Gradients of the operations in rows.c, and what the backward pass moves about. */
 #include "kernels/cpu/cpu.h"
 
 /* Rows, or elements, that one piece takes. */
@@ -96,30 +96,4 @@ void cpu_convert(struct device *d, const void *from, enum dtype from_type, void 
 {
     struct conversion c = {cpu_path(d), from, from_type, to_type, to, n};
     cpu_each(n, ELEMENTS, n, convert_elements, &c);
-}
-
-struct dropping {
-    const struct path *path;
-    const struct dropout *dropout;
-    const char *x;
-    enum dtype type;
-    size_t rows, width;
-    float *out;
-    bool accumulate;
-};
-
-static void drop_rows(void *context, size_t first, size_t end)
-{
-    const struct dropping *o = context;
-    for (size_t r = first; r < end; r++)
-        o->path->dropout(o->dropout, (int)r, o->x + r * o->width * dtype_size(o->type), o->type,
-                         (int)o->width, o->out + r * o->width, o->accumulate);
-}
-
-void cpu_dropout(struct device *d, const struct dropout *dropout, const void *x, enum dtype type,
-                 int rows, int width, float *out, bool accumulate)
-{
-    struct dropping o = {cpu_path(d),  dropout,       x,   type,
-                         (size_t)rows, (size_t)width, out, accumulate};
-    cpu_each(o.rows, ROWS, o.rows * o.width, drop_rows, &o);
 }

@@ -10,23 +10,16 @@
 
 #include <stdlib.h>
 
-/* C[m, n] = scale op(A) op(B), added to C when accumulate; A and B of type `type`, C f32. */
-static void product(struct device *d, const struct matrix_product *p, const void *a, const void *b,
-                    enum dtype type)
+void cuda_gemm(struct device *d, const struct matrix_product *p)
 {
     if (p->m == 0 || p->n == 0)
         return;
-    cudaDataType_t operand = type == F32 ? CUDA_R_32F : CUDA_R_16BF;
+    cudaDataType_t operand = p->type == F32 ? CUDA_R_32F : CUDA_R_16BF;
     float beta = p->accumulate ? 1 : 0;
     CUBLAS(cublasGemmEx(cuda_of(d)->cublas, p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
-                        p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, p->n, p->m, p->k, &p->scale, b,
-                        operand, (int)p->b_step, a, operand, (int)p->a_step, &beta, p->c,
+                        p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, p->n, p->m, p->k, &p->scale,
+                        p->b, operand, (int)p->b_step, p->a, operand, (int)p->a_step, &beta, p->c,
                         CUDA_R_32F, (int)p->c_step, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
-}
-
-void cuda_gemm(struct device *d, const struct matrix_product *p)
-{
-    product(d, p, p->a, p->b, F32);
 }
 
 /* ---- weights ---- */
@@ -99,6 +92,9 @@ void cuda_matmul(struct device *d, const struct weight *w, const void *x, const 
                w->out, accumulate, y);
     }
     struct matrix_product p = {};
+    p.type = d->compute;
+    p.a = x;
+    p.b = w->data;
     p.transpose_b = true;
     p.m = rows;
     p.n = w->out;
@@ -108,13 +104,16 @@ void cuda_matmul(struct device *d, const struct weight *w, const void *x, const 
     p.c = y;
     p.c_step = (size_t)w->out;
     p.accumulate = accumulate || bias;
-    product(d, &p, x, w->data, d->compute);
+    cuda_gemm(d, &p);
 }
 
 void cuda_matmul_backward(struct device *d, const struct weight *w, const void *dy, float *dx,
                           int rows, bool accumulate)
 {
     struct matrix_product p = {};
+    p.type = d->compute;
+    p.a = dy;
+    p.b = w->data;
     p.m = rows;
     p.n = w->in;
     p.k = w->out;
@@ -123,5 +122,5 @@ void cuda_matmul_backward(struct device *d, const struct weight *w, const void *
     p.b_step = p.c_step = (size_t)w->in;
     p.c = dx;
     p.accumulate = accumulate;
-    product(d, &p, dy, w->data, d->compute);
+    cuda_gemm(d, &p);
 }

@@ -1,7 +1,5 @@
-/* Gradients of the operations in rows.cu, dropout, and what the backward pass moves about. */
+/* Gradients of the operations in rows.cu, and what the backward pass moves about. */
 #include "kernels/cuda/vector.h"
-
-#include "common/math/philox.h"
 
 /* ---- RMSNorm: a block for each row ---- */
 
@@ -179,60 +177,4 @@ void cuda_convert(struct device *d, const void *from, enum dtype from_type, void
         convert_of<f16, bf16>(d, from, to, n);
     else
         convert_of<f16, float>(d, from, to, n);
-}
-
-/* ---- dropout: a thread for four columns of a row, whose numbers come from one counter ---- */
-
-enum { DROPOUT_THREADS = 128 };
-
-template <int V, typename T>
-static __global__ void dropout_rows(struct dropout o, uint32_t threshold, float scale, const T *x,
-                                    int width, float *out, bool accumulate)
-{
-    uint32_t group = blockIdx.y * blockDim.x + threadIdx.x;
-    int first = (int)group * 4;
-    if (first >= width)
-        return;
-    size_t at = (size_t)blockIdx.x * (size_t)width + (size_t)first;
-    uint32_t number = o.row_numbers ? (uint32_t)o.row_numbers[blockIdx.x] : blockIdx.x;
-    struct philox random =
-        philox4x32({{group, number, o.stream, o.step}}, (uint32_t)o.seed, (uint32_t)(o.seed >> 32));
-#pragma unroll
-    for (int i = 0; i < 4; i += V) {
-        if (first + i >= width)
-            break;
-        vector<float, V> a = load<V>(x + at + i), kept;
-#pragma unroll
-        for (int j = 0; j < V; j++)
-            kept.at[j] = random.v[i + j] >= threshold ? a.at[j] * scale : 0.0f;
-        if (accumulate) {
-            a = load<V>(out + at + i);
-#pragma unroll
-            for (int j = 0; j < V; j++)
-                kept.at[j] = a.at[j] + kept.at[j];
-        }
-        store<V>(out + at + i, kept);
-    }
-}
-
-template <typename T>
-static void dropout_of(struct device *d, const struct dropout *o, const T *x, int rows, int width,
-                       float *out, bool accumulate)
-{
-    bool four = width % 4 == 0 && fours(x, out);
-    auto dropout = four ? dropout_rows<4, T> : dropout_rows<1, T>;
-    LAUNCH(d, dropout, dim3((unsigned)rows, (unsigned)div_up((size_t)width, 4 * DROPOUT_THREADS)),
-           DROPOUT_THREADS, 0, *o, dropout_threshold(o->rate), (float)(1.0 / (1.0 - o->rate)), x,
-           width, out, accumulate);
-}
-
-void cuda_dropout(struct device *d, const struct dropout *o, const void *x, enum dtype type,
-                  int rows, int width, float *out, bool accumulate)
-{
-    if (rows == 0)
-        return;
-    if (type == F32)
-        dropout_of(d, o, static_cast<const float *>(x), rows, width, out, accumulate);
-    else
-        dropout_of(d, o, static_cast<const bf16 *>(x), rows, width, out, accumulate);
 }

@@ -265,7 +265,7 @@ modules() { # ADAPTER
     many=(--loss dirichlet --alpha0 learned --targets q,v,gate,lm_head --clip 1e-3 --epochs 2)
     teach "${many[@]}" -o a.lora
     teach "${many[@]}" --profile -o b.lora 2>log
-    is_profile log weights matmul matmul_backward gemm attention attention_backward dropout loss scale adamw
+    is_profile log weights matmul matmul_backward gemm lower lower_backward attention attention_backward loss scale adamw
     diff -r a.lora b.lora
 }
 

@@ -319,12 +319,23 @@ static void gradients_agree_with_peft_for_every_family(void **state)
         check_case(families[i], F32, 1e-4);
 }
 
-static void gradients_in_bf16_are_near(void **state)
+static double bf16_error(const json_t *root, const char *name)
+{
+    double error = json_number_value(json_object_get(json_object_get(root, name), "bf16_error"));
+    assert_true(error > 0 && error < 0.2);
+    return error;
+}
+
+/* A bf16 pass is off by what rounding there makes of a case. Twice what PEFT is off by in it, with
+ * a bf16 base and adapters in f32: gradients.py records that. */
+static void gradients_in_bf16_are_as_near_as_pefts(void **state)
 {
     (void)state;
-    check_case("mistral", BF16, 0.08);
+    json_t *root = json_read_file("tests/data/lora/gradients.json");
+    check_case("mistral", BF16, 2 * bf16_error(root, "mistral"));
     for (size_t i = 0; i < FAMILIES; i++)
-        check_case(families[i], BF16, 0.08);
+        check_case(families[i], BF16, 2 * bf16_error(root, families[i]));
+    json_decref(root);
 }
 
 int main(void)
@@ -334,7 +345,7 @@ int main(void)
         cmocka_unit_test(gradients_agree_with_peft_for_all_projections_with_biases),
         cmocka_unit_test(gradients_agree_with_peft_for_tied_embeddings),
         cmocka_unit_test(gradients_agree_with_peft_for_every_family),
-        cmocka_unit_test(gradients_in_bf16_are_near),
+        cmocka_unit_test(gradients_in_bf16_are_as_near_as_pefts),
         cmocka_unit_test(kept_activations_change_no_bit),
         cmocka_unit_test(parts_of_a_pass_make_up_the_whole),
     };

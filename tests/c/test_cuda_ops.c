@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "tests/c/cuda_buffers.h"
+#include "tests/c/lowering.h"
 
 #define SINGLE 1e-6
 #define HALF 0x1p-8
@@ -233,11 +234,12 @@ static void products_of_two_matrices(void **state)
     (void)state;
     static const int shapes[][3] = {{1, 1, 1},    {1, 16, 31}, {37, 1, 5}, {16, 61, 7},
                                     {33, 16, 64}, {0, 3, 4},   {3, 0, 4}};
-    struct device *d = open_cuda(F32);
+    struct device *d = open_cuda(BF16);
     for (size_t s = 0; s < COUNT(shapes); s++)
-        for (int form = 0; form < 8; form++) {
+        for (int form = 0; form < 16; form++) {
             int m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
-            struct matrix_product p = {.m = m,
+            struct matrix_product p = {.type = form & 8 ? BF16 : F32,
+                                       .m = m,
                                        .n = n,
                                        .k = k,
                                        .scale = 0.75f,
@@ -250,9 +252,10 @@ static void products_of_two_matrices(void **state)
             size_t a_n = (size_t)(p.transpose_a ? k : m) * p.a_step;
             size_t b_n = (size_t)(p.transpose_b ? n : k) * p.b_step, c_n = (size_t)m * p.c_step;
             float *a = draw_array(a_n), *b = draw_array(b_n), *c = draw_array(c_n);
+            void *stored_a = rounded(p.type, a, a_n), *stored_b = rounded(p.type, b, b_n);
             float *got = draw_array(c_n), *c_d = copy_of(d, c, c_n * sizeof *c);
-            p.a = copy_of(d, a, a_n * sizeof *a);
-            p.b = copy_of(d, b, b_n * sizeof *b);
+            p.a = copy_of(d, stored_a, a_n * dtype_size(p.type));
+            p.b = copy_of(d, stored_b, b_n * dtype_size(p.type));
             p.c = c_d;
             d->gemm(d, &p);
             fetch(d, got, c_d);
@@ -278,6 +281,8 @@ static void products_of_two_matrices(void **state)
                                  fabs(start) + size, F32);
                 }
             release_buffers(d);
+            free(stored_a);
+            free(stored_b);
             free(a);
             free(b);
             free(c);
@@ -625,52 +630,85 @@ static void conversion_rounds_to_nearest_even(void **state)
     d->close(d);
 }
 
-/* ---- dropout ---- */
+/* ---- adapters ---- */
 
-/* Where it accumulates, either may round the product before the sum or not. */
+static void adapters_agree_with_double_precision(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < COUNT(types); t++) {
+        struct device *d = open_cuda(types[t]);
+        for (int i = 0; i < LOWERING_CASES; i++)
+            for (int how = 0; how < 8; how++) {
+                struct lowering_case c = lowering_cases[i];
+                /* lm_head's products are in f32 whatever is computed in. */
+                c.type = how & 1 ? types[t] : F32;
+                c.rate = how & 2 ? 0.3 : 0;
+                c.numbered = how & 4;
+                struct lowered o = lowered_run(d, &c, 0.5);
+                double error = lowered_error(&o);
+                if (!(error <= 1e-6))
+                    fail_msg("case %d, %s, rate %g: off by %.3g", i, dtype_name(c.type), c.rate,
+                             error);
+                lowered_free(&o);
+            }
+        d->close(d);
+    }
+}
+
+/* Three dropouts of one input, seen through A matrices that are the identity. */
 static void dropout_has_the_processors_bits(void **state)
 {
     (void)state;
     static const double rates[] = {0, 0.05, 0.5, 0.999};
-    struct device *d = open_cuda(F32), *cpu = cpu_device_open(F32, 0);
-    for (size_t w = 0; w < COUNT(widths); w++)
-        for (int rows = 0; rows <= 7; rows = rows ? rows * 7 : 1)
-            for (int form = 0; form < 8; form++) {
-                size_t n = (size_t)(rows * widths[w]), skew = form & 1 ? 4 : 0;
-                enum dtype type = form & 4 ? BF16 : F32;
-                struct dropout o = {.rate = rates[(w + (size_t)rows) % COUNT(rates)],
-                                    .seed = 0x123456789abcdef0u + w,
-                                    .stream = 3 + (uint32_t)w,
-                                    .step = 0x80000001u};
-                static const int32_t numbers[] = {5, 0, 1 << 30, 5, 9, 2, 1};
-                float *x = draw_array(n), *out = draw_array(n), *got = draw_array(n);
-                float *kept = draw_array(n);
-                void *narrow = rounded(type, x, n);
-                size_t x_skew = skew * dtype_size(type) / 4, bytes = n * dtype_size(type);
-                o.row_numbers = form % 4 == 3 ? copy_of(d, numbers, sizeof numbers) : NULL;
-                float *out_d = skewed_copy(d, out, n * sizeof *out, skew);
-                d->dropout(d, &o, skewed_copy(d, narrow, bytes, x_skew), type, rows, widths[w],
-                           out_d, form & 2);
-                fetch(d, got, out_d);
-                o.row_numbers = o.row_numbers ? numbers : NULL;
-                cpu->dropout(cpu, &o, x, F32, rows, widths[w], kept, false);
-                for (size_t i = 0; i < n; i++) {
-                    double sum = (double)out[i] + (double)kept[i];
-                    if (!(form & 2) || kept[i] == 0)
-                        assert_true(got[i] == (form & 2 ? out[i] : kept[i]));
-                    else
-                        assert_true(fabs((double)got[i] - sum) <=
-                                    0x1p-23 * (fabs((double)kept[i]) + fabs(sum)));
+    static const int32_t numbers[] = {5, 0, 1 << 30, 5, 9, 2, 1};
+    for (size_t t = 0; t < COUNT(types); t++) {
+        struct device *d = open_cuda(types[t]), *cpu = cpu_device_open(types[t], 0);
+        for (size_t w = 0; w < 6; w++)
+            for (int rows = 0; rows <= 7; rows = rows ? rows * 7 : 1)
+                for (int form = 0; form < 4; form++) {
+                    int width = widths[w];
+                    size_t n = (size_t)(rows * width), area = (size_t)(width * width);
+                    size_t skew = form & 1 ? 4 * dtype_size(types[t]) / 4 : 0;
+                    float *x = draw_array(n), *identity = xcalloc(3 * area, sizeof *identity);
+                    for (size_t i = 0; i < 3 * area; i++)
+                        identity[i] = i % area % ((size_t)width + 1) == 0;
+                    void *narrow = rounded(types[t], x, n);
+                    void *a = rounded(types[t], identity, 3 * area);
+                    size_t bytes = n * dtype_size(types[t]),
+                           a_bytes = 3 * area * dtype_size(types[t]);
+                    float *got = draw_array(3 * n), *want = draw_array(3 * n);
+                    struct lowering l = {.n = 3, .rows = rows, .in = width, .type = types[t]};
+                    for (int i = 0; i < 3; i++) {
+                        l.ranks[i] = width;
+                        l.dropout[i] = (struct dropout){
+                            .rate = rates[(w + (size_t)rows) % COUNT(rates)],
+                            .seed = 0x123456789abcdef0u + w,
+                            .stream = 3 + (uint32_t)i,
+                            .step = 0x80000001u,
+                            .row_numbers = form & 2 ? copy_of(d, numbers, sizeof numbers) : NULL};
+                    }
+                    l.x = skewed_copy(d, narrow, bytes, skew);
+                    l.a = copy_of(d, a, a_bytes);
+                    l.low = copy_of(d, got, 3 * n * sizeof *got);
+                    l.work = copy_of(d, got, 3 * n * sizeof *got);
+                    d->lower(d, &l);
+                    fetch(d, got, l.low);
+                    for (int i = 0; i < 3; i++)
+                        l.dropout[i].row_numbers = form & 2 ? numbers : NULL;
+                    l.x = narrow;
+                    l.a = a;
+                    l.low = want;
+                    cpu->lower(cpu, &l);
+                    for (size_t i = 0; i < 3 * n; i++)
+                        assert_true(got[i] == want[i]);
+                    release_buffers(d);
+                    void *all[] = {x, identity, narrow, a, got, want};
+                    for (size_t i = 0; i < COUNT(all); i++)
+                        free(all[i]);
                 }
-                release_buffers(d);
-                free(x);
-                free(out);
-                free(got);
-                free(kept);
-                free(narrow);
-            }
-    cpu->close(cpu);
-    d->close(d);
+        cpu->close(cpu);
+        d->close(d);
+    }
 }
 
 /* ---- losses and optimizer ---- */
@@ -1030,6 +1068,7 @@ int main(void)
         cmocka_unit_test(caps_and_sums),
         cmocka_unit_test(class_logits_are_dot_products),
         cmocka_unit_test(conversion_rounds_to_nearest_even),
+        cmocka_unit_test(adapters_agree_with_double_precision),
         cmocka_unit_test(dropout_has_the_processors_bits),
         cmocka_unit_test(losses_and_their_gradients),
         cmocka_unit_test(the_bottlenecks_loss_is_the_processors),

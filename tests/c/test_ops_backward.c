@@ -4,6 +4,7 @@
 #include "common/util/mem.h"
 #include "common/util/threads.h"
 #include "kernels/ops.h"
+#include "tests/c/lowering.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -334,44 +335,87 @@ static void attentions_gradient_is_right_over_many_blocks(void **state)
 
 /* ---- products ---- */
 
-static void check_gemm(bool ta, bool tb, int m, int n, int k, bool accumulate)
+/* Rows of the operands lie further apart than they are long; as they are stored, and in f32. */
+struct stored_matrix {
+    void *stored;
+    float *x;
+};
+
+static struct stored_matrix stored_matrix(enum dtype type, size_t n, uint32_t seed)
 {
-    float *a = random_floats((size_t)(m * k), 11), *b = random_floats((size_t)(k * n), 12);
-    float *c = random_floats((size_t)(m * n), 13);
-    double *want = xaligned((size_t)(m * n) * sizeof *want);
+    struct stored_matrix m = {xmalloc(n * dtype_size(type)), random_floats(n, seed)};
+    for (size_t i = 0; i < n; i++) {
+        dtype_store(type, m.stored, i, m.x[i]);
+        m.x[i] = dtype_load(type, m.stored, i);
+    }
+    return m;
+}
+
+static void check_gemm(struct device *d, enum dtype type, bool ta, bool tb, const int shape[3],
+                       bool accumulate)
+{
+    int m = shape[0], n = shape[1], k = shape[2];
+    int a_step = (ta ? m : k) + 3, b_step = (tb ? k : n) + 1, c_step = n + 2;
+    struct stored_matrix a = stored_matrix(type, (size_t)((ta ? k : m) * a_step), 11);
+    struct stored_matrix b = stored_matrix(type, (size_t)((tb ? n : k) * b_step), 12);
+    float *c = random_floats((size_t)(m * c_step), 13);
+    double *want = xaligned((size_t)(m * c_step) * sizeof *want);
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) {
+        for (int j = 0; j < c_step; j++) {
             double sum = 0;
-            for (int l = 0; l < k; l++)
-                sum += (double)(ta ? a[l * m + i] : a[i * k + l]) *
-                       (double)(tb ? b[j * k + l] : b[l * n + j]);
-            want[i * n + j] = 0.5 * sum + (accumulate ? (double)c[i * n + j] : 0);
+            for (int l = 0; l < k && j < n; l++)
+                sum += (double)(ta ? a.x[l * a_step + i] : a.x[i * a_step + l]) *
+                       (double)(tb ? b.x[j * b_step + l] : b.x[l * b_step + j]);
+            bool stays = accumulate || j >= n;
+            want[i * c_step + j] = 0.5 * sum + (stays ? (double)c[i * c_step + j] : 0);
         }
-    f32_device->gemm(f32_device, &(struct matrix_product){.transpose_a = ta,
-                                                          .transpose_b = tb,
-                                                          .m = m,
-                                                          .n = n,
-                                                          .k = k,
-                                                          .scale = 0.5f,
-                                                          .a = a,
-                                                          .b = b,
-                                                          .a_step = (size_t)(ta ? m : k),
-                                                          .b_step = (size_t)(tb ? k : n),
-                                                          .c_step = (size_t)n,
-                                                          .c = c,
-                                                          .accumulate = accumulate});
-    assert_all_near(c, want, (size_t)(m * n), 2e-6);
-    free(a), free(b), free(c), free(want);
+    d->gemm(d, &(struct matrix_product){.type = type,
+                                        .transpose_a = ta,
+                                        .transpose_b = tb,
+                                        .m = m,
+                                        .n = n,
+                                        .k = k,
+                                        .scale = 0.5f,
+                                        .a = a.stored,
+                                        .b = b.stored,
+                                        .a_step = (size_t)a_step,
+                                        .b_step = (size_t)b_step,
+                                        .c_step = (size_t)c_step,
+                                        .c = c,
+                                        .accumulate = accumulate});
+    assert_all_near(c, want, (size_t)(m * c_step), 2e-6);
+    free(a.stored), free(a.x), free(b.stored), free(b.x), free(c), free(want);
 }
 
 static void products_agree_with_double_precision(void **state)
 {
     (void)state;
-    static const int shapes[][3] = {
-        {1, 1, 1}, {70, 16, 130}, {16, 200, 65}, {9, 17, 600}, {65, 66, 4}};
+    static const int shapes[][3] = {{1, 1, 1},    {70, 16, 130}, {16, 200, 65},
+                                    {9, 17, 600}, {65, 66, 4},   {300, 5, 1101}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int how = 0; how < 8; how++)
-            check_gemm(how & 1, how & 2, shapes[i][0], shapes[i][1], shapes[i][2], how & 4);
+        for (int how = 0; how < 8; how++) {
+            check_gemm(f32_device, F32, how & 1, how & 2, shapes[i], how & 4);
+            check_gemm(bf16_device, F32, how & 1, how & 2, shapes[i], how & 4);
+            check_gemm(bf16_device, BF16, how & 1, how & 2, shapes[i], how & 4);
+        }
+}
+
+/* What a part of an adapter multiplies, and its gradients. */
+static void adapters_agree_with_double_precision(void **state)
+{
+    (void)state;
+    for (int i = 0; i < LOWERING_CASES; i++)
+        for (int how = 0; how < 8; how++) {
+            struct lowering_case c = lowering_cases[i];
+            c.type = how & 1 ? BF16 : F32;
+            c.rate = how & 2 ? 0.3 : 0;
+            c.numbered = how & 4;
+            struct lowered o = lowered_run(how & 1 ? bf16_device : f32_device, &c, 0.5);
+            double error = lowered_error(&o);
+            if (!(error <= 1e-6))
+                fail_msg("case %d, %s, rate %g: off by %.3g", i, dtype_name(c.type), c.rate, error);
+            lowered_free(&o);
+        }
 }
 
 static void a_weights_backward_product_agrees_with_double_precision(void **state)
@@ -413,21 +457,30 @@ static void a_weights_backward_product_agrees_with_double_precision(void **state
 
 /* ---- dropout, and what moves rows ---- */
 
-/* numbers: of the rows, or NULL; of 300 rows of 70, 21,000 draws, five standard deviations are 158.
- */
+/* Seen through an A that is the identity: sums of one number and zeros. numbers: of the rows, or
+ * NULL; of 300 rows of 70, 21,000 draws, five standard deviations are 158. */
 static void check_dropout(enum dtype type, const int32_t *numbers)
 {
     enum { ROWS = 300, WIDTH = 70 };
-    struct dropout o = {
-        .rate = 0.05, .seed = 0x123456789abcdefu, .stream = 3, .step = 17, .row_numbers = numbers};
-    float *x = random_floats(ROWS * WIDTH, 17), out[ROWS * WIDTH];
-    uint16_t half[ROWS * WIDTH];
-    for (size_t i = 0; type == BF16 && i < ROWS * WIDTH; i++) {
-        dtype_store(BF16, half, i, x[i]);
-        x[i] = dtype_load(BF16, half, i);
-    }
-    f32_device->dropout(f32_device, &o, type == BF16 ? (void *)half : x, type, ROWS, WIDTH, out,
-                        false);
+    struct device *d = type == F32 ? f32_device : bf16_device;
+    struct stored_matrix x = stored_matrix(type, (size_t)ROWS * WIDTH, 17);
+    void *identity = xcalloc((size_t)WIDTH * WIDTH, dtype_size(type));
+    for (size_t i = 0; i < WIDTH; i++)
+        dtype_store(type, identity, i * WIDTH + i, 1);
+    float out[ROWS * WIDTH] = {0};
+    d->lower(d, &(struct lowering){.n = 1,
+                                   .rows = ROWS,
+                                   .in = WIDTH,
+                                   .ranks = {WIDTH},
+                                   .type = type,
+                                   .x = x.stored,
+                                   .a = identity,
+                                   .dropout = {{.rate = 0.05,
+                                                .seed = 0x123456789abcdefu,
+                                                .stream = 3,
+                                                .step = 17,
+                                                .row_numbers = numbers}},
+                                   .low = out});
     int dropped = 0;
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < WIDTH; c++) {
@@ -436,11 +489,11 @@ static void check_dropout(enum dtype type, const int32_t *numbers)
             counter = philox4x32(counter, 0x89abcdefu, 0x01234567u);
             bool keep = counter.v[c % 4] >= 214748364u; /* 0.05 * 2^32 */
             dropped += !keep;
-            float want = keep ? x[r * WIDTH + c] * (float)(1 / 0.95) : 0.0f;
+            float want = keep ? x.x[r * WIDTH + c] * (float)(1 / 0.95) : 0.0f;
             assert_true(out[r * WIDTH + c] == want);
         }
     assert_in_range(dropped, 1050 - 158, 1050 + 158);
-    free(x);
+    free(x.x), free(x.stored), free(identity);
 }
 
 static void dropout_keeps_what_philox_says(void **state)
@@ -544,6 +597,7 @@ int main(void)
         cmocka_unit_test(attentions_gradient_agrees_with_differences),
         cmocka_unit_test(attentions_gradient_is_right_over_many_blocks),
         cmocka_unit_test(products_agree_with_double_precision),
+        cmocka_unit_test(adapters_agree_with_double_precision),
         cmocka_unit_test(a_weights_backward_product_agrees_with_double_precision),
         cmocka_unit_test(dropout_keeps_what_philox_says),
         cmocka_unit_test(rows_are_added_and_types_converted),
