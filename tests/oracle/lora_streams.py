@@ -223,8 +223,10 @@ def validate(kind, model, classes, s):
     return [loss.item(), log_loss(labels, probs), accuracy_score(labels, probs.argmax(1)), ece.item()]
 
 
-def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epochs=10, batch=5, rate=3e-3):
-    """Losses of PyTorch's run from the initial adapter that lora-train draws, and validate() after each epoch."""
+def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epochs=10, batch=5, rate=3e-3,
+          dtype=torch.float32):
+    """Losses of PyTorch's run from the initial adapter that lora-train draws, and validate() after each epoch. dtype: of
+    the base model; the adapter's values are f32, as PEFT has them."""
     import peft
     from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
     tokens = "tokens.mp"
@@ -236,7 +238,7 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
         teacher = [] if kind in ON_LABELS else ["--teacher", os.path.join(data, "teacher.mp")]
         subprocess.run([lora_train, "--model", model_folder, *teacher, *OPTIONS[kind], *COMMON, "--lr", "1e-30",
                         "--epochs", "1", "-o", start, os.path.join(data, tokens)], check=True)
-        base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+        base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=dtype)
         model = peft.PeftModel.from_pretrained(base, start, is_trainable=True)
     parameters = [q for q in model.parameters() if q.requires_grad]
     s = torch.nn.Parameter(torch.tensor(2.3025851))
@@ -249,7 +251,7 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
     for epoch in range(epochs):
         for first in range(0, len(texts), batch):
             rows = slice(first, first + batch)
-            logits = torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, classes]
+            logits = torch.stack([model(torch.tensor([t]), logits_to_keep=1).logits[0, -1, classes].float()
                                   for t in texts[rows]])
             loss = loss_of(kind, logits, p[rows], labels[rows], s, epoch, len(losses))
             optimizer.zero_grad()
@@ -262,13 +264,23 @@ def curve(lora_train, model_folder, data, kind, texts, p, labels, classes, epoch
     return losses, validations
 
 
+# Students whose losses with a bf16 base are recorded as well, and do not come near 0 on the way.
+IN_BF16 = ("softmax", "labels")
+
+
+def small_curve(lora_train, model_folder, folder, kind, dtype=torch.float32):
+    return curve(lora_train, model_folder, folder, kind, texts(), torch.tensor(members(), dtype=torch.float32),
+                 torch.tensor(LABELS), CLASS_TOKENS, dtype=dtype)
+
+
 def curves(lora_train, model_folder, folder):
-    answers = {kind: curve(lora_train, model_folder, folder, kind, texts(),
-                           torch.tensor(members(), dtype=torch.float32), torch.tensor(LABELS), CLASS_TOKENS)
-               for kind in OPTIONS}
+    answers = {kind: small_curve(lora_train, model_folder, folder, kind) for kind in OPTIONS}
+    columns = {kind: losses for kind, (losses, _) in answers.items()}
+    for kind in IN_BF16:
+        columns[kind + "-bf16"] = small_curve(lora_train, model_folder, folder, kind, torch.bfloat16)[0]
     with open(os.path.join(folder, "curves.tsv"), "w") as f:
-        print("step", *answers, sep="\t", file=f)
-        for i, row in enumerate(zip(*(losses for losses, _ in answers.values()))):
+        print("step", *columns, sep="\t", file=f)
+        for i, row in enumerate(zip(*columns.values())):
             print(i + 1, *(f"{v:.8g}" for v in row), sep="\t", file=f)
     with open(os.path.join(folder, "validation.tsv"), "w") as f:
         print("student", "epoch", "loss", "nll", "accuracy", "ece", sep="\t", file=f)
@@ -432,13 +444,32 @@ def compare_curves(binaries, model_folder, folder, work):
     with open(os.path.join(folder, "validation.tsv")) as f:
         held_out = np.loadtxt(f, skiprows=1, usecols=(2, 3, 4, 5)).reshape(len(OPTIONS), -1, 4)
     for column, kind in enumerate(OPTIONS):
-        losses, validations = curve(binaries + "/lora-train", model_folder, folder, kind, texts(),
-                       torch.tensor(members(), dtype=torch.float32), torch.tensor(LABELS), CLASS_TOKENS)
+        losses, validations = small_curve(binaries + "/lora-train", model_folder, folder, kind)
         off = np.abs(recorded[:, column] / np.array(losses) - 1).max()
         apart = np.abs(held_out[column] - np.array(validations)).max()
         print(f"{kind}: 50 recorded losses within {off:.2g} of PyTorch's now, figures of the texts held out within "
               f"{apart:.2g}", flush=True)
         good &= off < 1e-4 and apart < 1e-4
+    return good
+
+
+def compare_bf16(binaries, model_folder, folder, work):
+    """50 losses with what multiplies bf16: PEFT's and ours beside PEFT's in f32."""
+    good, log = True, os.path.join(work, "log.tsv")
+    for kind in IN_BF16:
+        single, _ = small_curve(binaries + "/lora-train", model_folder, folder, kind)
+        theirs, _ = small_curve(binaries + "/lora-train", model_folder, folder, kind, torch.bfloat16)
+        teacher = [] if kind in ON_LABELS else ["--teacher", os.path.join(folder, "teacher.mp")]
+        subprocess.run([binaries + "/lora-train", "--model", model_folder, *teacher, *OPTIONS[kind], *COMMON,
+                        "--compute", "bf16", "--log", log, "-o", os.path.join(work, kind),
+                        os.path.join(folder, "tokens.mp")], check=True)
+        ours = np.loadtxt(log, skiprows=1, usecols=1)
+        peft_off, off = (np.abs(np.array(losses) / np.array(single) - 1).max() for losses in (theirs, ours))
+        apart = np.abs(ours / np.array(theirs) - 1).max()
+        print(f"{os.path.basename(model_folder)}, {kind}: 50 losses in bf16 beside PEFT's in f32: PEFT's within "
+              f"{peft_off:.2g}, ours within {off:.2g}; beside "
+              f"each other within {apart:.2g}", flush=True)
+        good &= off < 2 * peft_off and apart < 0.05
     return good
 
 
@@ -451,6 +482,9 @@ def check(binaries, models, folder):
                 good &= a.read() == b.read()
     print(f"the recorded streams are {'' if good else 'NOT '}what the script makes", flush=True)
     good &= compare_curves(binaries, os.path.join(models, "llama-tied"), folder, None)
+    for name in ("llama-tied", "mistral-window", "qwen3"):
+        with tempfile.TemporaryDirectory() as work:
+            good &= compare_bf16(binaries, os.path.join(models, name), folder, work)
     with tempfile.TemporaryDirectory() as work:
         good &= compare_bottleneck(binaries, os.path.join(models, "llama-tied"), folder, work)
         good &= compare_balanced(binaries, os.path.join(models, "llama-tied"), folder, work)
