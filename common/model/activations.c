@@ -75,7 +75,8 @@ void activations_reserve(struct activations *a, struct device *d, const struct c
     a->v = floats(d, keys, kv);
     a->gate = floats(d, rows, c->intermediate);
     a->up = floats(d, rows, c->intermediate);
-    a->low = (struct lora_low){low_width ? inputs(d, rows, low_width) : NULL, rows};
+    int low_rows = larger(rows, last); /* of the last layer's q last positions */
+    a->low = (struct lora_low){low_width ? inputs(d, low_rows, low_width) : NULL, low_rows};
     if (has_branches(c))
         a->attention_branch = a->mlp_branch = floats(d, rows, c->width);
     if (!keep)
