@@ -2,7 +2,8 @@
 rec from-csv --missing pandas.
 
 usage: missing.py DIRECTORY    writes missing.csv and missing.jsonl of tests/data/rec into DIRECTORY
-needs: pandas 2, for astype(str) of pandas 3 leaves missing what is
+The published programs join columns by astype(str), which before pandas 3 is what map(str) is; since then it leaves
+missing what is.
 """
 
 import csv
@@ -25,7 +26,7 @@ def main(directory):
             rows.writerow([i % 2, cell, "why " + cell])
             rows.writerow([i % 2, "a title", cell])
     read = pandas.read_csv(table)
-    texts = "Question: " + read["title"].astype(str) + " " + read["body"].astype(str)
+    texts = "Question: " + read["title"].map(str) + " " + read["body"].map(str)
     with open(os.path.join(directory, "missing.jsonl"), "w", encoding="utf-8") as f:
         for text in texts:
             f.write(json.dumps(text) + "\n")
