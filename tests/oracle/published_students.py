@@ -98,21 +98,26 @@ def student(lora_train, mode, model_folder, data, batch, rate, n, *more):
                    check=True)
 
 
-def theirs(lora_train, mode, model_folder, data, batch, rate):
+def untrained(lora_train, mode, model_folder, data, batch):
+    """A peft model with the values that lora-train begins with."""
     import peft
     from transformers import AutoModelForCausalLM
-    header, records = duq_stream.read(data["tokens"], {"tokens": "<i4"})
-    teacher_header, teacher = duq_stream.read(data["teacher"], {"members": "<f8"})
-    p = np.array([r["members"].reshape(len(teacher_header["weights"]), -1).T for r in teacher])
+    n = len(duq_stream.read(data["tokens"])[1])
     with tempfile.TemporaryDirectory() as work:
         start = os.path.join(work, "start")
         # So small a rate leaves the initial values as they are.
-        student(lora_train, mode, model_folder, data, batch, 1e-30, len(records), "-o", start)
+        student(lora_train, mode, model_folder, data, batch, 1e-30, n, "-o", start)
         base = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
-        model = peft.PeftModel.from_pretrained(base, start, is_trainable=True)
-    return train(mode, model, [r["tokens"].tolist() for r in records], header["class_tokens"],
-                 torch.tensor(p, dtype=torch.float32), torch.tensor(teacher_header["weights"], dtype=torch.float32), batch,
-                 rate)
+        return peft.PeftModel.from_pretrained(base, start, is_trainable=True)
+
+
+def theirs(lora_train, mode, model_folder, data, batch, rate):
+    header, records = duq_stream.read(data["tokens"], {"tokens": "<i4"})
+    teacher_header, teacher = duq_stream.read(data["teacher"], {"members": "<f8"})
+    p = np.array([r["members"].reshape(len(teacher_header["weights"]), -1).T for r in teacher])
+    return train(mode, untrained(lora_train, mode, model_folder, data, batch), [r["tokens"].tolist() for r in records],
+                 header["class_tokens"], torch.tensor(p, dtype=torch.float32),
+                 torch.tensor(teacher_header["weights"], dtype=torch.float32), batch, rate)
 
 
 def compare(binaries, mode, model_folder, data, batch, rate, want):
