@@ -110,6 +110,8 @@ static const struct option_row rows[] = {
      REAL(train.step.adapter.alpha, 1e-9, 1e9)},
     {"rslora", 0, NULL, "scale by alpha / sqrt(rank)", SET(train.step.adapter.rslora)},
     {"dropout", 0, "P", "of the adapter's input (0.05)", REAL(train.step.adapter.dropout, 0, 0.99)},
+    {"dropout-epochs", 0, "N", "dropout in the first N epochs alone (in all)",
+     WHOLE(train.dropout_epochs, 1, 1L << 40)},
     TARGETS_ROW(struct settings, train.step.adapter),
     {"lr", 0, "R", "AdamW's learning rate (1e-5)", REAL(train.rate, 1e-30, 1e3)},
     {"weight-decay", 0, "D", "AdamW's (0.01)", REAL(train.step.adamw.weight_decay, 0, 1)},

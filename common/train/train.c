@@ -112,6 +112,8 @@ static json_t *describe(const struct run *r)
         "shuffle", s->shuffle, "seed", (json_int_t)s->step.seed, "keep", keep_name(s->keep),
         "validation", describe_validation(r));
     json_object_set_new(d, "class_weights", describe_class_weights(r));
+    if (s->dropout_epochs)
+        json_object_set_new(d, "dropout_epochs", json_integer((json_int_t)s->dropout_epochs));
     if (loss->kind == LOSS_DIRICHLET) {
         json_object_set_new(d, "alpha0_mode", json_string(alpha0_mode_name(loss->mode)));
         if (loss->mode == ALPHA0_FIXED)
@@ -295,14 +297,15 @@ static void run_step(struct run *r, int first)
 {
     const struct train_settings *s = r->settings;
     int most = s->step.batch * s->step.accumulate, left = r->set->n - first;
-    unsigned long taken = trainer_steps(r->trainer);
+    unsigned long taken = trainer_steps(r->trainer), epoch = taken / r->steps_per_epoch;
     double factor = schedule_factor(&r->schedule, taken);
     struct step step = {.set = r->set,
                         .examples = r->order + first,
                         .n = left < most ? left : most,
                         .rate = s->rate * factor,
                         .alpha0_rate = s->alpha0_rate * factor,
-                        .kl_weight = annealed_weight(s->annealing, taken / r->steps_per_epoch)};
+                        .kl_weight = annealed_weight(s->annealing, epoch),
+                        .whole_input = s->dropout_epochs && epoch >= s->dropout_epochs};
     struct step_result result = trainer_step(r->trainer, &step);
     if (result.bad_example >= 0)
         die_diverged(r, taken + 1, "the loss", r->set->ids[result.bad_example]);

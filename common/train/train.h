@@ -15,6 +15,7 @@ struct train_settings {
     double alpha0_rate; /* that of the learned ln a0, on the same schedule */
     double annealing;   /* of LOSS_EDL: epochs until its KL has the weight 1; 0: from the start */
     double epochs;      /* not necessarily whole; > 0 */
+    unsigned long dropout_epochs; /* dropout is of the first ones alone; 0: of all */
     enum schedule_kind schedule;
     unsigned long warmup; /* steps */
     bool shuffle;

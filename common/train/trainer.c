@@ -190,15 +190,15 @@ static void run_pass(struct trainer *t, const struct step *s, double total, int 
     struct sequence *sequences = xreallocarray(NULL, (size_t)count, sizeof *sequences);
     for (int i = 0; i < count; i++)
         sequences[i] = s->set->sequences[s->examples[first + i]];
-    struct pass_logits pass =
-        backward_logits(t->backward, &(struct pass){.sequences = sequences,
-                                                    .n = count,
-                                                    .tree = t->tree,
-                                                    .part = t->ranks->rank,
-                                                    .parts = t->ranks->size,
-                                                    .dropout = t->settings->adapter.dropout,
-                                                    .seed = t->settings->seed,
-                                                    .number = number});
+    struct pass_logits pass = backward_logits(
+        t->backward, &(struct pass){.sequences = sequences,
+                                    .n = count,
+                                    .tree = t->tree,
+                                    .part = t->ranks->rank,
+                                    .parts = t->ranks->size,
+                                    .dropout = s->whole_input ? 0 : t->settings->adapter.dropout,
+                                    .seed = t->settings->seed,
+                                    .number = number});
     free(sequences);
     t->rows[first / t->settings->batch] = pass.n;
     if (pass.n == 0)

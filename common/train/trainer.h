@@ -42,6 +42,7 @@ struct step {
     double rate;         /* AdamW's learning rate */
     double alpha0_rate;  /* of the learned ln a0 */
     double kl_weight;    /* of LOSS_EDL */
+    bool whole_input;    /* without the adapter's dropout */
 };
 
 struct step_result {

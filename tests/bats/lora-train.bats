@@ -284,6 +284,25 @@ modules() { # ADAPTER
     diff -r a.lora b.lora
 }
 
+@test "dropout ends after as many epochs as asked for" {
+    teach_labels() { train --loss labels --dropout 0.3 --lr 1e-2 --batch 24 "$@"; }
+    teach_labels --epochs 1 -o one.lora
+    teach_labels --epochs 3 --log all.tsv -o all.lora
+    teach_labels --epochs 3 --dropout-epochs 1 --log first.tsv -o first.lora
+    cmp <(sed -n 2p all.tsv) <(sed -n 2p first.tsv)
+    # From then on a step's loss is the student's as it is.
+    lm-score --model "$model" --adapter one.lora --compute f32 "$data/tokens.mp" | dir-eval --json - >figures.json
+    nll=$(jq .sets[0].metrics.nll.value figures.json)
+    jq -n -e --argjson nll "$nll" --argjson loss "$(sed -n 3p first.tsv | cut -f 2)" '$loss / $nll - 1 | fabs < 1e-5'
+    jq -n -e --argjson nll "$nll" --argjson loss "$(sed -n 3p all.tsv | cut -f 2)" '$loss / $nll - 1 | fabs > 1e-3'
+    jq -e '.training.dropout_epochs == 1' first.lora/duq.json
+    jq -e '.training | has("dropout_epochs") | not' all.lora/duq.json
+    teach_labels --epochs 3 --dropout-epochs 3 -o three.lora
+    cmp three.lora/adapter_model.safetensors all.lora/adapter_model.safetensors
+    run teach_labels --epochs 3 --dropout-epochs 0 -o none.lora
+    [ "$status" -eq 64 ]
+}
+
 @test "seed, order and dropout each change the adapter" {
     teach --epochs 2 -o plain.lora
     teach --epochs 2 --seed 1 -o seed.lora
