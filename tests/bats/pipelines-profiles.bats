@@ -26,6 +26,9 @@ settings() { # SET PROFILE KEY...: their values
     done
     [ "$(settings yahoo published "${keys[@]}")" = \
         '10000|50000|5000||pandas|10|1e-5|1|16|32|published|published|unscaled|both|--rank 8 --alpha 16' ]
+    for set in amazon: sst2:'--dropout-epochs 1' yahoo:'--dropout-epochs 1' youtube:; do
+        [ "$(settings ${set%%:*} published DIRICHLET_OPTIONS)" = "${set#*:}" ]
+    done
     [ "$(settings yahoo published TEXT)" = 'Question: {2} {3}\nAnswer: {4}' ]
     [ "$(settings youtube published "${keys[@]}")" = \
         '1100||711||pandas|10|1e-5|32|16|32|published|published|unscaled|both|--rank 8 --alpha 16 --batch 16' ]
