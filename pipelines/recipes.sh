@@ -454,7 +454,7 @@ stage_report() {
     # shellcheck disable=SC2046,SC2086 # names are words
     makes report/index.html from $(prediction_files ood) "${tables[@]}" weights.mp "${plans[@]/%/.plan}" data/files task.json \
         "${adapters[@]/%/.lora/adapter_config.json}" \
-        with $SHAPING others model published page in_place_by report
+        with $SHAPING others model published changed page in_place_by report
 }
 
 report() {

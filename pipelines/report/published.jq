@@ -38,6 +38,7 @@ def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] |
       else empty end))),
 (if .published.sets then
     "", "published\(if .published.model then ", with " + .published.model else "" end) (not measured here)",
+    (if .changed != [] then "this run is not as published: \(.changed | departures)" else empty end),
     ("set" | pad(12)) + "macro_f1     ece",
     (.published.sets | to_entries[]
         | (.key | pad(12)) + "   " + (.value.macro_f1 | digits(3)) + "   " + (.value.ece | digits(3)) + "  " + (.value.from // "")),

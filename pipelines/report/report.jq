@@ -50,6 +50,7 @@ def quality:
     + (if $r.published.sets then "<p class=note>Rows in italics are published figures"
             + ($r.published | if .model then ", of \(.model | esc)" else "" end + if .paper then " (\(.paper | esc); notebooks of \(.code | esc))" else "" end)
             + ": they were not measured here."
+            + (if $r.changed != [] then " This run is not as published: " + ($r.changed | departures | esc) + "." else "" end)
             + (if any($r.published.sets[]; .chosen_on_test) then " Of an epoch that was chosen on the test set the figures are too good." else "" end)
             + "</p>" else "" end)
     + (($r.published.notes // []) | map("<p class=note>\(esc)</p>") | join("\n"))
@@ -258,7 +259,7 @@ def prompts:
 def what:
     . as $r
     | ($r.split | map({key: .part, value: .number}) | from_entries) as $n
-    | "<dl><dt>profile</dt><dd>\($r.profile | esc)</dd><dt>model</dt><dd>\($r.model.name | esc) (\($r.model.type | esc)), <code>\($r.model.digest | esc)</code>, products in \($r.model.compute // "?" | esc)</dd>"
+    | "<dl><dt>profile</dt><dd>\($r.profile | esc)\(if $r.changed != [] then ", but for " + ($r.changed | departures | esc) else "" end)</dd><dt>model</dt><dd>\($r.model.name | esc) (\($r.model.type | esc)), <code>\($r.model.digest | esc)</code>, products in \($r.model.compute // "?" | esc)</dd>"
     + "<dt>classes</dt><dd>\([$r.task.classes[] | esc] | join(", "))</dd>"
     + "<dt>texts</dt><dd>\($n.train | thousands) to train on, \($n.shots | thousands) for shots, \($n.validation | thousands) to weigh the prompts, \($n.test | thousands) to test on"
     + (if ($r.labels | length) > 0 then " (" + ($r.labels | map("\(.number | thousands) \($r.task.classes[.class] // .class | esc)") | join(", ")) + ")" else "" end) + "</dd>"

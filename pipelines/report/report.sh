@@ -104,7 +104,7 @@ jq -n --argjson confusions "$(confusions "$@")" --argjson uncertain "$(uncertain
     --arg model "$(basename "$(readlink -f model)")" --arg digest "$(head -n 1 .settings/model)" \
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
     --argjson published "$published" --argjson students "$(students)" --arg held_out "$(rec count -q students/validation.tokens.mp)" --slurpfile task task.json --arg type "$(model_type)" \
-    --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
+    --arg changed "$(cat .settings/changed)" --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
     --slurpfile seeds <([ "$SEEDS" = 1 ] || cat seeds/table.json) \
     --slurpfile sweep <([ "$SWEEP" = no ] || cat sweep/table.json) \
     --slurpfile epochs <([ "$KEEP" != all ] || cat epochs/table.json) \
@@ -118,6 +118,7 @@ jq -n --argjson confusions "$(confusions "$@")" --argjson uncertain "$(uncertain
         model: {name: $model, digest: $digest, type: $type, compute: $header[0].compute},
         task: $task[0],
         settings: ($settings | lines | map(split("\t") | {key: .[0], value: .[1]})),
+        changed: ($changed | lines | map(split("\t") | {key: .[0], value: .[1], profile: .[2]})),
         split: ($split | lines | map(split("\t") | {part: .[0], file: .[1], first: (.[2] | tonumber), number: (.[3] | tonumber)})),
         labels: ($labels | lines | map(split("\t") | {class: (.[0] | tonumber), number: (.[2] | tonumber)})),
         data: ($data | lines),

@@ -5,6 +5,7 @@ keys=()            # in the order of the declarations
 declare -A value   # of each
 declare -A kind    # what it may be: path, number, numbers, decimals, sets, command, or any text
 shaping=()         # those that results depend on
+declare -A profiled # what they are by the data set's settings and its profile
 
 # The settings of a run, the last word with the command line.
 settle() {
@@ -12,6 +13,9 @@ settle() {
     read_settings "$folder/settings"
     profile=$(chosen_profile)
     [ "$profile" = duq ] || read_profile "$profile"
+    for line in "${keys[@]}"; do
+        profiled[$line]=${value[$line]}
+    done
     if [ -n "$manifest" ]; then
         while IFS= read -r line; do
             is_command "${line%%=*}" || set_value "${line%%=*}" "${line#*=}" "$manifest" /
@@ -25,6 +29,17 @@ settle() {
         value[OUT]=$PWD/runs/$name
         [ "${value[PROFILE]}" = duq ] || value[OUT]+=.${value[PROFILE]}
     fi
+}
+
+# Lines KEY, value and the profile's, of the settings that shape results, and of the task, where the two differ. Which
+# other sets are asked about is no departure.
+changed_settings() {
+    local key
+    [ "${value[TASK]}" = "${profiled[TASK]}" ] || printf 'TASK\t%s\t%s\n' "${value[TASK]##*/}" "${profiled[TASK]##*/}"
+    for key in "${shaping[@]}"; do
+        case $key in OOD | PROFILE) continue ;; esac
+        [ "${value[$key]}" = "${profiled[$key]}" ] || printf '%s\t%s\t%s\n' "$key" "${value[$key]}" "${profiled[$key]}"
+    done
 }
 
 # What the command line says it is, or a manifest, or the data set's settings.

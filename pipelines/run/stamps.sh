@@ -24,6 +24,7 @@ put_settings() {
     put task.json <"$task"
     { [ ! -e "$folder/published.json" ] || cat "$folder/published.json"; } | put .settings/published
     cat "$pipelines"/report/* | sha256sum | put .settings/page # what makes it, versions apart
+    changed_settings | put .settings/changed
     rec --version | sed 's/.* //' | put .settings/version
 }
 

@@ -159,6 +159,13 @@ published() {
     [ "$(grep -c 'published' rows)" = 5 ]
     grep -q '^ dirichlet published total 1.00 2.10' rows
     sed '/asked by their own prompts/,$d' run/report/index.html | grep -c 'class=published' | grep -qx 2
+    # What the command line has otherwise is said with them, and they are of other instructions.
+    jq -e '[.changed[] | select(.key == "EPOCHS")] == [{"key": "EPOCHS", "value": "1", "profile": "10"}]
+        and (.changed | map(.key) | (index("N_TRAIN") and (index("BATCH") or index("OOD") | not)))' run/report/report.json
+    grep -Eqx 'this run is not as published: .*EPOCHS 1 \(10\).*' run/report/tables.txt
+    grep -q '<dt>profile</dt><dd>published, but for .*EPOCHS 1 (10)' run/report/index.html
+    grep -q 'This run is not as published: .*EPOCHS 1 (10)' run/report/index.html
+    [ "$(grep -c "authors' own instructions" run/report/tables.txt)" = 1 ]
     # duq's steps are others.
     published PROFILE=duq --stage report
     ! grep 'class=published' run/report/index.html
