@@ -69,8 +69,8 @@ def uncertainty:
 def students:
     if .students == [] then "" else
         "<h2>Students</h2><p class=note>Which epoch&rsquo;s each student is"
-        + (if any(.students[]; .keep == "best") then ", the one with the lowest loss on the validation texts" else "" end)
-        + ", and its figures on \(.held_out | thousands) of these; loss: of what it learns, without dropout. The weights of the teacher&rsquo;s prompts are from the same texts. Its course during the training is in the figure of training.</p>"
+        + (if any(.students[]; .keep == "best") then ", the one with the lowest loss" else "" end)
+        + ", and its figures on \(.held_out | thousands) validation texts; loss: of what it learns, without dropout. The weights of the teacher&rsquo;s prompts are from the same texts. Its course during the training is in the figure of training.</p>"
         + "<table><thead><tr><th></th><th>epoch</th><th>step</th><th>loss</th><th>NLL</th><th>accuracy</th><th>ECE</th></tr></thead><tbody>"
         + (.students | map("<tr><th scope=row>\(.name | esc)</th><td>\(.epoch | digits(1))</td><td>\(.step | thousands)</td>"
             + ([.validation | .loss, .nll, .accuracy, .ece | "<td>\(fixed(3))</td>"] | join("")) + "</tr>") | join("\n"))

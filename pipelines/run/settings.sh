@@ -31,13 +31,15 @@ settle() {
     fi
 }
 
-# Lines KEY, value and the profile's, of the settings that shape results, and of the task, where the two differ. Which
-# other sets are asked about is no departure.
+# Lines KEY, value and the profile's, of the settings that shape results, and of the task, where the two differ. What is
+# measured beside is no departure, nor rounding, nor that epochs are kept on the way to the last one.
 changed_settings() {
     local key
     [ "${value[TASK]}" = "${profiled[TASK]}" ] || printf 'TASK\t%s\t%s\n' "${value[TASK]##*/}" "${profiled[TASK]##*/}"
     for key in "${shaping[@]}"; do
-        case $key in OOD | PROFILE) continue ;; esac
+        case "$key ${value[$key]} ${profiled[$key]}" in
+        PROFILE* | OOD* | DETECTION* | BOOTSTRAP* | SEEDS* | SWEEP\ * | DEVICE* | COMPUTE* | 'KEEP all last') continue ;;
+        esac
         [ "${value[$key]}" = "${profiled[$key]}" ] || printf '%s\t%s\t%s\n' "$key" "${value[$key]}" "${profiled[$key]}"
     done
 }
