@@ -35,7 +35,8 @@ settle() {
 # measured beside is no departure, nor rounding, nor that epochs are kept on the way to the last one.
 changed_settings() {
     local key
-    [ "${value[TASK]}" = "${profiled[TASK]}" ] || printf 'TASK\t%s\t%s\n' "${value[TASK]##*/}" "${profiled[TASK]##*/}"
+    # By what it says: names of files are no part of a report.
+    cmp -s "$task" "${profiled[TASK]:-$folder/task.json}" || printf "TASK\tanother\tthe profile's\n"
     for key in "${shaping[@]}"; do
         case "$key ${value[$key]} ${profiled[$key]}" in
         PROFILE* | OOD* | DETECTION* | BOOTSTRAP* | SEEDS* | SWEEP\ * | DEVICE* | COMPUTE* | 'KEEP all last') continue ;;
