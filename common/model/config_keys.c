@@ -8,7 +8,7 @@
 
 static const char *const known[] = {
     /* read */
-    "architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers",
+    "architectures", "model_type", "is_causal", "vocab_size", "hidden_size", "num_hidden_layers",
     "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
     "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings", "hidden_act",
     "attention_bias", "mlp_bias", "sliding_window", "use_sliding_window", "max_window_layers",
@@ -16,7 +16,7 @@ static const char *const known[] = {
     "original_max_position_embeddings", "partial_rotary_factor", "quantization_config",
     /* training and initial values */
     "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
-    "pretraining_tp",
+    "pretraining_tp", "gradient_checkpointing",
     /* how weights are stored, and by what they were written */
     "torch_dtype", "dtype", "transformers_version", "name_or_path", "auto_map", "unsloth_version",
     "unsloth_fixed", "transformers.js_config", "is_llama_config",
@@ -35,6 +35,17 @@ static const char *const known[] = {
     "label2id", "num_labels", "problem_type", "finetuning_task", "tokenizer_class", "prefix",
     "task_specific_params", NULL};
 
+/* What other models have: false says that this one has it not. */
+static const char *const absent[] = {"add_cross_attention",
+                                     "is_decoder",
+                                     "is_encoder_decoder",
+                                     "lm_head_bias",
+                                     "qkv_bias",
+                                     "tie_encoder_decoder",
+                                     "use_bidirectional_attention",
+                                     "use_mrope",
+                                     NULL};
+
 bool listed(const char *const *keys, const char *key)
 {
     while (keys && *keys && strcmp(*keys, key) != 0)
@@ -42,14 +53,26 @@ bool listed(const char *const *keys, const char *key)
     return keys && *keys;
 }
 
+/* transformers takes all but true for a model that is no decoder. */
+static void check_causal(const struct source *s)
+{
+    const json_t *causal = json_object_get(s->root, "is_causal");
+    if (causal && !json_is_true(causal))
+        die(EX_DATAERR,
+            "%s: 'is_causal' is not true: tokens would see those after them, which is not "
+            "supported",
+            s->path);
+}
+
 void config_check_keys(const struct source *s, const struct architecture *a)
 {
+    check_causal(s);
     const char *key;
     json_t *value;
     json_object_foreach(s->root, key, value)
     {
         bool harmless = *key == '_' /* transformers begins notes of its own so */
-                        || json_is_null(value) || json_is_false(value);
+                        || json_is_null(value) || (json_is_false(value) && listed(absent, key));
         if (!harmless && !listed(known, key) && !listed(a->keys, key))
             die(EX_DATAERR,
                 "%s: '%s' is not known: it may say that the model computes something else. Remove "

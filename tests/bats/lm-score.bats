@@ -266,6 +266,16 @@ paths() { # that this processor has, the best first
     refuses 65 "'final_logit_softcapping' is not known" lm-score --model changed "$data/good.mp"
     with_config '.final_logit_softcapping = null | .use_mrope = false | ._model_name_or_path = "here"'
     lm-score --model changed -o /dev/null "$data/good.mp"
+    # A switch that is on unless it is off is as unknown as one that is on.
+    with_config '.qk_rotation = false'
+    refuses 65 "'qk_rotation' is not known" lm-score --model changed "$data/good.mp"
+    for value in false null; do
+        with_config ".is_causal = $value"
+        refuses 65 "'is_causal' is not true: tokens would see those after them" \
+            lm-score --model changed "$data/good.mp"
+    done
+    with_config '.is_causal = true'
+    lm-score --model changed -o /dev/null "$data/good.mp"
     with_config '.model_type = "qwen2"'
     refuses 65 "'architectures' says LlamaForCausalLM, 'model_type' is not 'llama'" \
         lm-score --model changed "$data/good.mp"
