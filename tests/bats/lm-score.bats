@@ -428,7 +428,11 @@ paths() { # that this processor has, the best first
     wrong gemma3 '.hidden_activation = ["gelu"]' "'hidden_activation' is not a name"
     wrong gemma3 '.attn_logit_softcapping = 5' "'attn_logit_softcapping' is set, which is not supported"
     wrong gemma3 '.use_bidirectional_attention = true' "'use_bidirectional_attention' is set"
-    wrong smollm3 '.layer_types = ["sliding_attention", "full_attention"] | .sliding_window = 8' "make the two agree"
+    wrong smollm3 '.layer_types = ["sliding_attention", "full_attention"] | .sliding_window = 8' "make them agree"
+    wrong qwen2-window '.use_sliding_window = false' \
+        "'layer_types' has windows, 'sliding_window' or 'use_sliding_window' has none: make them agree"
+    wrong mistral-window '.layer_types = ["full_attention", "sliding_attention"] | .sliding_window = null' \
+        "make them agree"
     wrong smollm3 '.no_rope_layers = [1]' "'no_rope_layers' does not name every layer"
     wrong phi3 '.layer_types = ["full_attention", "full_attention"]' "'layer_types' is nothing that Phi3ForCausalLM has"
     wrong phi4-mini '.rope_parameters.short_factor = [1]' "'short_factor' does not have 3 factors"
