@@ -1,6 +1,7 @@
 /* prompt-expand: texts and a task file to prompts, one per text and instruction. */
 #include "common/stream/record.h"
 #include "common/text/chat.h"
+#include "common/text/class_tokens.h"
 #include "common/text/prompt.h"
 #include "common/text/task.h"
 #include "common/text/tokenizer_match.h"
@@ -44,7 +45,7 @@ static const struct option_row rows[] = {
      OPTION_TEXT(struct settings, instruction)},
     {"instruction", 0, "best:FILE", "only the one with the highest weight in FILE (bpe-fit's)",
      OPTION_WORDS},
-    {"model", 'm', "DIR", "the model's folder: its chat template, for tasks with layout chat",
+    {"model", 'm', "DIR", "the model's folder, for tasks with layout chat, and for --show",
      OPTION_TEXT(struct settings, model)},
     {"date", 0, "DATE", "the day a chat template takes for today (default 2024-07-26)",
      OPTION_OWN(struct settings, date, take_date)},
@@ -207,21 +208,43 @@ static json_t *asked(const struct settings *s, const struct layout *l)
     return asked;
 }
 
+/* What a header says of classes and their answers. */
+static void add_classes(json_t *header, const struct layout *l)
+{
+    const struct task *task = l->task;
+    json_object_set(header, "classes", json_object_get(task->json, "classes"));
+    if (!task->answers)
+        return;
+    json_object_set_new(header, "answers", task_answers_json(task));
+    json_object_set_new(header, "open",
+                        l->chat ? json_string(chat_open(l->chat))
+                                : json_stringn(task->after_text.data, task->after_text.len));
+}
+
+/* What tok would say of these answers, where the model's folder has a tokenizer. */
+static void check_answers(const struct settings *s, const struct layout *l)
+{
+    char *digest = s->model ? tokenizer_file_digest(s->model) : NULL;
+    if (!digest)
+        return;
+    struct tokenizer *t = tokenizer_open(s->model);
+    json_t *header = json_object();
+    add_classes(header, l);
+    header_set_class_tokens(t, header, s->task);
+    json_decref(header);
+    tokenizer_free(t);
+    free(digest);
+}
+
 static struct stream_writer *create(const struct settings *s, const struct layout *l,
                                     const struct stream_reader *r, int argc, char **argv)
 {
     const struct task *task = l->task;
     json_t *header = stream_header_from(stream_header(r), "prompt", argc, argv);
     json_object_set_new(header, "task", json_string(task->name));
-    json_object_set(header, "classes", json_object_get(task->json, "classes"));
+    add_classes(header, l);
     json_object_set_new(header, "prompts", json_integer((json_int_t)task->n_instructions));
     json_object_set_new(header, "asked", asked(s, l));
-    if (task->answers) {
-        json_object_set_new(header, "answers", task_answers_json(task));
-        json_object_set_new(header, "open",
-                            l->chat ? json_string(chat_open(l->chat))
-                                    : json_stringn(task->after_text.data, task->after_text.len));
-    }
     if (l->chat) {
         char *digest = tokenizer_file_digest(s->model);
         json_object_set_new(header, "layout", json_string("chat"));
@@ -317,6 +340,8 @@ int main(int argc, char **argv)
              s.shots, n.leaks, n.first_leak);
     if (s.show_id && !n.shown)
         die(EX_DATAERR, "no text has the id '%s'", s.show_id);
+    if (s.show)
+        check_answers(&s, &l);
     closing_count(n.read, w ? stream_written(w) : 0, 0);
     if (w)
         stream_finish(w);

@@ -1,6 +1,5 @@
 /* tok: prompts to token ids, and back. */
 #include "common/stream/record.h"
-#include "common/text/answer_tokens.h"
 #include "common/text/class_tokens.h"
 #include "common/text/tokenizer.h"
 #include "common/text/tokenizer_match.h"
@@ -66,34 +65,6 @@ struct job {
     unsigned long records, tokens, longest;
 };
 
-/* Where each class is read, by its name. */
-static json_t *name_tokens(const struct job *j, const struct stream_reader *r)
-{
-    size_t n;
-    const char **classes = header_classes(r, &n);
-    json_t *list = json_array();
-    int32_t *tokens = class_tokens(j->tokenizer, classes, n);
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_integer(tokens[i]));
-    free(tokens);
-    free(classes);
-    return list;
-}
-
-static void set_class_tokens(const struct job *j, const struct stream_reader *r, json_t *header)
-{
-    json_object_del(header, "class_tokens");
-    json_object_del(header, "answer_tokens");
-    if (json_object_get(header, "answers")) {
-        json_t *answers = answer_tokens(j->tokenizer, r), *single = answer_class_tokens(answers);
-        json_object_set_new(header, single ? "class_tokens" : "answer_tokens",
-                            single ? single : json_incref(answers));
-        json_decref(answers);
-    } else if (json_array_size(json_object_get(header, "classes"))) {
-        json_object_set_new(header, "class_tokens", name_tokens(j, r));
-    }
-}
-
 /* The header of what tok writes: it names the tokenizer, and the tokens each class is read at. */
 static json_t *output_header(const struct job *j, const struct stream_reader *r, int argc,
                              char **argv)
@@ -107,7 +78,7 @@ static json_t *output_header(const struct job *j, const struct stream_reader *r,
         return header;
     }
     json_object_set_new(header, "tokenizer", json_string(tokenizer_digest(j->tokenizer)));
-    set_class_tokens(j, r, header);
+    header_set_class_tokens(j->tokenizer, header, stream_name(r));
     return header;
 }
 

@@ -459,17 +459,17 @@ void decision_write(struct stream_writer *w, const struct decision *x)
     stream_commit(w);
 }
 
-const char **header_classes(const struct stream_reader *r, size_t *count)
+const char **header_classes(const json_t *header, const char *name, size_t *count)
 {
-    const json_t *list = json_object_get(stream_header(r), "classes");
+    const json_t *list = json_object_get(header, "classes");
     *count = json_array_size(list);
     if (*count == 0)
-        die(EX_DATAERR, "%s: the header names no classes", stream_name(r));
+        die(EX_DATAERR, "%s: the header names no classes", name);
     const char **names = xcalloc(*count, sizeof *names);
     for (size_t i = 0; i < *count; i++) {
         names[i] = json_string_value(json_array_get(list, i));
         if (!names[i])
-            die(EX_DATAERR, "%s: a class name in the header is not a string", stream_name(r));
+            die(EX_DATAERR, "%s: a class name in the header is not a string", name);
     }
     return names;
 }

@@ -149,6 +149,6 @@ void decision_write(struct stream_writer *w, const struct decision *d);
 
 /* Class names from a header: an array of NUL-terminated borrowed names; dies when the header has
  * none. The caller frees the array, not the names. */
-const char **header_classes(const struct stream_reader *r, size_t *count);
+const char **header_classes(const json_t *header, const char *name, size_t *count);
 
 #endif

@@ -1,5 +1,6 @@
 #include "common/text/answer_tokens.h"
 
+#include "common/text/class_tokens.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
@@ -15,21 +16,21 @@ struct answer {
 
 /* ---- the header ---- */
 
-static _Noreturn void bad_header(const struct stream_reader *r, const char *key)
+static _Noreturn void bad_header(const char *name, const char *key)
 {
     die(EX_DATAERR,
         "%s: '%s' in the header is missing or not what prompt-expand writes (duq-stream(5)); make "
         "the stream anew",
-        stream_name(r), key);
+        name, key);
 }
 
 /* The answers of all classes, [*count]. */
-static struct answer *read_answers(const struct stream_reader *r, size_t *count)
+static struct answer *read_answers(const json_t *header, const char *name, size_t *count)
 {
-    const json_t *header = stream_header(r), *all = json_object_get(header, "answers");
+    const json_t *all = json_object_get(header, "answers");
     size_t classes = json_array_size(json_object_get(header, "classes"));
     if (!json_array_size(all) || json_array_size(all) != classes)
-        bad_header(r, "answers");
+        bad_header(name, "answers");
     struct answer *answers = NULL;
     *count = 0;
     for (size_t c = 0; c < classes; c++) {
@@ -39,11 +40,11 @@ static struct answer *read_answers(const struct stream_reader *r, size_t *count)
         for (size_t i = 0; i < n; i++) {
             const char *text = json_string_value(json_array_get(own, i));
             if (!text || !*text)
-                bad_header(r, "answers");
+                bad_header(name, "answers");
             answers[(*count)++] = (struct answer){.text = text, .class = c};
         }
         if (n == 0)
-            bad_header(r, "answers");
+            bad_header(name, "answers");
     }
     return answers;
 }
@@ -55,8 +56,8 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static _Noreturn void die_fused(const struct tokenizer *t, const struct stream_reader *r,
-                                const char *open, const char *answer)
+static _Noreturn void die_fused(const struct tokenizer *t, const char *name, const char *open,
+                                const char *answer)
 {
     size_t n = strlen(open);
     bool blank = n && is_blank(open[n - 1]) && !is_blank(answer[0]);
@@ -65,24 +66,24 @@ static _Noreturn void die_fused(const struct tokenizer *t, const struct stream_r
         open = line + 1;
     die(EX_DATAERR,
         "%s: key 'answers': '%s' has no tokens of its own after '%s', for %s joins the two; %s",
-        stream_name(r), answer, open, tokenizer_path(t),
+        name, answer, open, tokenizer_path(t),
         blank ? "this tokenizer writes the blank with the word: end the task's 'content' without "
                 "it and begin the answer with it"
               : "begin the answer with a blank, or end the task's 'content' otherwise");
 }
 
 /* The text that an answer follows: no tokenizer sees it at a text's beginning. */
-static const char *context_of(const struct stream_reader *r)
+static const char *context_of(const json_t *header, const char *name)
 {
-    const char *open = json_string_value(json_object_get(stream_header(r), "open"));
+    const char *open = json_string_value(json_object_get(header, "open"));
     if (!open)
-        bad_header(r, "open");
+        bad_header(name, "open");
     return *open ? open : "a";
 }
 
-static void encode_answer(struct tokenizer *t, const struct stream_reader *r, struct answer *a)
+/* open: the text that it follows */
+static void encode_answer(struct tokenizer *t, const char *name, const char *open, struct answer *a)
 {
-    const char *open = context_of(r);
     struct ids before = {0}, all = {0};
     tokenizer_encode(t, open, strlen(open), false, &before);
     struct buf text = {0};
@@ -92,7 +93,7 @@ static void encode_answer(struct tokenizer *t, const struct stream_reader *r, st
     for (size_t i = 0; follows && i < before.len; i++)
         follows = all.data[i] == before.data[i];
     if (!follows)
-        die_fused(t, r, open, a->text);
+        die_fused(t, name, open, a->text);
     ids_append(&a->ids, all.data + before.len, all.len - before.len);
     buf_free(&text);
     ids_free(&before);
@@ -117,20 +118,20 @@ static const struct answer *rival(const struct answer *answers, size_t count,
     return NULL;
 }
 
-static _Noreturn void die_alike(const struct tokenizer *t, const struct stream_reader *r,
+static _Noreturn void die_alike(const struct tokenizer *t, const json_t *header, const char *name,
                                 const struct answer *a, const struct answer *b)
 {
-    const json_t *classes = json_object_get(stream_header(r), "classes");
+    const json_t *classes = json_object_get(header, "classes");
     const char *x = json_string_value(json_array_get(classes, a->class));
     const char *y = json_string_value(json_array_get(classes, b->class));
     die(EX_DATAERR,
         "%s: key 'answers': '%s' (class '%s') and '%s' (class '%s') cannot be told apart: in the "
         "tokens of %s %s; write one of them otherwise",
-        stream_name(r), a->text, x ? x : "", b->text, y ? y : "", tokenizer_path(t),
+        name, a->text, x ? x : "", b->text, y ? y : "", tokenizer_path(t),
         a->ids.len == b->ids.len ? "they are the same" : "the second begins with the first");
 }
 
-static void count_needed(const struct tokenizer *t, const struct stream_reader *r,
+static void count_needed(const struct tokenizer *t, const json_t *header, const char *name,
                          struct answer *answers, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -140,7 +141,7 @@ static void count_needed(const struct tokenizer *t, const struct stream_reader *
             if (!(other = rival(answers, count, a, a->needed)))
                 break;
         if (other)
-            die_alike(t, r, a, other);
+            die_alike(t, header, name, a, other);
     }
 }
 
@@ -156,13 +157,28 @@ static bool stood_for(const struct answer *answers, size_t i)
 
 /* ---- the result ---- */
 
-json_t *answer_tokens(struct tokenizer *t, const struct stream_reader *r)
+static void warn_of_pieces(struct tokenizer *t, const struct answer *answers, size_t count)
+{
+    struct buf text = {0};
+    const char *piece = NULL;
+    for (size_t i = 0; i < count && !piece; i++) {
+        const struct answer *a = &answers[i];
+        if ((piece = piece_of_word(t, a->text, a->ids.data, a->needed, &text)))
+            warn("the answer '%s' is read at '%s', a piece of the word, with which other words "
+                 "begin, too: choose words that the model writes whole (duq-task(5))",
+                 a->text, piece);
+    }
+    buf_free(&text);
+}
+
+json_t *answer_tokens(struct tokenizer *t, const json_t *header, const char *name)
 {
     size_t count;
-    struct answer *answers = read_answers(r, &count);
+    struct answer *answers = read_answers(header, name, &count);
     for (size_t i = 0; i < count; i++)
-        encode_answer(t, r, &answers[i]);
-    count_needed(t, r, answers, count);
+        encode_answer(t, name, context_of(header, name), &answers[i]);
+    count_needed(t, header, name, answers, count);
+    warn_of_pieces(t, answers, count);
     json_t *all = json_array();
     for (size_t i = 0; i < count; i++) {
         if (json_array_size(all) <= answers[i].class)

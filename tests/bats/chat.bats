@@ -118,7 +118,7 @@ check_recorded() { # NAME
 
 @test "--show prints a conversation" {
     template "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
-    run -0 expand --show <(text 'fine ')
+    run -0 --separate-stderr expand --show <(text 'fine ')
     [ "$output" = "$(printf '%s\n' '<user>Rate:' '1. bad' '2. good' '' 'fine <assistant>it is')" ]
 }
 

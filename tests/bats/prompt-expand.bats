@@ -266,6 +266,41 @@ END
     [[ $output == *"weights.mp: holds the weights of task 'tiny', other.json is task 'other'"* ]]
 }
 
+@test "--show says what tok would say of answers, where the model's folder has a tokenizer" {
+    task() { # ANSWERS CONTENT
+        jq -n --argjson answers "$1" --arg content "$2" '{name: "t", classes: ["sadness", "joy"], shots: 0,
+            instructions: ["say"], content: $content} + if $answers then {answers: $answers} else {} end' >task.json
+    }
+    echo fine | rec from-lines >text.mp
+    shown() {
+        prompt-expand --task task.json --zero-shot --show "$@" text.mp 2>log >prompts
+    }
+    mkdir model
+    cp "$data/../tok/smollm2.json" model/tokenizer.json
+    task null '{text} is '
+    shown
+    [ ! -s log ]
+    shown --model model
+    grep -q "the class 'sadness' is read at 's', a piece of the word.*give the task 'answers'" log
+    [ -s prompts ]
+    task '["sadness", "joy"]' '{text}:\n'
+    shown --model model
+    grep -q "the answer 'sadness' is read at '[a-z]*', a piece of the word" log
+    task '[" s", " j"]' '{text} is'
+    shown --model model
+    grep -q "the answer ' j' is read at ' ', a piece of the word" log
+    task '[" s", " t"]' '{text} is'
+    shown --model model
+    [ ! -s log ]
+    task '[" s", " s s"]' '{text} is'
+    run shown --model model
+    [ "$status" = 65 ]
+    grep -q "task.json: key 'answers': ' s' (class 'sadness') and ' s s' (class 'joy') cannot be told apart" log
+    rm model/tokenizer.json
+    shown --model model
+    [ ! -s log ]
+}
+
 @test "an id that is not there cannot be shown" {
     run expand --zero-shot --show=t99 "$data/texts.mp"
     [ "$status" = 65 ]

@@ -106,7 +106,18 @@ read_at() {
     [ "$(wc -l <log)" = 1 ]
     prompts n,po pos >prompts.mp
     tok -t tokenizer.json prompts.mp 2>&1 >/dev/null | cmp - /dev/null
-    answers n,p '["ne", "pa"]' '{text} ' | tok -t tokenizer.json 2>&1 >/dev/null | cmp - /dev/null
+}
+
+@test "an answer that is read at a piece of a word gets a warning, once" {
+    answers n,p '["ne", "pa"]' '{text} ' >prompts.mp
+    tok -t tokenizer.json prompts.mp 2>log >/dev/null
+    grep -q "the answer 'ne' is read at 'n', a piece of the word, with which other words begin, too" log
+    [ "$(wc -l <log)" = 1 ]
+    # All of an answer, or whole words of it, are no piece; further tokens tell these apart.
+    answers n,p '["n e", "po"]' '{text} ' | tok -t tokenizer.json 2>&1 >/dev/null | cmp - /dev/null
+    answers n,p '["ne", "na"]' '{text} ' | tok -t tokenizer.json 2>&1 >/dev/null | cmp - /dev/null
+    answers n,p '["neg", "nat"]' '{text} ' | tok -t tokenizer.json 2>&1 >/dev/null |
+        grep -q "the answer 'neg' is read at 'ne', a piece"
 }
 
 @test "more tokens than --max-tokens is an error that names the record" {
