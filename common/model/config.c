@@ -206,11 +206,11 @@ static void read_windows(const struct source *s, const struct architecture *a, c
         window = get_int(s, "sliding_window", a->window);
     c->window = xcalloc((size_t)c->layers, sizeof *c->window);
     for (int i = 0; i < c->layers; i++) {
-        if (sliding[i] && !window && given(s->root, "layer_types"))
+        if (sliding[i] && !window && (a->windows == MOST_WINDOWS || given(s->root, "layer_types")))
             die(EX_DATAERR,
-                "%s: 'layer_types' has windows, 'sliding_window' or 'use_sliding_window' has none: "
-                "make them agree",
-                s->path);
+                "%s: %s has windows, 'sliding_window' or 'use_sliding_window' has none: make them "
+                "agree",
+                s->path, given(s->root, "layer_types") ? "'layer_types'" : a->name);
         c->window[i] = sliding[i] ? window : 0;
     }
 }

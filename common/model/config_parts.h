@@ -92,7 +92,8 @@ void config_read_rope(const struct source *s, const struct architecture *a, cons
                       struct config *c);
 
 /* Dies (EX_DATAERR) at a key that neither all of the engine's models know nor this architecture,
- * unless its value is null or false: it may say that the model computes something else. */
+ * unless its value is null, or false and known to say what the model has not: it may say that the
+ * model computes something else. */
 void config_check_keys(const struct source *s, const struct architecture *a);
 
 #endif

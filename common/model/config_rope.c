@@ -143,6 +143,33 @@ static void check_parameters(const struct source *s, const struct architecture *
     }
 }
 
+/* transformers puts the values of "rope_scaling" among those for full_attention, where they rule
+ * only if they have a "rope_type", and reads "rope_parameters" by kinds of layers alone. */
+static void check_by_layer_type(const struct source *s, const struct architecture *a,
+                                const char *place, const json_t *rope)
+{
+    bool scaling = !strcmp(place, "rope_scaling"), nested = false, flat = false;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)rope, key, value)
+    {
+        nested = nested || listed(layer_types, key);
+        flat = flat || !listed(layer_types, key);
+    }
+    if (scaling && json_object_size(json_object_get(s->root, "rope_parameters")))
+        die(EX_DATAERR, "%s: 'rope_scaling' beside 'rope_parameters' is not supported of a %s",
+            s->path, a->name);
+    if (scaling && (nested || !given(rope, "rope_type")))
+        die(EX_DATAERR,
+            "%s: 'rope_scaling' of a %s is followed where it has a 'rope_type' and no kinds of "
+            "layers",
+            s->path, a->name);
+    if (!scaling && flat)
+        die(EX_DATAERR,
+            "%s: 'rope_parameters' of a %s are under 'full_attention' and 'sliding_attention'",
+            s->path, a->name);
+}
+
 /* transformers' order: "rope_scaling", where there is anything in it, before "rope_parameters". */
 static const json_t *parameters(const struct source *s, const struct architecture *a)
 {
@@ -154,6 +181,8 @@ static const json_t *parameters(const struct source *s, const struct architectur
         if (json_object_size(rope) == 0)
             continue;
         check_parameters(s, a, places[p], rope);
+        if (a->rope == ROPE_BY_LAYER_TYPE)
+            check_by_layer_type(s, a, places[p], rope);
         return rope;
     }
     return NULL;
@@ -209,6 +238,9 @@ static void read_rotary(const struct source *s, const struct architecture *a, co
     for (int i = 0; i < half; i++)
         frequency[i] = pow(theta, -2.0 * i / r->dims);
     double magnitude = 1;
+    if (type && a->rope == PARTIAL_ROPE && strcmp(type, "default") && strcmp(type, "longrope"))
+        die(EX_DATAERR, "%s: RoPE scaling '%s' is nothing that %s has (default, longrope)", s->path,
+            type, a->name);
     if (type && !strcmp(type, "linear")) {
         double factor = get_real(s, rope, "factor", 0);
         for (int i = 0; i < half; i++)
@@ -221,8 +253,8 @@ static void read_rotary(const struct source *s, const struct architecture *a, co
         magnitude = scale_longrope(s, rope, half, frequency, c);
     } else if (!type || strcmp(type, "default") != 0) {
         die(EX_DATAERR,
-            "%s: RoPE scaling '%s' is not supported (default, linear, llama3, yarn are%s)", s->path,
-            type ? type : "?", a->rope == PARTIAL_ROPE ? ", and longrope" : "");
+            "%s: RoPE scaling '%s' is not supported (default, linear, llama3, yarn are)", s->path,
+            type ? type : "?");
     }
     divide_by_factors(s, half, frequency);
     r->magnitude = (float)magnitude;

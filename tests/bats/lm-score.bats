@@ -426,6 +426,15 @@ paths() { # that this processor has, the best first
     wrong qwen2-window '.layer_types = "sliding_attention"' "'layer_types' is no list"
     wrong llama-tied '.hidden_act = 7' "'hidden_act' is not a name"
     wrong gemma3 '.hidden_activation = ["gelu"]' "'hidden_activation' is not a name"
+    wrong gemma3 '.rope_scaling = {"rope_type": "linear", "factor": 2}' \
+        "'rope_scaling' beside 'rope_parameters' is not supported of a Gemma3ForCausalLM"
+    wrong gemma3 'del(.rope_parameters) | .rope_scaling = {"type": "linear", "factor": 2}' \
+        "'rope_scaling' of a Gemma3ForCausalLM is followed where it has a 'rope_type' and no kinds"
+    wrong gemma3 'del(.rope_parameters) | .rope_scaling = {"rope_type": "linear", "full_attention": {"factor": 2}}' \
+        "'rope_scaling' of a Gemma3ForCausalLM is followed where it has a 'rope_type' and no kinds"
+    wrong gemma3 '.rope_parameters = {"rope_type": "linear", "factor": 2}' \
+        "'rope_parameters' of a Gemma3ForCausalLM are under 'full_attention' and 'sliding_attention'"
+    wrong gemma3 'del(.layer_types) | .sliding_window = null' "Gemma3ForCausalLM has windows, 'sliding_window'"
     wrong gemma3 '.attn_logit_softcapping = 5' "'attn_logit_softcapping' is set, which is not supported"
     wrong gemma3 '.use_bidirectional_attention = true' "'use_bidirectional_attention' is set"
     wrong smollm3 '.layer_types = ["sliding_attention", "full_attention"] | .sliding_window = 8' "make them agree"
@@ -435,6 +444,8 @@ paths() { # that this processor has, the best first
         "make them agree"
     wrong smollm3 '.no_rope_layers = [1]' "'no_rope_layers' does not name every layer"
     wrong phi3 '.layer_types = ["full_attention", "full_attention"]' "'layer_types' is nothing that Phi3ForCausalLM has"
+    wrong phi3 '.rope_scaling = {"type": "linear", "factor": 2}' \
+        "RoPE scaling 'linear' is nothing that Phi3ForCausalLM has (default, longrope)"
     wrong phi4-mini '.rope_parameters.short_factor = [1]' "'short_factor' does not have 3 factors"
     wrong phi4-mini '.original_max_position_embeddings = 1' "'original_max_position_embeddings' is 1"
     wrong phi4-mini '.partial_rotary_factor = 0.4 | del(.rope_parameters.partial_rotary_factor)' \
