@@ -125,6 +125,28 @@ END
     at_most "$(difference .alpha cpu.mp merged.mp)" 0.05 # the model is stored in F32 or F16
 }
 
+@test "training of every family follows the processor's: losses and students in f32 to 1e-4" {
+    # AdamW makes whole steps of gradients that are rounding alone.
+    rec head -n 8 "$streams/tokens.mp" >few.mp
+    train() { # DEVICE
+        lora-train --model "$model" --teacher "$streams/teacher.mp" --loss dirichlet --rank 4 --alpha 8 --lr 3e-3 \
+            --batch 4 --epochs 2 --targets all-linear --device "$1" --compute f32 --log "$1.tsv" -o "$1.lora" few.mp
+    }
+    for folder in llama-bias qwen2-bias qwen3 gemma2 gemma3 smollm3 phi4-mini granite olmo2 ministral3; do
+        model=$engine/$folder
+        train cpu
+        train cuda
+        echo "$folder"
+        at_most "$(paste cpu.tsv cuda.tsv | awk 'NR > 1 { d = ($5 - $2) / $2; d = d < 0 ? -d : d
+            if (d > worst) worst = d; steps++ } END { print steps == 4 ? worst + 0 : "\"not 4 steps\"" }')" 1e-4
+        for name in cpu cuda; do
+            score cpu --compute f32 --adapter $name.lora -o $name.mp few.mp
+        done
+        at_most "$(difference .probs cpu.mp cuda.mp)" 1e-4
+        rm -r cpu.lora cuda.lora
+    done
+}
+
 @test "--profile waits for each operation, says so, and changes no score" {
     score cuda "$engine/good.mp" | rec to-json >a.json
     score cuda --profile "$engine/good.mp" 2>log | rec to-json | cmp - a.json
