@@ -30,7 +30,7 @@ struct settings {
     struct common_options common;
     const char *model, *adapter; /* folders; adapter NULL: none */
     const char *list;            /* NULL: the operands are what is scored */
-    bool merge, other_task, digest, profile;
+    bool merge, other_task, digest, profile, mass;
     bool head_given;
     enum head_kind head;
     enum alphas alphas;
@@ -71,7 +71,7 @@ static const struct option_row rows[] = {
     {"batch-tokens", 0, "N", "tokens of one pass (on a processor 2048, on a GPU what fits)",
      OPTION_WHOLE(struct settings, score.batch_tokens, 1, 1 << 20)},
     {"mass", 0, NULL, "record the answers' share of the whole vocabulary's probability",
-     OPTION_SET(struct settings, score.mass)},
+     OPTION_SET(struct settings, mass)},
     {"no-share", 0, NULL, "compute common prefixes again for every record",
      OPTION_CLEAR(struct settings, score.share)},
     {"threads", 0, "N", "processor threads (all)",
@@ -96,8 +96,7 @@ static const struct program program = {
     .about = "usage: lm-score --model DIR [OPTION]... [FILE]...\n"
              "\n"
              "Reads tokens, writes scores: for each record the logits of the classes' answers\n"
-             "after its last token, by the model in the Hugging Face folder DIR\n"
-             "(Mistral, Llama or Qwen2; config.json and safetensors).\n"
+             "after its last token, by the model DIR: a Hugging Face folder, or a GGUF file.\n"
              "\n"
              "  tok --model DIR prompts.mp | lm-score --model DIR >scores.mp\n"
              "\n"
@@ -132,7 +131,9 @@ struct job {
     struct stream_writer *out;
     unsigned long before, scored; /* records of earlier streams, and of its earlier windows */
     double seconds;               /* of scoring them */
-    double mass, least_mass;      /* of all of these: the sum, and the least */
+    bool record_mass;             /* of all records; else it is measured of the first window's */
+    unsigned long masses;         /* how many were measured */
+    double mass, least_mass;      /* of these: the sum, and the least */
 };
 
 /* ---- opening what is needed ---- */
@@ -287,9 +288,11 @@ static void show_progress(void *user, int done)
 
 static double mass_of(struct job *j, int record)
 {
-    if (!j->options.mass)
+    const double *masses = scorer_masses(j->scorer);
+    if (!masses)
         return 0;
-    double mass = scorer_masses(j->scorer)[record];
+    double mass = masses[record];
+    j->masses++;
     j->mass += mass;
     if (mass < j->least_mass)
         j->least_mass = mass;
@@ -308,11 +311,11 @@ static void write_result(struct job *j, const struct window *w, int record, cons
                                               .logits = logits,
                                               .n_classes = classes,
                                               .label = label,
-                                              .has_mass = j->options.mass,
+                                              .has_mass = j->record_mass,
                                               .mass = mass});
         return;
     }
-    struct prediction p = {.id = id, .label = label, .has_mass = j->options.mass, .mass = mass};
+    struct prediction p = {.id = id, .label = label, .has_mass = j->record_mass, .mass = mass};
     head_predict(&j->head, logits, classes, j->probs, j->alpha, &p);
     prediction_write(j->out, &p);
 }
@@ -336,6 +339,8 @@ static void score_window(struct job *j, const struct window *w)
         write_result(j, w, i, logits + (size_t)i * outputs);
     }
     stream_flush(j->out);
+    if (!j->record_mass)
+        scorer_stop_mass(j->scorer);
     j->scored += (unsigned long)w->n;
     free(s);
     free(logits);
@@ -358,9 +363,10 @@ static void report(const struct job *j)
 static void report_mass(const struct job *j)
 {
     static const double small = 0.01;
-    double mean = j->mass / (double)j->before;
-    inform("mass: the answers had %.3g of the vocabulary's probability on average, %.3g at least",
-           mean, j->least_mass);
+    double mean = j->mass / (double)j->masses;
+    inform("mass: the answers had %.3g of the vocabulary's probability on average, %.3g at least "
+           "(%lu records)",
+           mean, j->least_mass, j->masses);
     if (mean < small)
         warn("the answers had %.2g %% of the vocabulary's probability on average: the model would "
              "write something else; say in the task's 'answers' what (duq-task(5))",
@@ -415,7 +421,7 @@ static void score_all(struct job *j, const struct settings *s, struct work_list 
         score_stream(j, s, w);
     if (j->before)
         report(j);
-    if (j->before && j->options.mass)
+    if (j->masses)
         report_mass(j);
 }
 
@@ -480,9 +486,12 @@ int main(int argc, char **argv)
     if (s.list && (first < argc || s.common.output))
         usage_error("with --list FILE its lines name the files, no operand and no -o");
 
+    /* -v measures the mass of a few, of a model as it is: a student's says little. */
+    s.score.mass = s.mass || (verbosity == VERBOSE && !s.adapter);
     char *folder = model_folder_find(s.model);
     s.model = folder;
-    struct job j = {.model = model_open(folder), .options = s.score, .least_mass = 1};
+    struct job j = {
+        .model = model_open(folder), .options = s.score, .record_mass = s.mass, .least_mass = 1};
     if (s.digest) {
         print_digest(j.model);
         free(folder);

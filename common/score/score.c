@@ -34,15 +34,22 @@ void scorer_close(struct scorer *r)
     prefix_cache_free(&r->cache, r->model);
     batch_free(&r->cached);
     forward_close(r->forward);
-    if (r->vocabulary)
-        vocabulary_close(r->vocabulary);
-    free(r->masses);
+    scorer_stop_mass(r);
     free(r);
 }
 
 const double *scorer_masses(const struct scorer *r)
 {
     return r->masses;
+}
+
+void scorer_stop_mass(struct scorer *r)
+{
+    if (r->vocabulary)
+        vocabulary_close(r->vocabulary);
+    free(r->masses);
+    r->vocabulary = NULL;
+    r->masses = NULL;
 }
 
 struct score_counts scorer_counts(const struct scorer *r)

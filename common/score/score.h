@@ -44,8 +44,10 @@ struct scorer *scorer_open(struct model *m, struct lora_set *lora, struct score_
  * be NULL) hears between passes how many of this call's sequences are done; user goes to it. */
 void scorer_run(struct scorer *r, const struct sequence *s, int n, float *logits,
                 void (*progress)(void *user, int done), void *user);
-/* [n] of the last run, with options.mass: answer_tree_mass(). */
+/* [n] of the last run, with options.mass: answer_tree_mass(); NULL: they are not measured. */
 const double *scorer_masses(const struct scorer *r);
+/* The runs that follow measure none, and save the time. */
+void scorer_stop_mass(struct scorer *r);
 struct score_counts scorer_counts(const struct scorer *r);
 void scorer_close(struct scorer *r);
 

@@ -75,6 +75,30 @@ computed() { # CASE [OPTION ...]
     lm-score --model "$data/engine/llama-tied" "$data/answers/plain.mp" | rec to-json | jq -es 'all(has("mass") | not)'
 }
 
+@test "-v measures the mass of the first records, says when it is small, and records none" {
+    model=$data/engine/$(jq -r .digits.model "$data/answers/scores.json")
+    unmeasured() {
+        lm-score --compute f32 --model "$model" "$@" 2>log
+    }
+    unmeasured -o quiet.mp "$data/answers/digits.mp"
+    [ ! -s log ]
+    unmeasured -v -o told.mp "$data/answers/digits.mp"
+    cmp <(rec to-json quiet.mp) <(rec to-json told.mp)
+    n=$(rec count -q told.mp)
+    grep -q "had 0\.[0-9]* % of the vocabulary's probability on average: the model would write something else" log
+    mean=$(sed -n 's/.*mass: the answers had \([0-9.e-]*\) .*('"$n"' records)/\1/p' log)
+    jq -e --argjson mean "$mean" '.digits.mass | (add / length) / $mean | . > 0.99 and . < 1.01' "$data/answers/scores.json"
+    # Of a second stream none are measured.
+    printf '%s\t%s\n' "$data/answers/digits.mp" a.mp "$data/answers/digits.mp" b.mp >list
+    unmeasured -v --list list
+    grep -q "mass: .*($n records)" log
+    cmp <(rec to-json quiet.mp) <(rec to-json b.mp)
+    # Of a student's either.
+    lm-score -v --model "$data/engine/mistral-window" --adapter "$data/lora/mistral" -o /dev/null \
+        "$data/answers/adapted.mp" 2>log
+    [ "$(grep -c 'mass:' log)" = 0 ]
+}
+
 @test "a merged adapter has the mass of one that is not" {
     score adapted | rec to-json | jq -s '[.[].mass]' >apart
     score adapted --merge | rec to-json | jq -es --slurpfile apart apart \
