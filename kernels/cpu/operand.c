@@ -22,15 +22,15 @@ static void copy_row(const struct product *p, const struct operand *o, int row, 
                      void *to)
 {
     size_t size = dtype_size(o->type);
-    const char *from = (const char *)o->p + ((size_t)row * o->step + (size_t)first) * size;
+    const void *from = (const char *)o->p + ((size_t)row * o->step + (size_t)first) * size;
     const uint32_t *kept =
         o->kept ? o->kept + (size_t)row * o->kept_step + (size_t)first / 32 : NULL;
     if (!kept)
         memcpy(to, from, (size_t)n * size);
     else if (o->type == F32)
-        p->path->drop(kept, n, (const float *)from, o->scale, to);
+        p->path->drop(kept, n, from, o->scale, to);
     else
-        p->path->drop_bf16(kept, n, (const uint16_t *)from, to);
+        p->path->drop_bf16(kept, n, from, to);
 }
 
 /* The same as f32. */
@@ -56,7 +56,7 @@ static void words_of_columns(const struct product *p, const struct operand *o, i
 {
     uint16_t low[PANEL], high[PANEL] = {0};
     if (!in_pairs(p)) {
-        widen_row(p, o, word, first, n, (float *)to);
+        widen_row(p, o, word, first, n, (void *)to);
         return;
     }
     if (2 * word >= k) {
@@ -82,7 +82,7 @@ static void words_of_row(const struct product *p, const struct operand *o, int k
     if (in_pairs(p))
         copy_row(p, o, row, first, n, to);
     else
-        widen_row(p, o, row, first, n, (float *)to);
+        widen_row(p, o, row, first, n, (void *)to);
 }
 
 static void pack_a_rows(const struct product *p, const struct operand_pair *s, int first, int count,
@@ -100,7 +100,7 @@ static void pack_a_rows(const struct product *p, const struct operand_pair *s, i
         if (in_pairs(p))
             copy_row(p, a, first + r, 0, s->k, rows + (size_t)r * row);
         else
-            widen_row(p, a, first + r, 0, s->k, (float *)(rows + (size_t)r * row));
+            widen_row(p, a, first + r, 0, s->k, (void *)(rows + (size_t)r * row));
     panel_of_rows(p->multiplier, rows, row, row, count, panel);
     free(rows);
 }
