@@ -157,6 +157,9 @@ static void open_device(struct job *j, const struct settings *s, double started)
     j->device = device_open(&request);
     if (s->profile)
         j->device = profile_device_open(j->device, started);
+    /* -v measures the mass of a few, of a model as it is: a student's says little. Not where passes
+     * take what memory there is: they would be smaller ones, and -v changes nothing. */
+    j->options.mass = s->mass || (verbosity == VERBOSE && !s->adapter && !j->device->own_memory);
 }
 
 static void open_input(struct job *j, const struct settings *s, const struct work *w)
@@ -486,8 +489,6 @@ int main(int argc, char **argv)
     if (s.list && (first < argc || s.common.output))
         usage_error("with --list FILE its lines name the files, no operand and no -o");
 
-    /* -v measures the mass of a few, of a model as it is: a student's says little. */
-    s.score.mass = s.mass || (verbosity == VERBOSE && !s.adapter);
     char *folder = model_folder_find(s.model);
     s.model = folder;
     struct job j = {
