@@ -100,7 +100,7 @@ static void read_records(struct stream_reader *r)
     size_t n;
     const char *schema = stream_schema(r);
     if (json_object_get(stream_header(r), "classes"))
-        free(header_classes(r, &n));
+        free(header_classes(stream_header(r), stream_name(r), &n));
     for (bool more = true; more;)
         more = !strcmp(schema, "example")      ? example_read(r, &x.example)
                : !strcmp(schema, "prompt")     ? prompt_read(r, &x.prompt)

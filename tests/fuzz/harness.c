@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <msgpack.h>
 #include <sanitizer/allocator_interface.h>
+#include <sanitizer/asan_interface.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@
 #include <xxhash.h>
 
 static jmp_buf end_of_input;
-static bool within; /* an input */
+static _Thread_local bool within; /* an input: libFuzzer has a thread of its own, which allocates */
 
 static _Noreturn void finding(const char *what, long number)
 {
@@ -70,6 +71,14 @@ static void note_free(const volatile void *p)
             n_held--;
             return;
         }
+}
+
+/* Where what is held was allocated. */
+static void describe_held(void)
+{
+    for (size_t k = 0; k < n_used; k++)
+        if (slots[used[k]] && slots[used[k]] != &gone)
+            __asan_describe_address(slots[used[k]]);
 }
 
 static void free_held(void)
@@ -400,8 +409,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     within = true;
     if (!setjmp(end_of_input)) {
         fuzz_one(bytes, size);
-        if (n_held)
+        if (n_held) {
+            describe_held();
             finding("allocations left behind", (long)n_held);
+        }
     }
     take_back();
     while (n_paths)
