@@ -49,9 +49,6 @@ static void compare_layouts(const struct stream_reader *r, const json_t *trained
     const char *key = json_difference(then, here, &before, &after);
     if (key)
         other_layout(r, key, before, after);
-    key = json_difference(here, then, &after, &before); /* what is there no more */
-    if (key)
-        other_layout(r, key, before, after);
     json_decref(then);
     json_decref(here);
 }

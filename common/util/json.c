@@ -106,22 +106,31 @@ void json_write(const json_t *value, size_t flags, FILE *to)
 static char *text_of(const json_t *value)
 {
     /* 15 digits: 0.1 is said as 0.1. */
-    size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15);
-    return value ? json_text(value, flags) : xstrdup("not set");
+    return value ? json_text(value, JSON_COMPACT | JSON_REAL_PRECISION(15)) : xstrdup("not set");
+}
+
+/* Of a's keys the first whose value is another in b, or not there. */
+static const char *first_difference(const json_t *a, const json_t *b)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)a, key, value)
+    {
+        const json_t *other = json_object_get(b, key);
+        if (!other || !json_equal(other, value))
+            return key;
+    }
+    return NULL;
 }
 
 const char *json_difference(const json_t *then, const json_t *now, char **before, char **after)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)now, key, value)
-    {
-        const json_t *old = json_object_get(then, key);
-        if (old && json_equal(old, value))
-            continue;
-        *before = text_of(old);
-        *after = text_of(value);
-        return key;
+    const char *key = first_difference(now, then);
+    if (!key)
+        key = first_difference(then, now);
+    if (key) {
+        *before = text_of(json_object_get(then, key));
+        *after = text_of(json_object_get(now, key));
     }
-    return NULL;
+    return key;
 }

@@ -23,8 +23,8 @@ char *json_text(const json_t *value, size_t flags);
 /* The same text and a newline. What cannot be written is the stream's error, as of fwrite(). */
 void json_write(const json_t *value, size_t flags, FILE *to);
 
-/* The first key of `now` whose value is another in `then`, or NULL; *before and *after receive both
- * as text, which the caller frees. */
+/* The first key of `now`, or else of `then`, whose value is another in the other one, or not there;
+ * NULL: they are the same. *before and *after receive both as text, which the caller frees. */
 const char *json_difference(const json_t *then, const json_t *now, char **before, char **after);
 
 #endif

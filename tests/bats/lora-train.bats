@@ -517,6 +517,23 @@ ended_by() { # SIGNAL OPTION...; its words are in said
     cmp before half.lora.checkpoint
 }
 
+@test "a setting that was given and is no more is another one, of a checkpoint and of what is complete" {
+    long_run half.lora --epochs 1 --dropout-epochs 1
+    run long_run half.lora --epochs 1 --resume
+    [ "$status" -eq 65 ]
+    [[ $output == *"half.lora: complete, but made with dropout_epochs = 1, now it is not set"* ]]
+    rm -r half.lora
+    with_dropout() { runner=exec long_run half.lora --epochs 100000 --dropout-epochs 1; }
+    with_dropout &
+    pid=$!
+    while [ ! -e half.lora.checkpoint ] && kill -0 $pid; do sleep 0.01; done
+    kill -9 $pid
+    wait $pid || true
+    run long_run half.lora --epochs 100000 --resume
+    [ "$status" -eq 65 ]
+    [[ $output == *"half.lora.checkpoint: made with dropout_epochs = 1, which is now not set"* ]]
+}
+
 @test "a damaged checkpoint is refused" {
     interrupt
     size=$(stat -c %s half.lora.checkpoint)
