@@ -148,11 +148,6 @@ struct csv_columns {
     const json_t *classes;
 };
 
-static bool same(const msgpack_object_str *key, const char *name)
-{
-    return same_bytes(key->ptr, key->size, name, strlen(name));
-}
-
 /* value: the first record's, NULL when it has none. */
 static void add_column(struct csv_columns *c, const struct schema *s, const char *name, size_t len,
                        const msgpack_object *value)
@@ -185,7 +180,7 @@ struct csv_columns *csv_columns_new(const struct stream_reader *r, const msgpack
             stream_bad_record(r, NULL, "a key is not a string");
         const msgpack_object_str *key = &kv->key.via.str;
         size_t i = 0;
-        while (i < c->count && !same(key, c->names[i]))
+        while (i < c->count && !str_is(key, c->names[i]))
             i++;
         if (i == c->count)
             add_column(c, s, key->ptr, key->size, &kv->val);
@@ -291,7 +286,7 @@ void print_csv(struct buf *out, const struct csv_columns *c, const struct stream
         const msgpack_object_kv *kv = NULL;
         for (uint32_t j = 0; j < m->size && !kv; j++)
             if (m->ptr[j].key.type == MSGPACK_OBJECT_STR &&
-                same(&m->ptr[j].key.via.str, c->names[i]))
+                str_is(&m->ptr[j].key.via.str, c->names[i]))
                 kv = &m->ptr[j];
         if (i)
             buf_addc(out, ',');

@@ -243,7 +243,7 @@ static enum take get_take(struct stream_reader *r, const msgpack_object *o)
 {
     const msgpack_object *v = map_get(o, "take");
     for (int i = 0; v && v->type == MSGPACK_OBJECT_STR && i < N_TAKES; i++)
-        if (same_bytes(v->via.str.ptr, v->via.str.size, take_names[i], strlen(take_names[i])))
+        if (str_is(&v->via.str, take_names[i]))
             return (enum take)i;
     stream_bad_record(r, NULL, "field 'take' is missing or none of the words it may be");
 }

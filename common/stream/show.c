@@ -52,11 +52,6 @@ struct show {
 
 /* ---- cells ---- */
 
-static bool is(const msgpack_object_str *key, const char *name)
-{
-    return same_bytes(key->ptr, key->size, name, strlen(name));
-}
-
 static void add_number(struct buf *out, double v)
 {
     double size = fabs(v);
@@ -93,7 +88,7 @@ static void add_numbers(struct buf *out, enum element e, const msgpack_object_bi
 static bool is_class(const msgpack_object_str *key, const msgpack_object *v)
 {
     return v->type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
-           (is(key, "label") || is(key, "answer") || is(key, "class"));
+           (str_is(key, "label") || str_is(key, "answer") || str_is(key, "class"));
 }
 
 static void add_json(struct buf *out, const struct stream_reader *r, const msgpack_object_kv *kv)
@@ -134,7 +129,8 @@ static void add_value(struct buf *out, const struct show *s, const struct stream
 static bool is_left_out(const struct stream_reader *r, const msgpack_object_str *key)
 {
     return !strcmp(stream_schema(r), "prediction") &&
-           (is(key, "probs") || is(key, "alpha") || is(key, "members") || is(key, "mean_log"));
+           (str_is(key, "probs") || str_is(key, "alpha") || str_is(key, "members") ||
+            str_is(key, "mean_log"));
 }
 
 /* The column of that name, added where it is new. */
@@ -199,7 +195,7 @@ static void put_best(struct show *s, struct row *row)
 
 static bool is_long(const msgpack_object_kv *kv)
 {
-    return is(&kv->key.via.str, "text") || kv->val.type == MSGPACK_OBJECT_BIN ||
+    return str_is(&kv->key.via.str, "text") || kv->val.type == MSGPACK_OBJECT_BIN ||
            kv->val.type == MSGPACK_OBJECT_ARRAY || kv->val.type == MSGPACK_OBJECT_MAP;
 }
 
@@ -220,7 +216,7 @@ static void add_row(struct show *s, const struct stream_reader *r, const msgpack
         if (kv->key.type != MSGPACK_OBJECT_STR)
             stream_bad_record(r, NULL, "a key is not a string");
         const msgpack_object_str *key = &kv->key.via.str;
-        if (s->n_classes && is(key, "probs"))
+        if (s->n_classes && str_is(key, "probs"))
             put_best(s, &row);
         if (is_left_out(r, key))
             continue;

@@ -389,15 +389,18 @@ static bool first_key_is(const char *bytes, size_t len, const char *key)
     return p[head] == (0xa0 | n) && !memcmp(p + head + 1, key, n);
 }
 
+bool str_is(const msgpack_object_str *s, const char *text)
+{
+    return same_bytes(s->ptr, s->size, text, strlen(text));
+}
+
 const msgpack_object *map_get(const msgpack_object *map, const char *key)
 {
     if (map->type != MSGPACK_OBJECT_MAP)
         return NULL;
-    size_t n = strlen(key);
     for (uint32_t i = 0; i < map->via.map.size; i++) {
         const msgpack_object_kv *kv = &map->via.map.ptr[i];
-        if (kv->key.type == MSGPACK_OBJECT_STR &&
-            same_bytes(kv->key.via.str.ptr, kv->key.via.str.size, key, n))
+        if (kv->key.type == MSGPACK_OBJECT_STR && str_is(&kv->key.via.str, key))
             return &kv->val;
     }
     return NULL;

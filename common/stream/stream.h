@@ -86,6 +86,7 @@ void stream_finish(struct stream_writer *w);
 
 /* ---- msgpack helpers ---- */
 
+bool str_is(const msgpack_object_str *s, const char *text);
 /* A map's value by key, NULL when absent. */
 const msgpack_object *map_get(const msgpack_object *map, const char *key);
 /* The whole object that the bytes are, as a tree whose strings point into them (empty ones at "");
