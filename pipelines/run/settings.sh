@@ -9,12 +9,12 @@ declare -A profiled # what they are by the data set's settings and its profile
 
 # The settings of a run, the last word with the command line.
 settle() {
-    local line profile
+    local line key profile
     read_settings "$folder/settings"
     profile=$(chosen_profile)
     [ "$profile" = duq ] || read_profile "$profile"
-    for line in "${keys[@]}"; do
-        profiled[$line]=${value[$line]}
+    for key in "${keys[@]}"; do
+        profiled[$key]=${value[$key]}
     done
     if [ -n "$manifest" ]; then
         while IFS= read -r line; do

@@ -53,14 +53,9 @@ answer() { # STATUS [SCORES]
 # What ends with standard input, whether by a broken connection or an interrupted run, is all of the work: see serve in
 # scorer.sh.
 serve_place() { # PLACE PLACES GPUS
-    local place=$1 job status threads
-    local -a gpus
-    IFS=, read -ra gpus <<<"$3"
-    [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[($1 - 1) % ${#gpus[@]}]}
-    if [ "$2" -gt 1 ]; then
-        threads=$(($(nproc) / $2))
-        export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
-    fi
+    local place=$1 job status
+    use_gpu "$1" "$3"
+    share_processors "$2"
     exec 3<&0
     set -m # a process group for the job
     (

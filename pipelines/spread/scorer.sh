@@ -18,6 +18,19 @@ take_program() { # ARRAY
     words=("${words[@]:number + 1}")
 }
 
+# The GPU of a machine's place NUMBER, from 1: of GPUS, with commas between, in turn; none where there are none.
+use_gpu() { # NUMBER GPUS
+    local -a numbers
+    IFS=, read -ra numbers <<<"$2"
+    [ ${#numbers[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${numbers[($1 - 1) % ${#numbers[@]}]}
+}
+
+# The part of a machine's processors that each of PLACES has.
+share_processors() { # PLACES
+    local threads=$(($(nproc) / $1))
+    [ "$1" = 1 ] || export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
+}
+
 # The status of the last of a pipe's programs that failed; of one that was killed if there is one, for what the others say
 # of their input is then no news.
 judge_programs() { # STATUS...

@@ -46,9 +46,7 @@ do_these() { # SHARD...
 }
 
 prepare() {
-    local -a gpus
-    IFS=, read -ra gpus <<<"${GPUS:-}"
-    [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[(slot - 1) % ${#gpus[@]}]}
+    use_gpu "$slot" "${GPUS:-}"
     # A terminal shows the programs' own progress where there is one slot. Not by its name, which a user who came by su
     # may not open.
     if [ "${JOBS:-1}" = 1 ] && [ -t 2 ]; then

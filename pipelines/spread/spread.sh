@@ -67,15 +67,12 @@ parallel_slots() { # SLOTS COMMAND...: for every line of standard input
 
 # On this machine: JOBS slots, on the GPUs in turn, with the processors divided among them.
 spread_here() { # FOLDER SHARDS
-    local folder=$1 slots=$JOBS threads shards
+    local folder=$1 slots=$JOBS shards
     local -a gpus
     IFS=, read -ra gpus <<<"$GPUS"
     [ -n "$slots" ] || slots=${#gpus[@]}
     [ "$slots" -gt 0 ] || slots=1
-    threads=$(($(nproc) / slots))
-    if [ "$slots" -gt 1 ]; then
-        export DUQ_THREADS=${DUQ_THREADS:-$((threads > 0 ? threads : 1))}
-    fi
+    share_processors "$slots"
     shards=$(wc -l <<<"$2")
     parallel_slots "$slots" "$(printf %q "$PIPELINES/spread")/slot.sh" "$(printf %q "$folder")" '{1}' \
         < <(seq $((slots < shards ? slots : shards)))
