@@ -3,6 +3,7 @@
 #include "common/eval/figures.h"
 #include "common/eval/gnuplot.h"
 #include "common/eval/report.h"
+#include "common/stream/header.h"
 #include "common/stream/stream.h"
 #include "common/util/diag.h"
 #include "common/util/json.h"
@@ -259,9 +260,7 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
 
 static bool same_model(const json_t *a, const json_t *b)
 {
-    static const char *const keys[] = {"model",   "head",     "alphas", "adapter",
-                                       "weights", "ensemble", NULL};
-    return !header_difference(a, b, keys);
+    return !header_difference(a, b, HEADER_SAME_MODEL);
 }
 
 /* A set's name or, of the number-th set of another seed, the shared one. */

@@ -10,6 +10,7 @@
 #include "common/score/head.h"
 #include "common/score/read_ahead.h"
 #include "common/score/score.h"
+#include "common/stream/header.h"
 #include "common/stream/record.h"
 #include "common/text/tokenizer_match.h"
 #include "common/util/clock.h"
@@ -197,7 +198,7 @@ static void choose_outputs(struct job *j, const struct settings *s)
 /* What is loaded is for streams like the first. */
 static void check_like_first(const struct job *j)
 {
-    const char *key = stream_disagreement(j->first_header, stream_header(j->in));
+    const char *key = header_difference(j->first_header, stream_header(j->in), HEADER_JOINED);
     if (key)
         die(EX_DATAERR,
             "%s: has another '%s' than %s, the list's first: a list of its own scores it",

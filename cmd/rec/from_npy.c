@@ -1,5 +1,6 @@
 /* Arrays of probabilities to predictions. */
 #include "cmd/rec/commands.h"
+#include "common/stream/header.h"
 #include "common/stream/id_index.h"
 #include "common/stream/npy_predictions.h"
 #include "common/util/diag.h"
@@ -50,12 +51,8 @@ static json_t *make_header(const struct settings *s, const struct identities *t,
                            const struct npy_predictions *a)
 {
     json_t *header = stream_header_from(NULL, "prediction", s->argc, s->argv);
-    static const char *const keys[] = {"task", "classes"};
-    for (size_t i = 0; t->like && i < 2; i++) {
-        json_t *value = json_object_get(stream_header(t->like), keys[i]);
-        if (value)
-            json_object_set(header, keys[i], value);
-    }
+    if (t->like)
+        header_copy_task(header, stream_header(t->like));
     size_t named = json_array_size(json_object_get(header, "classes"));
     if (named && named != npy_classes(a))
         die(EX_DATAERR, "%s: %zu classes, but %s names %zu", s->npy.path, npy_classes(a),

@@ -1,5 +1,6 @@
 #include "common/decide/rule.h"
 
+#include "common/stream/header.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
@@ -36,10 +37,7 @@ const char *set_score_name(enum set_score score)
 
 const char *rule_difference(const json_t *fitted, const json_t *predictions)
 {
-    static const char *const keys[] = {
-        "task",          "classes", "layout", "prompts", "model",   "tokenizer", "class_tokens",
-        "answer_tokens", "head",    "alphas", "adapter", "weights", "ensemble",  NULL};
-    return header_difference(fitted, predictions, keys);
+    return header_difference(fitted, predictions, HEADER_RULE);
 }
 
 /* The number of the word that the "fit" has under this key. */

@@ -1,5 +1,6 @@
 #include "common/stream/stream.h"
 
+#include "common/stream/header.h"
 #include "common/util/diag.h"
 #include "common/util/digest.h"
 #include "common/util/input.h"
@@ -25,12 +26,6 @@ enum { CHUNK = 1 << 18, PACKED = 1 << 16, ZONE = 8192 };
  * comes near: its bytes, how deep it is, the values in it, each of which takes many times its byte
  * in memory, and the keys of a map, which are looked through one by one. */
 enum { MAX_RECORD = 1 << 26, MAX_DEPTH = 24, MAX_ITEMS = 1 << 20, MAX_KEYS = 1 << 12 };
-
-/* The keys in which concatenated headers must agree: they say what a record means. */
-static const char *const essential[] = {
-    "schema",  "task",         "classes",       "answers", "open",     "layout", "tokenizer",
-    "model",   "class_tokens", "answer_tokens", "prompts", "head",     "alphas", "adapter",
-    "weights", "ensemble",     "fit",           "rule",    "made_for", "asked",  NULL};
 
 /* Bytes with those before at already used up. */
 struct unread {
@@ -446,21 +441,6 @@ json_t *json_from_msgpack(const msgpack_object *o)
     }
 }
 
-const char *header_difference(const json_t *a, const json_t *b, const char *const *keys)
-{
-    for (; *keys; keys++) {
-        const json_t *x = json_object_get(a, *keys), *y = json_object_get(b, *keys);
-        if (x != y && !(x && y && json_equal(x, y)))
-            return *keys;
-    }
-    return NULL;
-}
-
-const char *stream_disagreement(const json_t *a, const json_t *b)
-{
-    return header_difference(a, b, essential);
-}
-
 /* Takes in a header: the first one is kept, later ones are held against it. */
 static void take_header(struct stream_reader *r, const char *bytes, size_t len, const char *wanted)
 {
@@ -485,7 +465,7 @@ static void take_header(struct stream_reader *r, const char *bytes, size_t len, 
         r->schema = xstrdup(schema);
         return;
     }
-    const char *key = stream_disagreement(r->header, header);
+    const char *key = header_difference(r->header, header, HEADER_JOINED);
     if (key)
         bad_stream(r, "a concatenated stream's header has another '%s' than the first's", key);
     /* Numbers of another precision, or of another order of additions, mean the same. */

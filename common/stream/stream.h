@@ -54,14 +54,6 @@ _Noreturn void stream_bad_record(const struct stream_reader *r, const char *id, 
 
 void stream_close(struct stream_reader *r);
 
-/* The first key in which streams that are one after another must agree, for it says what a record
- * means, and in which these headers do not; NULL where there is none. */
-const char *stream_disagreement(const json_t *a, const json_t *b);
-
-/* The first of the keys (NULL ends them) that the headers have different values for; NULL where
- * there is none. */
-const char *header_difference(const json_t *a, const json_t *b, const char *const *keys);
-
 /* ---- writing ---- */
 
 struct stream_writer;

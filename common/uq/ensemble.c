@@ -1,5 +1,6 @@
 #include "common/uq/ensemble.h"
 
+#include "common/stream/header.h"
 #include "common/stream/id_index.h"
 #include "common/uq/validation.h"
 #include "common/util/diag.h"
@@ -17,13 +18,8 @@
 static void check_same_setting(const char *path, const json_t *fitted,
                                const struct stream_reader *scores, bool other_task)
 {
-    static const char *const keys[] = {"task",    "classes",   "layout",       "prompts",
-                                       "model",   "tokenizer", "class_tokens", "answer_tokens",
-                                       "adapter", NULL};
-    static const char *const of_any_task[] = {"layout",    "prompts", "model",
-                                              "tokenizer", "adapter", NULL};
-    const char *key =
-        header_difference(fitted, stream_header(scores), other_task ? of_any_task : keys);
+    const char *key = header_difference(fitted, stream_header(scores),
+                                        other_task ? HEADER_OTHER_TASK : HEADER_WEIGHTS);
     if (key)
         die(EX_DATAERR,
             "%s: fitted on scores with another '%s' than those of %s; fit weights on scores of "
@@ -35,12 +31,7 @@ static void check_same_setting(const char *path, const json_t *fitted,
 static json_t *whose(const json_t *header)
 {
     json_t *made_for = json_object();
-    static const char *const keys[] = {"task", "classes"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        json_t *value = json_object_get(header, keys[i]);
-        if (value)
-            json_object_set(made_for, keys[i], value);
-    }
+    header_copy_task(made_for, header);
     return made_for;
 }
 

@@ -1,0 +1,59 @@
+#include "common/stream/header.h"
+
+#include <stdbool.h>
+
+enum {
+    J = HEADER_JOINED,
+    W = HEADER_WEIGHTS,
+    O = HEADER_OTHER_TASK,
+    R = HEADER_RULE,
+    M = HEADER_SAME_MODEL
+};
+
+static const struct {
+    const char *name;
+    int uses; /* of enum header_use, those in which headers must agree on it */
+} keys[] = {
+    {"schema", J},
+    {"task", J | W | R},
+    {"classes", J | W | R},
+    {"answers", J},
+    {"open", J},
+    {"layout", J | W | O | R},
+    {"prompts", J | W | O | R},
+    {"model", J | W | O | R | M},
+    {"tokenizer", J | W | O | R},
+    {"class_tokens", J | W | R},
+    {"answer_tokens", J | W | R},
+    {"head", J | R | M},
+    {"alphas", J | R | M},
+    {"adapter", J | W | O | R | M},
+    {"weights", J | R | M},
+    {"ensemble", J | R | M},
+    {"fit", J},
+    {"rule", J},
+    {"made_for", J},
+    {"asked", J},
+};
+
+const char *header_difference(const json_t *a, const json_t *b, enum header_use use)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (!(keys[i].uses & (int)use))
+            continue;
+        const json_t *x = json_object_get(a, keys[i].name), *y = json_object_get(b, keys[i].name);
+        if (x != y && !(x && y && json_equal(x, y)))
+            return keys[i].name;
+    }
+    return NULL;
+}
+
+void header_copy_task(json_t *to, const json_t *from)
+{
+    static const char *const names[] = {"task", "classes"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        json_t *value = json_object_get(from, names[i]);
+        if (value)
+            json_object_set(to, names[i], value);
+    }
+}

@@ -1,0 +1,24 @@
+#ifndef DUQ_COMMON_STREAM_HEADER_H
+#define DUQ_COMMON_STREAM_HEADER_H
+
+#include <jansson.h>
+
+/* What is done with two streams, for which their headers have to agree: each takes the keys that
+ * header.c's table gives it. */
+enum header_use {
+    HEADER_JOINED = 1,      /* they are read one after another: records must mean the same */
+    HEADER_WEIGHTS = 2,     /* prompts' weights that were fitted on one are applied to the other */
+    HEADER_OTHER_TASK = 4,  /* the same, on purpose to another task's */
+    HEADER_RULE = 8,        /* a rule that was fitted on one is applied to the other */
+    HEADER_SAME_MODEL = 16, /* they are called predictions of the same model */
+};
+
+/* The first key in which the headers do not agree for this use; NULL where there is none. A key
+ * that neither has is no difference. */
+const char *header_difference(const json_t *a, const json_t *b, enum header_use use);
+
+/* Puts whose texts they are, "task" and "classes", into another header, or an object of one, as far
+ * as they are said. */
+void header_copy_task(json_t *to, const json_t *from);
+
+#endif
