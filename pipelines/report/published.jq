@@ -52,4 +52,4 @@ def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] |
         | ($against | pad(12)) + (.key | pad(12)) + " " + (.value.auroc | digits(2)) + "         " + (.value.wasserstein | digits(2)))
  else empty end),
 (if .published.elsewhere then "", "published figures: in the report of PROFILE=\(.published.elsewhere), which follows their steps" else empty end),
-(.missing[] | "", "no detection against \(.): its texts were not at hand")
+(.missing[] | "", "no detection against \(.): its texts could not be had")

@@ -232,7 +232,7 @@ def detection:
                   end) | join("\n"))) | join("\n"))
         + (if $r.published.detection then "<p class=note>Rows in italics: \($r.published.detection.from | esc). They were not measured here.</p>" else "" end)
       end
-    + (.missing | map("<p class=note>Detection against \(title | esc) was asked for and left out: its texts were not at hand.</p>") | join("\n"));
+    + (.missing | map("<p class=note>Detection against \(title | esc) was asked for and left out: its texts could not be had.</p>") | join("\n"));
 
 def figure_title: if . == "reliability" then "Reliability"
     elif . == "risk-coverage" then "Risk over coverage"

@@ -46,7 +46,7 @@ split_other() { # SET NAME
     "$pipelines/run.sh" "${arguments[@]}" 9>&- || status=$?
     case $status in
     0) others+="$2 " ;;
-    2 | 66) printf 'run.sh: detection against %s is left out: its texts are not at hand\n' "$2" >&2 ;;
+    2 | 66) printf 'run.sh: detection against %s is left out, for the reason above (OOD takes folders with settings of their own, too)\n' "$2" >&2 ;;
     *) exit $status ;;
     esac
 }

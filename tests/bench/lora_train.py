@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """lora-train's speed and memory on zero-shot prompts, against transformers + PEFT.
 
-usage: lora_train.py LORA-TRAIN MODEL
+usage: lora_train.py LORA-TRAIN MODEL TEXTS
 
-Texts as SST-2's zero-shot prompts are: 60 tokens of instruction, 10 to 45 of their own; rank 16 on q, k, v,
+TEXTS texts as SST-2's zero-shot prompts are: 60 tokens of instruction, 10 to 45 of their own; rank 16 on q, k, v,
 o and lm_head, dropout .05, batches of 16, cross-entropy with random labels. One thread each, in the
-processor's own time (a busy machine does not show); loading is not counted. PEFT at its best: padded
-batches, logits at last positions alone; without and with gradient checkpointing (which lora-train always
-does). Peak memory is of the whole process.
+processor's own time (a busy machine does not show); loading is not counted. Both keep a pass's activations, and
+both compute them again (lora-train --activations, PEFT's gradient checkpointing). PEFT at its best: padded
+batches, logits at last positions alone. Peak memory is of the whole process.
 """
 
 import json
@@ -24,17 +24,17 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "oracle"))
 import duq_stream  # noqa: E402
 
-TEXTS, BATCH, CLASSES = 64, 16, [100, 200]
+BATCH, CLASSES = 16, [100, 200]
 
 
-def prompts(vocab):
+def prompts(vocab, texts):
     random.seed(1)
     shared = [1] + [random.randrange(3, vocab) for _ in range(60)]
     return [shared + [random.randrange(3, vocab) for _ in range(random.randint(10, 45))]
-            for _ in range(TEXTS)]
+            for _ in range(texts)]
 
 
-def lora_train(program, model, records, compute):
+def lora_train(program, model, records, compute, activations):
     """Seconds of processor time for one epoch without loading, and peak memory in GB."""
     with tempfile.TemporaryDirectory() as folder:
         times = []
@@ -46,6 +46,7 @@ def lora_train(program, model, records, compute):
                 [{"id": f"t{i}", "prompt": 0, "tokens": np.array(t, dtype="<i4"), "label": i % 2}
                  for i, t in enumerate(records)])
             command = [program, "-q", "--model", model, "--threads", "1", "--loss", "labels", "--compute", compute,
+                       "--activations", activations,
                        "--epochs", str(epochs), "--batch", str(BATCH), "--lr", "1e-4",
                        "-o", os.path.join(folder, f"{epochs}.lora"), tokens]
             child = subprocess.Popen(command)
@@ -92,26 +93,26 @@ def peft(folder, records, dtype, checkpointing):
 
 def main():
     if len(sys.argv) == 5:  # the process of its own
-        folder, dtype, checkpointing, records = sys.argv[1:]
+        folder, dtype, activations, records = sys.argv[1:]
         with open(records) as file:
-            print(json.dumps(peft(folder, json.load(file), dtype, checkpointing == "checkpointing")))
+            print(json.dumps(peft(folder, json.load(file), dtype, activations == "recompute")))
         return
-    program, folder = sys.argv[1:]
+    program, folder, texts = sys.argv[1:]
     os.environ["DUQ_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
     with open(os.path.join(folder, "config.json")) as file:
-        records = prompts(json.load(file)["vocab_size"])
+        records = prompts(json.load(file)["vocab_size"], int(texts))
     with tempfile.NamedTemporaryFile("w") as file:
         json.dump(records, file)
         file.flush()
         for dtype, compute in (("float32", "f32"), ("bfloat16", "bf16")):
-            ours, held = lora_train(program, folder, records, compute)
-            print(f"lora-train, {compute}: {len(records) / ours:.2f} texts/s of a processor, {held:.2f} GB")
-            for how in ("kept", "checkpointing"):
-                out = subprocess.run([sys.executable, __file__, folder, dtype, how, file.name], check=True,
+            for activations in ("keep", "recompute"):
+                ours, held = lora_train(program, folder, records, compute, activations)
+                out = subprocess.run([sys.executable, __file__, folder, dtype, activations, file.name], check=True,
                                      stdout=subprocess.PIPE, text=True).stdout
                 theirs, peak = json.loads(out.splitlines()[-1])
-                print(f"transformers + PEFT, {dtype}, activations {how}: {len(records) / theirs:.2f} texts/s, "
-                      f"{peak:.2f} GB; lora-train is {theirs / ours:.1f} times as fast with "
+                step = BATCH / len(records)
+                print(f"{compute}, {activations}: lora-train {ours * step:.2f} s a step, {held:.2f} GB; "
+                      f"transformers + PEFT {theirs * step:.2f} s, {peak:.2f} GB: {theirs / ours:.1f} times as fast with "
                       f"{100 * held / peak:.0f} % of the memory", flush=True)
 
 
