@@ -84,6 +84,20 @@ def of($name): first(.metrics.sets[] | select(.name == $name)) // null;
 # Whether two metrics' intervals overlap; null where there are none.
 def overlap($a; $b): if $a.low == null or $b.low == null then null else $a.low <= $b.high and $b.low <= $a.high end;
 def right_and_calibrated: "right about \(.accuracy.value | percent), with a calibration error (ECE) of \(.ece.value | fixed(3))";
+# Which of the two are not shown to be better than always giving the largest class's answer; nothing where both are.
+def always_the_same($teacher; $student):
+    .task.classes as $classes | (.labels | map(.number) | add) as $texts
+    | (.labels | max_by(.number)) as $largest | select($largest != null) | ($largest.number / $texts) as $share
+    | [{it: "the ensemble", set: $teacher}, {it: "the student", set: $student}
+        | select(.set.metrics.accuracy.value != null and (.set.metrics.accuracy | .low // .value) <= $share) | .it]
+    | select(. != [])
+    | "Always answering <q>\($classes[$largest.class] // $largest.class | esc)</q> would be right about \($share | percent): "
+        + (if length == 2 then "neither of the two is" else "\(.[0]) is not" end) + " shown to be better.";
+# What was asked of another set, where that differs from what was asked of this one.
+def own_prompts($r):
+    ($r.task.classes | length) as $here
+    | (.against | sub(":own$"; "")) as $name | (first($r.others[] | select(.name == $name)).classes | length) as $there
+    | ", asked by prompts of their own" + (if $here == $there then "," else " for \($there) classes where these have \($here), so that the uncertainties' ranges differ," end);
 def in_words:
     . as $r | (.task.instructions | length) as $prompts
     | of("teacher") as $teacher | of("untrained") as $untrained | (of("dirichlet") // of("softmax")) as $student
@@ -94,6 +108,7 @@ def in_words:
                 | if $same == null then "." elif $same then ": in accuracy the 95&#8239;% intervals of the two overlap, so these texts do not tell them apart."
                   else ": in accuracy the 95&#8239;% intervals of the two do not overlap." end)
          else empty end),
+        ($r | always_the_same($teacher; $student)),
         (if $untrained.metrics.accuracy.value and $student then
             "The same model, asked in the same way before its training, was \($untrained.metrics | right_and_calibrated)." else empty end),
         (if $student.metrics.error_auroc_total.value then
@@ -101,7 +116,7 @@ def in_words:
          else empty end),
         ([$r.metrics.detection[]? | select(.set == $student.name and .metrics.auroc_total.value != null)]
             | if . == [] then empty else "How well its uncertainty tells texts of other kinds from these (AUROC; 0.5 is chance): "
-                + (map("\(.against | sub(":own$"; "") | title | esc)\(if .against | endswith(":own") then ", asked by prompts of their own," else "" end) \(.metrics.auroc_total.value | fixed(2)) by the total"
+                + (map("\(.against | sub(":own$"; "") | title | esc)\(if .against | endswith(":own") then own_prompts($r) else "" end) \(.metrics.auroc_total.value | fixed(2)) by the total"
                     + (.metrics.auroc_epistemic.value // null | if . then ", \(fixed(2)) by the epistemic uncertainty" else " uncertainty" end)) | join("; ")) + "." end)
       ] | "<p>\(join(" "))</p>";
 

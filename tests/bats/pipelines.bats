@@ -77,6 +77,21 @@ remakes() {
         'select(.id == $id).text | @html')" "$page"
 }
 
+@test "the report says who is not shown to be better than always answering the largest class" {
+    local root=$BATS_TEST_DIRNAME/../.. labels='.labels = [{class: 0, number: 5}, {class: 1, number: 15}]'
+    page() { jq "$1" "$base/report/report.json" | jq -r -L "$root/pipelines/report" -f "$root/pipelines/report/report.jq"; }
+    better() { echo "(.metrics.sets[] | select(.name == \"$1\").metrics.accuracy) |= {value: 0.9, low: 0.76, high: 1}"; }
+    worse() { echo "(.metrics.sets[] | select(.name == \"$1\").metrics.accuracy) |= {value: 0.8, low: 0.75, high: 1}"; }
+    page "$labels | $(better teacher) | $(worse dirichlet)" |
+        grep -qF 'Always answering <q>positive</q> would be right about 75.0&#8239;%: the student is not shown to be better.'
+    page "$labels | $(worse teacher) | $(better dirichlet)" | grep -qF '%: the ensemble is not shown to be better.'
+    page "$labels | $(worse teacher) | $(worse dirichlet)" | grep -qF '%: neither of the two is shown to be better.'
+    for changes in "$labels | $(better teacher) | $(better dirichlet)" '.labels = []'; do
+        page "$changes" >page
+        [ "$(grep -c 'Always answering' page)" = 0 ]
+    done
+}
+
 @test "a metric is the best of its column only where its interval overlaps with no other" {
     page() { # SET:VALUE:LOW:HIGH...: of accuracies; null intervals where LOW is -
         jq -n --args '[$ARGS.positional[] | split(":") | {name: .[0], texts: 9, metrics: {accuracy: {value: (.[1] | tonumber),
