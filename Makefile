@@ -232,6 +232,7 @@ lint: deps-lint
 		--suppress=nullPointerRedundantCheck --suppress=nullPointerArithmeticRedundantCheck \
 		-DDUQ_VERSION='""' $(shell git ls-files '*.c')
 	$(if $(wildcard $(SHELL_FILES)),shellcheck $(wildcard $(SHELL_FILES)))
+	shellcheck --include=SC2314,SC2315 tests/bats/*.bats # a "!" that cannot fail
 	tests/includes
 	$(if $(wildcard man/*),mandoc -T lint -W warning man/*)
 

@@ -2,6 +2,8 @@
 # tests/c/test_prompt_weights.c and test_calibration.c; the streams are made by
 # tests/oracle/{bpe_fit,calibration,uq_bad_streams}.py.
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     load refuses
     data=$BATS_TEST_DIRNAME/../data/uq
@@ -219,7 +221,7 @@ END
 
 @test "the order of the records changes nothing" {
     rec sample --shuffle --seed 3 "$data/calibrate-real.mp" >shuffled.mp
-    ! cmp -s <(rec to-json shuffled.mp) <(rec to-json "$data/calibrate-real.mp")
+    run ! cmp -s <(rec to-json shuffled.mp) <(rec to-json "$data/calibrate-real.mp")
     for options in "--calibrate scale+bias --held-out" "--top 2 --held-out" "--calibrate scale --top 3"; do
         # shellcheck disable=SC2086 # options are words
         bpe-fit -q $options "$data/calibrate-real.mp" >a.mp

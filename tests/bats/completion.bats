@@ -1,5 +1,7 @@
 # Completion for bash and zsh, made of the programs' tables of options.
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     cd "$BATS_TEST_TMPDIR" || exit 1
     completions=$BUILD/completion
@@ -62,7 +64,7 @@ offered() { # WORD...
     zsh -f -c '_arguments() { print -l -- "$@" } ; words=(rec head --) CURRENT=3; source "$1"' _ "$completions/zsh/_rec" >given
     grep -q -- '^--skip=:k: $' given
     grep -q -- '^--output=:file:_files$' given
-    ! grep -q -- '--shuffle' given
+    run ! grep -q -- '--shuffle' given
     zsh -f -c '_arguments() { print -l -- "$@" } ; words=(lm-score --) CURRENT=2; source "$1"' _ "$completions/zsh/_lm-score" |
         grep -qx -- '--head=:name:(none softmax dirichlet)'
 }

@@ -3,6 +3,8 @@
 
 load refuses
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     uq=$BATS_TEST_DIRNAME/../data/uq
     data=$BATS_TEST_DIRNAME/../data/decide
@@ -94,7 +96,7 @@ judged() { # PREDICTIONS
     decide --expected-risk 0.3 -o rule.mp "$uq/metrics-binary.mp"
     decide -v --apply rule.mp "$uq/metrics-no-labels.mp" >decisions.mp 2>said
     [ "$(rec count -q decisions.mp)" = 25 ]
-    ! grep -q "labelled" said
+    run ! grep -q "labelled" said
 }
 
 @test "where nothing can be promised it says what would do, and writes no rule" {

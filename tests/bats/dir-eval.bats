@@ -1,6 +1,8 @@
 # dir-eval: its outputs, and what it says to bad input. The numbers are checked by
 # tests/c/test_evaluation.c; the streams are made by tests/oracle/metrics.py.
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     data=$BATS_TEST_DIRNAME/../data/uq
     cd "$BATS_TEST_TMPDIR" || exit 1
@@ -206,7 +208,7 @@ ensemble() {
     DUQ_THREADS=3 dir-eval --bootstrap 50 --seed 1 --json "$data/metrics-four.mp" >b
     cmp a b
     dir-eval --bootstrap 50 --seed 2 --json "$data/metrics-four.mp" >c
-    ! cmp -s a c
+    run ! cmp -s a c
     [ "$(jq '.sets[0].metrics.ece | .low < .value and .value < .high' a)" = true ]
     jq -e '.bootstrap | .replicates == 50 and .seed == 1 and (.level - 0.95 | fabs) < 1e-12' a
 }
@@ -307,7 +309,7 @@ is_drawn() { # FOLDER NAME
     grep -q 'nats' out/uncertainty-a.svg
     grep -q 'Epistemic uncertainty' out/uncertainty-a.svg
     grep -q 'other, n = 110, AUROC 0\.' out/uncertainty-b_s__2_.svg
-    ! grep -q AUROC out/uncertainty-a.svg
+    run ! grep -q AUROC out/uncertainty-a.svg
     grep -q 'area 0\.' out/risk-coverage.svg
 }
 
@@ -345,7 +347,7 @@ words() { # FILE WORDS
     done
     is_drawn one-row reliability
     [ ! -e no-labels/reliability.svg ]
-    ! grep -q Epistemic softmax/uncertainty-x.svg
+    run ! grep -q Epistemic softmax/uncertainty-x.svg
 }
 
 @test "training logs are drawn, with predictions or alone" {
@@ -355,7 +357,7 @@ words() { # FILE WORDS
     is_drawn out training
     grep -q '>student<' out/training.svg
     grep -q '>b.tsv<' out/training.svg
-    ! grep -q validation out/training.svg
+    run ! grep -q validation out/training.svg
     printf 'step\tloss\tlr\tval_loss\tval_nll\n1\t0.7\t1e-5\t\t\n2\t0.6\t9e-6\t0.65\t0.7\n3\t0.5\t7e-6\t0.62\tnan\n' >c.tsv
     dir-eval --curve student=c.tsv --curve a.tsv --figures validated </dev/null
     is_drawn validated training

@@ -3,6 +3,8 @@
 
 data=$BATS_TEST_DIRNAME/../data/uq
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     cd "$BATS_TEST_TMPDIR" || exit 1
     for python in "${PYTHON:-python3}" /usr/bin/python3 ''; do
@@ -45,7 +47,7 @@ END
 @test "Python refuses a stream that was cut or changed" {
     head -c -1 in.mp >cut.mp
     LC_ALL=C sed 's/probs/prabs/' in.mp >changed.mp
-    ! cmp -s in.mp changed.mp
+    run ! cmp -s in.mp changed.mp
     : >empty.mp
     for file in cut changed empty; do
         run "$python" -c 'import sys; from duq_stream import *; read(sys.argv[1])' $file.mp

@@ -4,6 +4,8 @@
 load refuses
 load profile
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     data=$BATS_TEST_DIRNAME/../data/engine
     model=$data/llama-tied
@@ -156,7 +158,7 @@ paths() { # that this processor has, the best first
     refuses 65 'cut.mp' lm-score --model "$model" --list list
     [ ! -e second.mp ]
     sed '1s/"classes":\["a"/"classes":["other"/' text | rec from-json >other.mp
-    ! cmp -s one.mp other.mp
+    run ! cmp -s one.mp other.mp
     printf 'one.mp\tfirst.mp\nother.mp\tsecond.mp\n' >list
     refuses 65 "other.mp: has another 'classes' than one.mp, the list's first" lm-score --model "$model" --list list
     [ ! -e second.mp ]

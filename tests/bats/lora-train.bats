@@ -1,6 +1,8 @@
 # lora-train: its losses against PyTorch's, interruption, and what it says to bad input. The streams
 # and the losses are made by tests/oracle/lora_streams.py.
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     load curves
     load interrupted
@@ -395,7 +397,7 @@ long_run() { # FOLDER OPTION...
     for file in adapter_model.safetensors adapter_config.json duq.json; do
         cmp whole.lora.epochs/3/$file whole.lora/$file
     done
-    ! cmp -s whole.lora.epochs/1/duq.json whole.lora.epochs/2/duq.json
+    run ! cmp -s whole.lora.epochs/1/duq.json whole.lora.epochs/2/duq.json
     # What is done without them has not got them.
     run teach "${options[@]}" --epochs 2 --keep all -o two.lora --resume
     [ "$status" -eq 65 ]

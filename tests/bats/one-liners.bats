@@ -1,6 +1,8 @@
 # The commands in examples/one-liners.md, run in order on the embedded model and fewer texts. Each result is
 # compared with one reached by another way: other programs, other options, or sums over the tables themselves.
 
+bats_require_minimum_version 1.5.0
+
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || exit 1
     ln -s "$(realpath "$BATS_TEST_DIRNAME/../../examples")" examples
@@ -81,7 +83,8 @@ predictions() { # FILE COLUMN...
     rec to-json comments.mp | jq -r '[.id, .label] | @tsv' | sort >ids
     tail -n +2 examples/data/youtube.csv | tr -d '\r' | sed 's/^\([^,]*\),.*,\([01]\)$/\1\t\2/' | sort | cmp - ids
     [ "$(rec to-json comments.mp | jq -r 'select(.id == "c0").text')" = 'jo41: Win a phone at tiny-deals.example' ]
-    ! rec to-json comments.mp | jq -r .id | head -n 20 | sort -c -V
+    rec to-json comments.mp | jq -r .id | head -n 20 >ids
+    run ! sort -c -V ids
 }
 
 @test "2. ask about one text" {

@@ -4,6 +4,8 @@
 load pipelines-fixture
 load refuses
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
@@ -168,7 +170,7 @@ published() {
     [ "$(grep -c "authors' own instructions" run/report/tables.txt)" = 1 ]
     # duq's steps are others.
     published PROFILE=duq --stage report
-    ! grep 'class=published' run/report/index.html
+    run ! grep 'class=published' run/report/index.html
     grep -q 'PROFILE=published follows them' run/report/index.html
     grep -q '^published figures: in the report of PROFILE=published' run/report/tables.txt
 }

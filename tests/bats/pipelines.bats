@@ -110,7 +110,7 @@ remakes() {
     script -qec "PROGRAMS=$PWD/bin bash -c '$(declare -f few); top=$top; few run SHARD=8 EPOCHS=1'" /dev/null </dev/null >said ||
         { cat said; false; }
     grep -q 'sst2: validation: 1 of 2 shards, [0-9]*:[0-9][0-9]:[0-9][0-9] left' said
-    ! grep -q ETA said
+    run ! grep -q ETA said
     # Sixteen texts to validate by in two shards, by nine prompts each; twenty to test in three, of students by one prompt.
     grep -qx 72 records
     grep -qx 7 records
@@ -204,7 +204,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
         whole run TEACHER=calibrated
     teacher=$(rec to-json --header run/calibrated/train.mp | head -n 1 | jq -c .weights)
     [ "$teacher" != "$(rec to-json --header run/teacher/train.mp | head -n 1 | jq -c .weights)" ]
-    ! cmp -s run/students/softmax.lora/adapter_model.safetensors "$base/students/softmax.lora/adapter_model.safetensors"
+    run ! cmp -s run/students/softmax.lora/adapter_model.safetensors "$base/students/softmax.lora/adapter_model.safetensors"
     cmp run/students/edl.lora/adapter_model.safetensors "$base/students/edl.lora/adapter_model.safetensors"
     lora-train --model "$top/examples/model" --teacher run/calibrated/train.mp --loss softmax --lr 1e-3 --epochs 1 \
         --device cpu -o here.lora run/students/train.tokens.mp
@@ -227,7 +227,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     few run --dry-run MODEL=other >said
     grep -q '^validation: scores/validation.mp$' said
     grep -q '^report: report/index.html$' said
-    ! grep -q '^split:' said
+    run ! grep -q '^split:' said
     few run MODEL=other --stop-stage weights 2>said
     [ "$(made said | paste -sd' ')" = "calibrated/weights.mp scores/validation.mp weights.mp" ]
     # The same model by another name is no other model.
@@ -247,7 +247,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ "$(made said | paste -sd' ')" = "calibrated/test.mp calibrated/train.mp calibrated/validation.mp scores/test.mp scores/train.mp teacher/test.mp teacher/train.mp teacher/validation.mp" ]
     # A stage before the first one is taken as it is, even if settings are other ones now.
     few run ENTROPY_WEIGHT=0.5 --stage softmax --stop-stage softmax 2>said
-    ! grep -q weights.mp said
+    run ! grep -q weights.mp said
     refuses 2 "run/predictions/dirichlet.test.mp is not there: begin with an earlier stage" few run --stage evaluation
     refuses 64 "no stage 'dinner'" few run --only dinner
     refuses 64 "comes after" few run --stage report --stop-stage split
@@ -326,7 +326,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     jq -e '.seconds.softmax.seconds > 0 and .seconds.report.targets["report/index.html"].seconds > 0' "$base/manifest.json"
     (cd "$base" && jq -r '.outputs | to_entries[] | "\(.value | ltrimstr("sha256:"))  \(.key)"' manifest.json | sha256sum -c --quiet)
     "$top/pipelines/run.sh" --from-manifest "$base/manifest.json" OUT=run 2>said
-    ! grep -q 'another one' said
+    run ! grep -q 'another one' said
     same_results run "$base"
     cmp <(jq .outputs "$base/manifest.json") <(jq .outputs run/manifest.json)
     # The command that it prints, and a model that is another one now.
@@ -438,7 +438,7 @@ own() {
         "$top/pipelines/run.sh" ../set OUT=../run N_TRAIN=24 N_TEST=20 VALIDATION=16 DEVICE=cpu --stage detection \
             --dry-run >../said 2>&1 || { cat ../said; false; }
     )
-    ! grep 'left out' said
+    run ! grep 'left out' said
     [ "$(cat run/.settings/others)" = "youtube " ]
     # One that gives none has those of this set.
     sed -i '/^DATA/d' more/youtube/settings
@@ -457,7 +457,7 @@ own() {
     grep -Eq '^softmax +0\.959   0\.019 *$' run/report/tables.txt
     rm sst2/published.json
     remakes report/index.html mine
-    ! grep 'class=published' run/report/index.html
+    run ! grep 'class=published' run/report/index.html
     remakes '' mine
 }
 
@@ -502,7 +502,7 @@ own() {
     cmp run/.settings/model "$base/.settings/model"
     jq . blobs/tokenizer.json >t && mv t blobs/tokenizer.json
     whole run MODEL=snapshot --dry-run >/dev/null
-    ! cmp -s run/.settings/model "$base/.settings/model"
+    run ! cmp -s run/.settings/model "$base/.settings/model"
 }
 
 @test "a folder that is another's is not taken for a run's" {
@@ -595,7 +595,7 @@ with_films() {
     [ "$(cd run/students && echo *.lora)" = dirichlet.lora ]
     [ ! -e run/detection ]
     tree/pipelines/run.sh --from-manifest run/manifest.json OUT=run 2>said
-    ! grep . said
+    [ "$(cat said)" = "films: the report: $PWD/run/report/index.html" ]
     sed -i 's/^stage teacher/&s/' tree/pipelines/films.sh
     refuses 70 "names a stage that recipes.sh has not: teachers" films OUT=run
 }

@@ -2,6 +2,8 @@
 
 load refuses
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     cd "$BATS_TEST_TMPDIR" || exit 1
     export COLUMNS=60
@@ -55,7 +57,7 @@ END
     # The longest bar ends where the line does.
     [ "$(awk '/^entropy/ { on = 1; next } on && /#/ && length > longest { longest = length } END { print longest }' shown)" -eq 60 ]
     rec show --table p.mp >table
-    ! grep -q confidence.*n table
+    run ! grep -q confidence.*n table
 }
 
 @test "scores are shown by the softmax of their logits, weights as bars" {
