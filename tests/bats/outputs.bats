@@ -30,7 +30,8 @@ writing() {
     ln -s there/file link
     ln -s ../link there/second
     rec cat -o there/second all.mp
-    [ -L link ] && [ -L there/second ]
+    [ -L link ]
+    [ -L there/second ]
     [ "$(rec to-json there/file)" = "$(rec to-json all.mp)" ]
     [ "$(cat other-name)" = old ] # another file took its place; nothing was written into the old one
     nothing_unfinished
@@ -44,7 +45,8 @@ writing() {
     ln -s b a
     ln -s a b
     refuses 73 'a: ' rec cat -o a all.mp
-    [ -L a ] && [ -L b ]
+    [ -L a ]
+    [ -L b ]
 }
 
 @test "links to descriptors, as /dev/stdout is one, are written to and stay" {
@@ -73,10 +75,12 @@ writing() {
     [ -p fifo ]
     ln -s /dev/null null
     rec cat -o null all.mp
-    [ -L null ] && [ -c /dev/null ]
+    [ -L null ]
+    [ -c /dev/null ]
     ln -s /dev/full full
     refuses 74 'full: not written' rec cat -o full all.mp
-    [ -L full ] && [ -c /dev/full ]
+    [ -L full ]
+    [ -c /dev/full ]
 }
 
 @test "where descriptors 0 to 2 are closed, no message goes into a file, and no output is lost in silence" {
@@ -137,7 +141,8 @@ writing() {
     touch same
     ln -s same link
     refuses 64 '--checkpoint and --log are the same place' train --log link --checkpoint same -o a
-    [ ! -e a ] && [ ! -s same ]
+    [ ! -e a ]
+    [ ! -s same ]
 }
 
 # ---- ends ----

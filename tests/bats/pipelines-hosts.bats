@@ -74,7 +74,8 @@ ends() { # STATUS
 }
 
 same() {
-    cmp run/scores/test.mp "$base/scores/test.mp" && cmp run/teacher/test.mp "$base/teacher/test.mp"
+    cmp run/scores/test.mp "$base/scores/test.mp"
+    cmp run/teacher/test.mp "$base/teacher/test.mp"
 }
 
 # Programs and a model of its own for a host. Its lm-score does as home/mode says from the home/after-th text or shard

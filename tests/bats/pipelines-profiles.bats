@@ -56,7 +56,8 @@ settings() { # SET PROFILE KEY...: their values
     refuses 66 "sst2 has no profile 'paper' (PROFILE=): it has duq, published" "$top/pipelines/sst2.sh" PROFILE=paper
     refuses 66 "sst2 has no profile 'published' (PROFILE=): it has duq" few run PROFILE=published
     refuses 66 "sst2 has no profile '../sst2/published'" "$top/pipelines/sst2.sh" PROFILE=../sst2/published
-    [ ! -e runs ] && [ ! -e run ]
+    [ ! -e runs ]
+    [ ! -e run ]
 }
 
 # A data set of one's own, of ten rows of which the first is to train on; the last, to test on, has no body.

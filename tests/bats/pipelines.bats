@@ -285,7 +285,8 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     local harm='auto$(touch ${PWD}/harm)`touch harm`;touch harm|touch harm&'
     for key in COMPUTE DEVICE; do
         run few run --stop-stage validation "$key=$harm"
-        [ "$status" -ne 0 ] && [[ $output == *"touch"* ]]
+        [ "$status" -ne 0 ]
+        [[ $output == *"touch"* ]]
     done
     jq --arg harm "$harm" --arg dataset "$top/examples/sst2" \
         '.dataset = $dataset | .settings += {COMPUTE: $harm, LAUNCH: "touch harm", SSH: "touch harm"}' "$base/manifest.json" >man.json
@@ -295,15 +296,18 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [[ $output == *$'\nSSH = ssh\n'* && $output == *$'\nLAUNCH = \n'* ]]
     # Numbers that go into arithmetic, or into rules for make.
     run few run --dry-run KEEP=all 'TRAIN_OPTIONS=--epochs a[$(touch${IFS}harm)]'
-    [ "$status" -eq 64 ] && [[ $output == *"--epochs is a number above 0"* ]]
+    [ "$status" -eq 64 ]
+    [[ $output == *"--epochs is a number above 0"* ]]
     for key in SWEEP_ALPHAS SWEEP_SEEDS; do
         run few run --dry-run SWEEP=yes "$key=1 \$(shell touch harm)"
-        [ "$status" -eq 64 ] && [[ $output == *"$key is a number, or several"* ]]
+        [ "$status" -eq 64 ]
+        [[ $output == *"$key is a number, or several"* ]]
     done
     cp -r "$top/examples/sst2" set
     echo 'LAUNCH = touch harm' >>set/settings
     run "$top/pipelines/run.sh" ./set OUT=run --settings
-    [ "$status" -eq 65 ] && [[ $output == *"LAUNCH is a command, which the command line alone may say"* ]]
+    [ "$status" -eq 65 ]
+    [[ $output == *"LAUNCH is a command, which the command line alone may say"* ]]
     [ -z "$(find . "$top" -maxdepth 3 -name harm)" ]
 }
 

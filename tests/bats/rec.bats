@@ -706,7 +706,8 @@ npy_difference() { # NAME FIELD
     printf '%s\n' '{"id":"x\u001b]0;t\u0007\u001b[2J\nrec: all is well\u009b1m\u202ea\u200d","text":"a\u001b[1m\tb"}' >one.jsonl
     cat one.jsonl one.jsonl >two.jsonl
     run rec from-jsonl --id id --text text two.jsonl
-    [ "$status" -eq 65 ] && [ "${#lines[@]}" -eq 1 ]
+    [ "$status" -eq 65 ]
+    [ "${#lines[@]}" -eq 1 ]
     [[ $output == *'x\x1b]0;t\x07\x1b[2J\nrec: all is well\x9b1m\u202ea'$'\u200d'* ]]
     [[ ! $output =~ [[:cntrl:]] ]]
     rec from-jsonl --id id --text text one.jsonl >one.mp
