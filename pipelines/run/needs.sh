@@ -19,8 +19,38 @@ need_settings() {
     fi
     [ "${value[KEEP]}" != all ] || [ -z "${value[PATIENCE]}" ] ||
         die 64 'KEEP=all measures every epoch: PATIENCE= would leave some out'
+    for key in "${keys[@]}"; do
+        [ "${kind[$key]}" != options ] || need_options "$key"
+    done
     for key in TRAIN_FILES TEXT LABEL TRAIN SHOTS VALIDATION TEST; do
         [ -n "${value[$key]}" ] || die 65 "there is no $key, neither here nor in $folder/settings (see $pipelines/settings)"
+    done
+}
+
+# Options of lora-train in a setting, which may be somebody else's: how it trains, in full, and no names of files, for
+# those are the run's.
+need_options() { # KEY
+    local short long argument rest word
+    local -A takes=()
+    local -a words
+    while IFS=$'\t' read -r _ short long argument rest; do
+        takes[--$long]=$argument
+        [ "$short" = - ] || takes[-$short]=$argument
+    done < <(lora-train --list-options)
+    read -ra words <<<"${value[$1]}"
+    set -- "$1" "${words[@]}"
+    while [ $# -gt 1 ]; do
+        word=${2%%=*}
+        case ${takes[$word]-} in
+        '') die 64 "$1: '$word' is not an option of lora-train, spelt in full" ;;
+        FILE | DIR) die 64 "$1: $word names a file, and a run's files are its own" ;;
+        -) [ "$word" = "$2" ] || die 64 "$1: $word takes no value" ;;
+        *)
+            [[ $2 == *=* ]] || [ $# -gt 2 ] || die 64 "$1: $word is without its value"
+            [[ $2 == *=* ]] || set -- "$1" "${@:3}"
+            ;;
+        esac
+        set -- "$1" "${@:3}"
     done
 }
 

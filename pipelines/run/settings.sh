@@ -105,7 +105,7 @@ declare_setting() { # KEY MARKS
     IFS=, read -ra words <<<"${marks/same results/}"
     for word in "${words[@]// /}"; do
         case $word in
-        path | number | numbers | decimals | sets | command | *"|"*) kind[$1]=$word ;;
+        path | number | numbers | decimals | sets | options | command | *"|"*) kind[$1]=$word ;;
         '') ;;
         *) die 70 "$pipelines/settings: $1 is marked $word, which means nothing" ;;
         esac
