@@ -118,10 +118,17 @@ static bool draw_parts(const struct figure *f, char *const *parts, FILE *message
     return drawn;
 }
 
-static bool is_empty(const char *path)
+/* Whether the file ends as an SVG or a PNG does: gnuplot calls it success where a disk is full. */
+static bool is_whole(const char *path)
 {
-    struct stat st;
-    return stat(path, &st) || st.st_size == 0;
+    char last[16];
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return false;
+    bool read =
+        !fseek(f, -(long)sizeof last, SEEK_END) && fread(last, 1, sizeof last, f) == sizeof last;
+    fclose(f);
+    return read && (memmem(last, sizeof last, "</svg>", 6) || memmem(last, sizeof last, "IEND", 4));
 }
 
 void gnuplot_draw(const char *folder, const char *name, struct figure *f)
@@ -139,8 +146,10 @@ void gnuplot_draw(const char *folder, const char *name, struct figure *f)
     FILE *messages = temporary();
     bool drawn = draw_parts(f, parts, messages);
     for (int i = 0; i < 2; i++) {
-        if (!drawn || is_empty(parts[i]))
+        if (!drawn)
             failed(paths[i], messages);
+        if (!is_whole(parts[i]))
+            die(EX_IOERR, "%s: gnuplot wrote it in part: is the disk full?", paths[i]);
         if (rename(parts[i], paths[i]))
             die(EX_IOERR, "%s: not put in place: %s", paths[i], strerror(errno));
         unfinished_done(parts[i]);

@@ -374,6 +374,23 @@ words() { # FILE WORDS
     [ "$status" -eq 64 ]
 }
 
+@test "a figure that gnuplot cut short, as on a full disk, is an error and leaves nothing" {
+    mkdir bin
+    # It says that all is well.
+    cat >bin/gnuplot <<'END'
+#!/bin/sh
+[ "$1" = --version ] && exit
+sed -n "s/^set output '\(.*\)'$/\1/p" | while read -r file; do
+    printf '<svg width="640" height="480"><g id="gnuplot_plot_1"><path d="M 1' >"$file"
+done
+END
+    chmod +x bin/gnuplot
+    PATH=$PWD/bin:$PATH run dir-eval "$data/metrics-binary.mp" --figures out
+    [ "$status" -eq 74 ]
+    [[ $output == *".svg: gnuplot wrote it in part: is the disk full?"* ]]
+    [ -z "$(ls out)" ]
+}
+
 @test "figures without gnuplot, or without a place, are clear errors" {
     PATH=$BUILD/bin run "$BUILD/bin/dir-eval" "$data/metrics-binary.mp" --figures out
     [ "$status" -eq 69 ]
