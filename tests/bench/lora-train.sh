@@ -12,5 +12,5 @@ compare() { # SHAPE TEXTS
     "$python" tests/bench/lora_train.py "${BUILD:-build}/bin/lora-train" "$work/model" "$2"
     rm -r "$work/model"
 }
-compare smollm2 64
+compare smollm2 32
 compare mistral-7b-2layers 16
