@@ -33,6 +33,7 @@ need_options() { # KEY
     local short long argument rest word
     local -A takes=()
     local -a words
+    [ -n "${value[$1]}" ] || return 0
     while IFS=$'\t' read -r _ short long argument rest; do
         takes[--$long]=$argument
         [ "$short" = - ] || takes[-$short]=$argument
