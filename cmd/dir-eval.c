@@ -258,11 +258,6 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
     return sets;
 }
 
-static bool same_model(const json_t *a, const json_t *b)
-{
-    return !header_difference(a, b, HEADER_SAME_MODEL);
-}
-
 /* A set's name or, of the number-th set of another seed, the shared one. */
 static const struct prediction_set *named(const struct evaluation_settings *e, const char *name,
                                           size_t number)
@@ -284,7 +279,7 @@ static const struct prediction_set *made_by(const struct evaluation_settings *e,
                                             const struct prediction_set *ood)
 {
     for (size_t i = e->n_sets; i-- > 0;)
-        if (same_model(e->sets[i]->header, ood->header))
+        if (!header_difference(e->sets[i]->header, ood->header, HEADER_SAME_MODEL))
             return e->sets[i];
     die(EX_DATAERR,
         "%s: made by another model, head or adapter than every set it could be compared with; "

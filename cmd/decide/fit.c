@@ -5,6 +5,7 @@
 #include "common/decide/temperature.h"
 #include "common/eval/metrics.h"
 #include "common/eval/prediction_set.h"
+#include "common/stream/header.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
 
@@ -85,7 +86,7 @@ static struct judged *judge(struct fitting *f)
 
 static void check_apart(const struct prediction_set *a, const struct prediction_set *b)
 {
-    const char *key = rule_difference(a->header, b->header);
+    const char *key = header_difference(a->header, b->header, HEADER_RULE);
     if (key)
         die(EX_DATAERR,
             "%s and %s are predictions with different '%s'; fit the temperature on "

@@ -35,11 +35,6 @@ const char *set_score_name(enum set_score score)
     return scores[score];
 }
 
-const char *rule_difference(const json_t *fitted, const json_t *predictions)
-{
-    return header_difference(fitted, predictions, HEADER_RULE);
-}
-
 /* The number of the word that the "fit" has under this key. */
 static int word(const char *path, const json_t *fit, const char *key, const char *const *words)
 {
@@ -91,7 +86,7 @@ static void check_limit(struct stream_reader *r, const struct rule *rule,
 struct rule rule_read(const char *path, const struct stream_reader *predictions, json_t **fit)
 {
     struct stream_reader *r = stream_open(path, "rule");
-    const char *key = rule_difference(stream_header(r), stream_header(predictions));
+    const char *key = header_difference(stream_header(r), stream_header(predictions), HEADER_RULE);
     if (key)
         die(EX_DATAERR,
             "%s: fitted on predictions with another '%s' than those of %s; fit a rule on labelled "

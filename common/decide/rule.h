@@ -32,10 +32,6 @@ const char *rule_kind_name(enum rule_kind kind);
 const char *certainty_name(enum certainty by);
 const char *set_score_name(enum set_score score);
 
-/* What a rule and the predictions it decides on must have in common: NULL where they have, or else
- * the header's key in which they differ. */
-const char *rule_difference(const json_t *fitted, const json_t *predictions);
-
 /* Reads a rule; *fit is its header's "fit", the caller's to release. Dies with EX_DATAERR at a file
  * that is no rule or was fitted on predictions of another task, other classes, another model, head,
  * adapter or ensemble than those of the reader. */

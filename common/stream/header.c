@@ -1,6 +1,6 @@
 #include "common/stream/header.h"
 
-#include <stdbool.h>
+#include <stddef.h>
 
 enum {
     J = HEADER_JOINED,

@@ -27,14 +27,6 @@ static void check_same_setting(const char *path, const json_t *fitted,
             path, key, stream_name(scores), other_task ? "" : "task, ");
 }
 
-/* Whose the weights are. */
-static json_t *whose(const json_t *header)
-{
-    json_t *made_for = json_object();
-    header_copy_task(made_for, header);
-    return made_for;
-}
-
 static double *copied(const double *numbers, size_t n)
 {
     double *copy = xreallocarray(NULL, n, sizeof *copy);
@@ -67,7 +59,8 @@ struct prompt_weights prompt_weights_read(const char *path, const struct stream_
 {
     struct stream_reader *r = stream_open(path, "weights");
     check_same_setting(path, stream_header(r), scores, other_task);
-    struct prompt_weights w = {.made_for = whose(stream_header(r))};
+    struct prompt_weights w = {.made_for = json_object()};
+    header_copy_task(w.made_for, stream_header(r));
     struct prompt_weight x;
     double sum = 0;
     bool calibrated = false;

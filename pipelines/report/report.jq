@@ -93,11 +93,13 @@ def always_the_same($teacher; $student):
     | select(. != [])
     | "Always answering <q>\($classes[$largest.class] // $largest.class | esc)</q> would be right about \($share | percent): "
         + (if length == 2 then "neither of the two is" else "\(.[0]) is not" end) + " shown to be better.";
-# What was asked of another set, where that differs from what was asked of this one.
-def own_prompts($r):
-    ($r.task.classes | length) as $here
-    | (.against | sub(":own$"; "")) as $name | (first($r.others[] | select(.name == $name)).classes | length) as $there
-    | ", asked by prompts of their own" + (if $here == $there then "," else " for \($there) classes where these have \($here), so that the uncertainties' ranges differ," end);
+# The other set of a detection, and how it was asked where that was by prompts of its own.
+def other_set($r):
+    (.against | rtrimstr(":own")) as $name
+    | ($name | title | esc) + if .against == $name then "" else
+        ($r.task.classes | length) as $here | (first($r.others[] | select(.name == $name)).classes | length) as $there
+        | ", asked by prompts of their own" + (if $here == $there then "," else " for \($there) classes where these have \($here), so that the uncertainties' ranges differ," end)
+      end;
 def in_words:
     . as $r | (.task.instructions | length) as $prompts
     | of("teacher") as $teacher | of("untrained") as $untrained | (of("dirichlet") // of("softmax")) as $student
@@ -116,7 +118,7 @@ def in_words:
          else empty end),
         ([$r.metrics.detection[]? | select(.set == $student.name and .metrics.auroc_total.value != null)]
             | if . == [] then empty else "How well its uncertainty tells texts of other kinds from these (AUROC; 0.5 is chance): "
-                + (map("\(.against | sub(":own$"; "") | title | esc)\(if .against | endswith(":own") then own_prompts($r) else "" end) \(.metrics.auroc_total.value | fixed(2)) by the total"
+                + (map("\(other_set($r)) \(.metrics.auroc_total.value | fixed(2)) by the total"
                     + (.metrics.auroc_epistemic.value // null | if . then ", \(fixed(2)) by the epistemic uncertainty" else " uncertainty" end)) | join("; ")) + "." end)
       ] | "<p>\(join(" "))</p>";
 

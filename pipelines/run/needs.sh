@@ -19,39 +19,42 @@ need_settings() {
     fi
     [ "${value[KEEP]}" != all ] || [ -z "${value[PATIENCE]}" ] ||
         die 64 'KEEP=all measures every epoch: PATIENCE= would leave some out'
-    for key in "${keys[@]}"; do
-        [ "${kind[$key]}" != options ] || need_options "$key"
-    done
+    need_options
     for key in TRAIN_FILES TEXT LABEL TRAIN SHOTS VALIDATION TEST; do
         [ -n "${value[$key]}" ] || die 65 "there is no $key, neither here nor in $folder/settings (see $pipelines/settings)"
     done
 }
 
-# Options of lora-train in a setting, which may be somebody else's: how it trains, in full, and no names of files, for
+# Options of lora-train in settings, which may be somebody else's: how it trains, in full, and no names of files, for
 # those are the run's.
-need_options() { # KEY
-    local short long argument rest word
-    local -A takes=()
+need_options() {
+    local key short long argument
+    local -A takes=() # of each option what it takes, - for nothing
+    for key in "${keys[@]}"; do
+        [ "${kind[$key]}" = options ] || continue
+        [ -n "${value[$key]}" ] || continue
+        [ ${#takes[@]} -gt 0 ] || while IFS=$'\t' read -r _ short long argument _; do
+            takes[--$long]=$argument
+            [ "$short" = - ] || takes[-$short]=$argument
+        done < <(lora-train --list-options)
+        need_known_options "$key"
+    done
+}
+
+need_known_options() { # KEY; of those that $takes has
     local -a words
-    [ -n "${value[$1]}" ] || return 0
-    while IFS=$'\t' read -r _ short long argument rest; do
-        takes[--$long]=$argument
-        [ "$short" = - ] || takes[-$short]=$argument
-    done < <(lora-train --list-options)
+    local i option argument
     read -ra words <<<"${value[$1]}"
-    set -- "$1" "${words[@]}"
-    while [ $# -gt 1 ]; do
-        word=${2%%=*}
-        case ${takes[$word]-} in
-        '') die 64 "$1: '$word' is not an option of lora-train, spelt in full" ;;
-        FILE | DIR) die 64 "$1: $word names a file, and a run's files are its own" ;;
-        -) [ "$word" = "$2" ] || die 64 "$1: $word takes no value" ;;
-        *)
-            [[ $2 == *=* ]] || [ $# -gt 2 ] || die 64 "$1: $word is without its value"
-            [[ $2 == *=* ]] || set -- "$1" "${@:3}"
-            ;;
+    for ((i = 0; i < ${#words[@]}; i++)); do
+        option=${words[i]%%=*} argument=''
+        [[ $option != -* ]] || argument=${takes[$option]-}
+        case $argument in
+        '') die 64 "$1: '$option' is not an option of lora-train, spelt in full" ;;
+        FILE | DIR) die 64 "$1: $option names a file, and a run's files are its own" ;;
+        -) [ "$option" = "${words[i]}" ] || die 64 "$1: $option takes no value" ;;
+        *) # behind a =, or the word after it
+            [ "$option" != "${words[i]}" ] || [ $((i += 1)) -lt ${#words[@]} ] || die 64 "$1: $option is without its value" ;;
         esac
-        set -- "$1" "${@:3}"
     done
 }
 

@@ -294,7 +294,6 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     [ "$status" -ne 0 ]
     run "$top/pipelines/run.sh" --from-manifest man.json --settings
     [[ $output == *$'\nSSH = ssh\n'* && $output == *$'\nLAUNCH = \n'* ]]
-    # Numbers that go into arithmetic, or into rules for make.
     # Nor does it write elsewhere, by whatever spelling of an option.
     while IFS=: read -r given text; do
         refuses 64 "$text" few run --dry-run "DIRICHLET_OPTIONS=$given"
@@ -305,11 +304,13 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
 --outp mine:DIRICHLET_OPTIONS: '--outp' is not an option of lora-train, spelt in full
 -omine:DIRICHLET_OPTIONS: '-omine' is not an option
 --beta 2 other.mp:DIRICHLET_OPTIONS: 'other.mp' is not an option
+=x:DIRICHLET_OPTIONS: '' is not an option
 -- other.mp:DIRICHLET_OPTIONS: '--' is not an option
 --shuffle=yes:DIRICHLET_OPTIONS: --shuffle takes no value
 --shuffle --beta:DIRICHLET_OPTIONS: --beta is without its value
 END
     few run --dry-run 'DIRICHLET_OPTIONS=-v --shuffle --beta=2 --alpha0 learned'
+    # Numbers that go into arithmetic, or into rules for make.
     run few run --dry-run KEEP=all 'TRAIN_OPTIONS=--epochs a[$(touch${IFS}harm)]'
     [ "$status" -eq 64 ]
     [[ $output == *"--epochs is a number above 0"* ]]

@@ -10,14 +10,12 @@ usage: lora_streams.py streams FOLDER                  token streams, teachers, 
 
 The streams' texts are random tokens of the small models of tests/data/engine; half of them begin alike.
 """
-import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 
-import msgpack
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -478,18 +476,17 @@ def compare_bf16(binaries, model_folder, folder, work):
 def same_stream(a, b):
     """The same bytes but for a teacher's numbers, whose last digit another numpy or processor rounds otherwise."""
     with open(a, "rb") as x, open(b, "rb") as y:
-        x, y = x.read(), y.read()
-    if x == y:
-        return True
-    ours, recorded = ([dict(o) for o in msgpack.Unpacker(io.BytesIO(made))] for made in (x, y))
-    for one in (*ours, *recorded):
-        one.pop("xxh64", None)
-    for one, other in zip(ours, recorded):
-        for field in {"probs", "members"} & one.keys() & other.keys():
-            p, q = np.frombuffer(one.pop(field)), np.frombuffer(other.pop(field))
-            if p.shape != q.shape or not np.allclose(p, q, rtol=0, atol=1e-15):
-                return False
-    return ours == recorded
+        if x.read() == y.read():
+            return True
+    (head, ours), (recorded_head, recorded) = (duq_stream.read(x, {"probs": "<f8", "members": "<f8"}) for x in (a, b))
+
+    def same(x, y):
+        if not isinstance(x, np.ndarray):
+            return x == y
+        return np.shape(x) == np.shape(y) and np.allclose(x, y, rtol=0, atol=1e-15)
+
+    return head == recorded_head and len(ours) == len(recorded) and all(
+        one.keys() == other.keys() and all(same(one[k], other[k]) for k in one) for one, other in zip(ours, recorded))
 
 
 def check(binaries, models, folder):
