@@ -296,6 +296,7 @@ epochs_of() { # STUDENT
     local -a words
     read -ra words <<<"$TRAIN_OPTIONS ${!own}"
     for word in "${words[@]}"; do
+        [[ $word != --epochs=* ]] || number=${word#*=}
         [ "$last" != --epochs ] || number=$word
         last=$word
     done

@@ -215,6 +215,11 @@ published() {
 }
 
 @test "every epoch's student is kept and measured, and a sweep of fixed sums of alphas is one setting" {
+    # However a student's own number of epochs is spelt.
+    for options in '--epochs 2' --epochs=2; do
+        few run --dry-run EPOCHS=1 KEEP=all DIRICHLET_OPTIONS="$options" >planned 2>&1
+        grep -q 'dirichlet\.2\.test\.mp' planned
+    done
     few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 KEEP=all SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' ALPHAS=unscaled \
         DIRICHLET_OPTIONS='--epochs 2' SOFTMAX_OPTIONS='--epochs 1' BASELINE_OPTIONS='--epochs 1' EDL_OPTIONS='--epochs 1'
     cd run
