@@ -49,7 +49,7 @@ need_known_options() { # KEY; of those that $takes has
         option=${words[i]%%=*} argument=''
         [[ $option != -* ]] || argument=${takes[$option]-}
         case $argument in
-        '') die 64 "$1: '$option' is not an option of lora-train, spelt in full" ;;
+        '') die 64 "$1: '${words[i]}' is not an option of lora-train, spelt in full" ;;
         FILE | DIR) die 64 "$1: $option names a file, and a run's files are its own" ;;
         -) [ "$option" = "${words[i]}" ] || die 64 "$1: $option takes no value" ;;
         *) # behind a =, or the word after it

@@ -304,7 +304,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
 --outp mine:DIRICHLET_OPTIONS: '--outp' is not an option of lora-train, spelt in full
 -omine:DIRICHLET_OPTIONS: '-omine' is not an option
 --beta 2 other.mp:DIRICHLET_OPTIONS: 'other.mp' is not an option
-=x:DIRICHLET_OPTIONS: '' is not an option
+=x:DIRICHLET_OPTIONS: '=x' is not an option
 -- other.mp:DIRICHLET_OPTIONS: '--' is not an option
 --shuffle=yes:DIRICHLET_OPTIONS: --shuffle takes no value
 --shuffle --beta:DIRICHLET_OPTIONS: --beta is without its value
