@@ -413,10 +413,11 @@ long_run() { # FOLDER OPTION...
     until [ -e cut.lora.epochs/9/duq.json ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
     kill -9 $pid 2>/dev/null || true
     wait $pid || true
-    # What a kill within the writing of an adapter leaves.
-    mkdir -p cut.lora.epochs/10
+    # What a kill within the writing of an adapter leaves, of an epoch that is still to come.
+    next=cut.lora.epochs/$(($(ls cut.lora.epochs | sort -n | tail -n 1) + 1))
+    mkdir "$next"
     for file in adapter_model.safetensors adapter_config.json duq.json; do
-        : >"cut.lora.epochs/10/$file.part.abcdef"
+        : >"$next/$file.part.abcdef"
     done
     long_run cut.lora --epochs 30 --keep all --resume
     long_run straight.lora --epochs 30 --keep all
