@@ -40,8 +40,9 @@ run "rec head -n $train \$D/all.mp >\$D/train.mp"
 run 'rec head --skip 1045 -n 100 $D/all.mp >$D/val.mp'
 run "rec head --skip 1145 -n $test \$D/all.mp >\$D/test.mp"
 
-note 'The teacher: every instruction, weighted by how well it does on the validation texts.'
-run 'teacher() { prompt-expand --task $T --zero-shot "$1" | tok --model $M | lm-score --model $M; }'
+note 'The teacher: every instruction, weighted by how well it does on the validation texts.' \
+    'In f32 a processor gives the same bytes as any other: what follows is the same on each.'
+run 'teacher() { prompt-expand --task $T --zero-shot "$1" | tok --model $M | lm-score --compute f32 --model $M; }'
 run 'teacher $D/val.mp | bpe-fit --entropy-weight 10 >$D/weights.mp'
 run 'teacher $D/train.mp | bpe-fit --apply $D/weights.mp >$D/teacher.train.mp'
 run 'teacher $D/test.mp | bpe-fit --apply $D/weights.mp >$D/teacher.test.mp'
@@ -52,16 +53,16 @@ note 'The students: LoRA adapters that say in one pass of one prompt what the te
 run 'student() { prompt-expand --task $T --instruction best:$D/weights.mp --zero-shot "$1" | tok --model $M; }'
 for loss in softmax dirichlet; do
     run "student \$D/train.mp | lora-train --model \$M --teacher \$D/teacher.train.mp --loss $loss --lr 2e-3 --epochs 8 --schedule cosine --log \$D/$loss.tsv -o \$D/$loss.lora"
-    run "student \$D/test.mp | lm-score --model \$M --adapter \$D/$loss.lora --head $loss >\$D/$loss.test.mp"
+    run "student \$D/test.mp | lm-score --compute f32 --model \$M --adapter \$D/$loss.lora --head $loss >\$D/$loss.test.mp"
 done
-run 'student $D/test.mp | lm-score --model $M --head softmax >$D/untrained.test.mp'
+run 'student $D/test.mp | lm-score --compute f32 --model $M --head softmax >$D/untrained.test.mp'
 
 note 'Texts of another kind, comments under videos, given to all of them as if they were reviews.'
 run 'rec from-csv --id COMMENT_ID --text CONTENT examples/data/youtube.csv >$D/comments.mp'
 run "rec head -n $test \$D/comments.mp >\$D/other.mp"
 run 'teacher $D/other.mp | bpe-fit --apply $D/weights.mp >$D/teacher.other.mp'
 for loss in softmax dirichlet; do
-    run "student \$D/other.mp | lm-score --model \$M --adapter \$D/$loss.lora --head $loss >\$D/$loss.other.mp"
+    run "student \$D/other.mp | lm-score --compute f32 --model \$M --adapter \$D/$loss.lora --head $loss >\$D/$loss.other.mp"
 done
 
 note 'All of it side by side: how right, how well calibrated, and how well uncertainty gives the other texts away.' \
