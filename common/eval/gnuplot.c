@@ -19,13 +19,16 @@ extern char **environ;
 static bool run(const char *const *argv, FILE *script, FILE *messages)
 {
     posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    if (script)
-        posix_spawn_file_actions_adddup2(&actions, fileno(script), STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, fileno(messages), STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, fileno(messages), STDERR_FILENO);
     pid_t child;
-    int error = posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)argv, environ);
+    int error = posix_spawn_file_actions_init(&actions);
+    if (!error && script)
+        error = posix_spawn_file_actions_adddup2(&actions, fileno(script), STDIN_FILENO);
+    if (!error)
+        error = posix_spawn_file_actions_adddup2(&actions, fileno(messages), STDOUT_FILENO);
+    if (!error)
+        error = posix_spawn_file_actions_adddup2(&actions, fileno(messages), STDERR_FILENO);
+    if (!error)
+        error = posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (error == ENOENT)
         die(EX_UNAVAILABLE, "gnuplot is not installed, and figures need it; install the package "

@@ -94,7 +94,7 @@ static void encode_answer(struct tokenizer *t, const char *name, const char *ope
         follows = all.data[i] == before.data[i];
     if (!follows)
         die_fused(t, name, open, a->text);
-    ids_append(&a->ids, all.data + before.len, all.len - before.len);
+    ids_append(&a->ids, ids_from(&all, before.len), all.len - before.len);
     buf_free(&text);
     ids_free(&before);
     ids_free(&all);

@@ -440,7 +440,7 @@ static void encode_cached(struct bpe *m, const char *word, size_t len, struct id
         return;
     size_t before = out->len;
     encode_new(m, word, len, out);
-    word_cache_add(m->cache, hash, word, len, out->data + before, out->len - before);
+    word_cache_add(m->cache, hash, word, len, ids_from(out, before), out->len - before);
 }
 
 /* Where the next word starts: at the next U+2581 that follows another character. */

@@ -30,6 +30,11 @@ void ids_append(struct ids *list, const int32_t *ids, size_t n)
     list->len += n;
 }
 
+const int32_t *ids_from(const struct ids *list, size_t first)
+{
+    return list->data ? list->data + first : NULL;
+}
+
 void ids_free(struct ids *list)
 {
     free(list->data);

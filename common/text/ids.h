@@ -14,6 +14,8 @@ struct ids {
 void ids_reserve(struct ids *list, size_t extra);
 void ids_add(struct ids *list, int32_t id);
 void ids_append(struct ids *list, const int32_t *ids, size_t n);
+/* The ids from number first on; NULL where the list has never held any. */
+const int32_t *ids_from(const struct ids *list, size_t first);
 void ids_free(struct ids *list);
 
 #endif

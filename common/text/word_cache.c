@@ -52,7 +52,7 @@ bool word_cache_find(const struct word_cache *c, uint64_t hash, const char *word
     for (size_t i = hash & (c->n_slots - 1); c->slots[i].len; i = (i + 1) & (c->n_slots - 1)) {
         const struct slot *s = &c->slots[i];
         if (s->hash == hash && s->len == len && !memcmp(c->words.data + s->word, word, len)) {
-            ids_append(out, c->ids.data + s->first, s->n);
+            ids_append(out, ids_from(&c->ids, s->first), s->n);
             return true;
         }
     }

@@ -32,6 +32,7 @@ struct run {
     struct ranks *ranks;
     unsigned long every; /* steps between checkpoints, as rank 0 was told */
     double minutes;      /* and minutes */
+    char *base;          /* the model's whole path, for adapters to name */
     struct adapter *adapter;
     struct trainer *trainer;
     struct training_state *state; /* of checkpoints */
@@ -400,6 +401,7 @@ static void close_run(struct run *r)
     training_state_free(r->state);
     trainer_close(r->trainer);
     adapter_free(r->adapter);
+    free(r->base);
     free(r->order);
     free(r->sent);
     json_decref(r->description);
@@ -438,10 +440,7 @@ static void write_adapter(struct run *r, const char *folder, unsigned long step,
     r->adapter->facts = facts(r, step, v);
     if (diverged)
         json_object_set_new(r->adapter->facts, "diverged", json_integer((json_int_t)diverged));
-    const char *model = r->model->config->folder;
-    char *base = realpath(model, NULL);
-    adapter_write(r->adapter, folder, base ? base : model);
-    free(base);
+    adapter_write(r->adapter, folder, r->base);
 }
 
 /* The trainer's values become the best student's. */
@@ -602,6 +601,14 @@ static unsigned long steps_of(double epochs, unsigned long per_epoch)
     return n > 0 ? n : 1;
 }
 
+static char *whole_path(const char *model)
+{
+    char *path = realpath(model, NULL);
+    if (!path)
+        die(EX_OSERR, "%s: its whole path cannot be told: %s", model, strerror(errno));
+    return path;
+}
+
 void train(struct model *m, const struct training_set *t, struct validator *v,
            const struct train_settings *s, const struct train_files *files, struct ranks *ranks)
 {
@@ -612,6 +619,7 @@ void train(struct model *m, const struct training_set *t, struct validator *v,
     r.schedule = (struct schedule){s->schedule, s->warmup, steps_of(s->epochs, r.steps_per_epoch)};
     r.period = s->validate_every ? s->validate_every : r.steps_per_epoch;
     r.description = describe(&r);
+    r.base = whole_path(m->config->folder);
     r.adapter = adapter_create(m->config, &s->step.adapter, s->step.seed);
     r.order = xreallocarray(NULL, (size_t)t->n + 1, sizeof *r.order);
     r.sent = xcalloc((size_t)ranks->size, sizeof *r.sent);
