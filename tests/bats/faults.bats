@@ -18,6 +18,20 @@ setup() {
     [ "${BASH_REMATCH[1]}" -gt 1000 ]
 }
 
+@test "where any look at a path fails, lora-train does not name the model by another" {
+    FAULT_KIND=look run "$top/tests/faults/run.sh" lora-train
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ ${lines[-1]} =~ ^([0-9]+)' calls failed, 0 findings'$ ]]
+    [ "${BASH_REMATCH[1]}" -gt 100 ]
+}
+
+@test "where any allocation fails, nothing of gnuplot's is on standard output" {
+    FAULT_KIND=memory run "$top/tests/faults/run.sh" dir-eval-curves
+    echo "$output"
+    [ "$status" -eq 0 ]
+}
+
 @test "a finding is one: a program that does not look at what a call says" {
     mkdir -p build/bin build/faults
     ln -s "$BUILD"/bin/* build/bin

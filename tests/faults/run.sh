@@ -4,6 +4,7 @@
 # a message and a status that is not zero, with nothing under a final name and no temporary file left.
 # usage: tests/faults/run.sh [NAME ...]    only the cases whose name holds one of the NAMEs
 #        FAULT_MOST=N   at most so many calls of a kind: the first ones, and others drawn by FAULT_SEED (1)
+#        FAULT_KIND=KIND  calls of this kind alone: memory, look, read ...
 #        JOBS=N         cases at a time (all processors)
 # Prints a line a case, then the findings; the status is 1 where there are any.
 set -u
@@ -182,8 +183,8 @@ resumes() {
 # Lines "KIND N" of the calls to fail, of the file of counts; "KIND+ N": all later ones, too, as where a disk is full
 # or memory has run out (of allocations, there being many, every tenth).
 chosen_calls() {
-    awk -v most="${FAULT_MOST:-0}" -v seed="${FAULT_SEED:-1}" 'BEGIN { srand(seed) }
-        {
+    awk -v most="${FAULT_MOST:-0}" -v seed="${FAULT_SEED:-1}" -v kind="${FAULT_KIND-}" 'BEGIN { srand(seed) }
+        kind == "" || $1 == kind {
             for (n = 1; n <= $2; n++) {
                 if (most && $2 > most && n > most / 2 && rand() >= (most / 2) / ($2 - most / 2))
                     continue
