@@ -12,6 +12,9 @@ same_training() { # whole.lora with whole.tsv, cut.lora with cut.tsv
     [ ! -e cut.lora.checkpoint ]
 }
 
+# What is to be killed on its way gives way to the shell that looks how far it is: on a busy machine it would be over.
+killable='exec nice -n 5'
+
 # long_run in one piece, as whole.lora, and killed at any moment and resumed, as cut.lora.
 killed_and_resumed() {
     local began eighth i pid kills=0
@@ -20,7 +23,7 @@ killed_and_resumed() {
     # Kills come within an eighth of the whole run's time, so that a fast machine sees several too.
     eighth=$((($(date +%s%N) - began) / 8000))
     for i in {1..60}; do
-        runner='exec' long_run cut.lora --log cut.tsv --resume &
+        runner=$killable long_run cut.lora --log cut.tsv --resume &
         pid=$!
         sleep "$(printf '0.%06d' $((RANDOM % 1000 * (eighth < 900000 ? eighth : 900000) / 1000)))"
         kill -9 $pid 2>/dev/null && kills=$((kills + 1))
@@ -36,7 +39,7 @@ killed_and_resumed() {
 interrupt() {
     local i pid
     for i in {1..200}; do
-        runner='exec' long_run half.lora &
+        runner=$killable long_run half.lora &
         pid=$!
         while [ ! -e half.lora.checkpoint ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
         kill -9 $pid 2>/dev/null

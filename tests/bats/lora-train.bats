@@ -243,7 +243,7 @@ modules() { # ADAPTER
     }
     bottleneck whole
     for i in {1..50}; do
-        runner=exec bottleneck cut &
+        runner=$killable bottleneck cut &
         pid=$!
         while [ ! -e cut.lora.checkpoint ] && kill -0 $pid 2>/dev/null; do sleep 0.005; done
         kill -9 $pid 2>/dev/null
@@ -347,7 +347,7 @@ modules() { # ADAPTER
 
 # ---- interruption ----
 
-# Where it is put in the background, its process is lora-train itself: exec.
+# Where it is put in the background, its process is lora-train itself: exec, as in $killable.
 long_run() { # FOLDER OPTION...
     local run=${runner-}
     $run lora-train --model "$model" --rank 4 --alpha 8 --teacher "$data/teacher.mp" --loss dirichlet --alpha0 learned \
@@ -365,13 +365,13 @@ long_run() { # FOLDER OPTION...
 # The weight of the KL comes in over the epochs that the kills fall in.
 @test "killed and resumed, an evidential student has the same bytes" {
     evidential() {
-        ${runner-} lora-train --model "$model" --rank 4 --alpha 8 --loss edl --edl-annealing 50 --batch 4 --epochs 60 \
+        ${runner-} lora-train --model "$model" --rank 4 --alpha 8 --loss edl --edl-annealing 300 --batch 4 --epochs 400 \
             --shuffle --checkpoint-every 7 "$data/tokens.mp" "$@"
     }
     evidential --log whole.tsv -o whole.lora
     kills=0
-    for i in {1..200}; do
-        runner=exec evidential --log cut.tsv -o cut.lora --resume &
+    for i in {1..12}; do
+        runner=$killable evidential --log cut.tsv -o cut.lora --resume &
         pid=$!
         before=$(stat -c %i cut.lora.checkpoint 2>/dev/null || true)
         while kill -0 $pid 2>/dev/null && [ "$(stat -c %i cut.lora.checkpoint 2>/dev/null || true)" = "$before" ]; do
@@ -408,7 +408,7 @@ long_run() { # FOLDER OPTION...
     [ "$status" -eq 65 ]
     [[ $output == *"whole.lora: complete, but the adapter of step 12 is not in whole.lora.epochs/2: remove it to train anew"* ]]
     # Cut off on its way.
-    runner=exec long_run cut.lora --epochs 30 --keep all &
+    runner=$killable long_run cut.lora --epochs 30 --keep all &
     pid=$!
     until [ -e cut.lora.epochs/9/duq.json ] || ! kill -0 $pid 2>/dev/null; do sleep 0.005; done
     kill -9 $pid 2>/dev/null || true
