@@ -4,7 +4,7 @@ usage: tok_record.py [FOLDER]    (tests/data/tok)
 
 Small tokenizers (tok_train.py; those already there are kept); lines.mp.zst, prompt records; for each tokenizer NAME.tokens.mp.zst
 with the ids of each line that has any, NAME.back.mp.zst with the ids decoded; long.tsv: long lines of
-one thing repeated, with the number of ids and their XXH64; not-utf8.mp, a text that tok must refuse.
+one thing repeated, with the number of ids and their XXH64; not-utf8.mp, a text that tok must refuse; empty.mp, no text.
 """
 import os
 import sys
@@ -53,6 +53,7 @@ def main():
     write(os.path.join(folder, "lines.mp"), {"schema": "prompt"},
           ({"id": str(i), "prompt": 0, "text": s, "label": None} for i, s in enumerate(lines)))
     not_utf8(os.path.join(folder, "not-utf8.mp"))
+    duq_stream.write(os.path.join(folder, "empty.mp"), {"schema": "prompt"}, [])
     long = open(os.path.join(folder, "long.tsv"), "w", encoding="utf-8")
     print("# tokenizer, bytes in hexadecimal, how often they come, ids, XXH64 of the ids", file=long)
     for name in NAMES:
