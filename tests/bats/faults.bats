@@ -32,6 +32,13 @@ setup() {
     [ "$status" -eq 0 ]
 }
 
+@test "a kind of call or a case that there is not is no success" {
+    FAULT_KIND=nonsense run "$top/tests/faults/run.sh" help
+    [ "$status" -eq 2 ]
+    run "$top/tests/faults/run.sh" nonsense
+    [ "$status" -eq 2 ]
+}
+
 @test "a finding is one: a program that does not look at what a call says" {
     mkdir -p build/bin build/faults
     ln -s "$BUILD"/bin/* build/bin

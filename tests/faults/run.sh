@@ -253,8 +253,9 @@ while read -r name rest; do
     read -ra words <<<"$rest"
     run_case "$name" "${words[@]}"
 done <<<"$cases"
-cat "$work"/*/findings >"$work/findings"
+cat "$work"/*/findings </dev/null >"$work/findings"
 sort -V "$work/findings"
-chosen=$(cat "$work"/*/chosen | wc -l)
+chosen=$(cat "$work"/*/chosen </dev/null | wc -l)
+[ "$chosen" -gt 0 ] || { echo "tests/faults/run.sh: there is no such case, or no call of such a kind in it"; exit 2; }
 echo "$chosen calls failed, $(wc -l <"$work/findings") findings"
 [ ! -s "$work/findings" ]
