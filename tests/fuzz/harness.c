@@ -39,9 +39,12 @@ static uint32_t used[SLOTS]; /* the slots that were, in order */
 static size_t n_used, n_held;
 static char gone;
 
+/* Neighbours get neighbouring slots, which the cache holds. The allocator keeps pointers of each
+ * size in a region of its own, so the upper bits tell these apart. */
 static size_t slot_of(const void *p)
 {
-    return (size_t)((uintptr_t)p * UINT64_C(0x9e3779b97f4a7c15) >> 42);
+    uintptr_t address = (uintptr_t)p;
+    return (size_t)(address / 16 + (address >> 32) * 40503) % SLOTS;
 }
 
 static void note_malloc(const volatile void *p, size_t size)
@@ -99,6 +102,7 @@ static struct {
     size_t size;
 } maps[1 << 12];
 enum { MOST_MAPS = sizeof maps / sizeof *maps };
+static size_t n_maps; /* those that were in use, the first of them */
 
 FILE *__real_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode);
@@ -137,6 +141,7 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
         if (!maps[i].at) {
             maps[i].at = p;
             maps[i].size = size;
+            n_maps = i < n_maps ? n_maps : i + 1;
             break;
         }
     return p;
@@ -144,7 +149,7 @@ void *__wrap_mmap(void *at, size_t size, int protection, int flags, int fd, off_
 
 int __wrap_munmap(void *at, size_t size)
 {
-    for (size_t i = 0; i < MOST_MAPS; i++)
+    for (size_t i = 0; i < n_maps; i++)
         if (maps[i].at == at)
             maps[i].at = NULL;
     return __real_munmap(at, size);
@@ -166,11 +171,12 @@ static void take_back(void)
     for (size_t i = 0; i < MOST_OPEN; i++)
         if (files[i])
             __wrap_fclose(files[i]);
-    for (size_t i = 0; i < MOST_MAPS; i++)
+    for (size_t i = 0; i < n_maps; i++)
         if (maps[i].at) {
             mapping_forget(maps[i].at);
             __wrap_munmap(maps[i].at, maps[i].size);
         }
+    n_maps = 0;
     within = false;
     free_held();
     close_range((unsigned)first_descriptor, ~0u, 0);
