@@ -299,6 +299,18 @@ static enum found scan_object(const char *bytes, size_t have, struct scan *s)
     return s->pos <= have ? WHOLE : MORE;
 }
 
+/* Whether the object is a map and its first key is this one (of less than 32 bytes). */
+static bool first_key_is(const char *bytes, size_t len, const char *key)
+{
+    if (!len)
+        return false;
+    const unsigned char *p = (const unsigned char *)bytes;
+    size_t n = strlen(key), head = *p == 0xde ? 3 : *p == 0xdf ? 5 : 1;
+    if ((head == 1 && (*p & 0xf0) != 0x80) || len < head + 1 + n)
+        return false;
+    return p[head] == (0xa0 | n) && !memcmp(p + head + 1, key, n);
+}
+
 /* Reads the next object of whatever kind; false at the end of the input. start, len: its bytes. */
 static bool next_object(struct stream_reader *r, const char **start, size_t *len)
 {
@@ -324,6 +336,8 @@ static bool next_object(struct stream_reader *r, const char **start, size_t *len
         case MORE:
             if (fill(r))
                 continue;
+            if (!r->parts && first_key_is(rest(&r->data), left(&r->data), "duq"))
+                die(EX_DATAERR, "%s: cut off within its header; make it again", r->name);
             if (!r->parts)
                 not_a_stream(r);
             if (left(&r->data))
@@ -372,16 +386,6 @@ static msgpack_object unpack(struct stream_reader *r, const char *start, size_t 
     if (!object_unpack(&r->zone, start, len, &o))
         bad_stream(r, "the bytes of the next are not msgpack: the stream is corrupted");
     return o;
-}
-
-/* Whether the object is a map and its first key is this one (of less than 32 bytes). */
-static bool first_key_is(const char *bytes, size_t len, const char *key)
-{
-    const unsigned char *p = (const unsigned char *)bytes;
-    size_t n = strlen(key), head = *p == 0xde ? 3 : *p == 0xdf ? 5 : 1;
-    if ((head == 1 && (*p & 0xf0) != 0x80) || len < head + 1 + n)
-        return false;
-    return p[head] == (0xa0 | n) && !memcmp(p + head + 1, key, n);
 }
 
 bool str_is(const msgpack_object_str *s, const char *text)
