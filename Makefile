@@ -45,7 +45,7 @@ LIB_SOURCES = $(wildcard common/*/*.c kernels/cpu/*.c kernels/count/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/schemas.o
 SCHEMAS = $(wildcard schemas/*.json)
 C_TESTS = $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/test_*.c))
-SHELL_FILES = $(wildcard .ci/run cmd/*.sh tests/run tests/deps tests/fresh tests/fuzz/run tests/includes tests/bats/*.bash \
+SHELL_FILES = $(wildcard .ci/run cmd/*.sh tests/run tests/deps tests/fresh tests/fuzz/run tests/fuzz/keep tests/fuzz/*.bash tests/includes tests/bats/*.bash \
 	tests/oracle/*.sh tests/bench/*.sh tests/gpu/*.sh tests/faults/*.sh \
 	pipelines/*.sh pipelines/*/*.sh pipelines/slurm/*.sbatch examples/*.sh)
 DATA_SETS = $(patsubst pipelines/%/task.json,%,$(wildcard pipelines/*/task.json))
