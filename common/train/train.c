@@ -8,6 +8,7 @@
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
+#include "common/util/outpath.h"
 #include "common/util/progress.h"
 #include "common/util/signals.h"
 #include "common/util/unfinished.h"
@@ -396,6 +397,18 @@ static void check_folder(const char *folder)
         rmdir(folder);
 }
 
+/* A checkpoint is written beside its place, if it is no device. */
+static void check_checkpoint(const char *path)
+{
+    struct stat st;
+    if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return;
+    char *folder = outpath_folder(path);
+    if (access(folder, W_OK | X_OK))
+        die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
+    free(folder);
+}
+
 static void close_run(struct run *r)
 {
     training_state_free(r->state);
@@ -552,6 +565,9 @@ static enum beginning begin(struct run *r)
 {
     const struct train_files *files = r->files;
     check_folder(files->folder);
+    check_checkpoint(files->checkpoint);
+    if (r->settings->keep == KEEP_ALL)
+        check_folder(files->all);
     outfile_remove_stale(files->checkpoint);
     if (!files->resume) {
         if (file_exists(files->checkpoint))

@@ -1,7 +1,9 @@
 #include "common/train/trainer.h"
 
 #include "common/math/normal.h"
+#include "common/model/adapter_parts.h"
 #include "common/model/backward.h"
+#include "common/model/projection.h"
 #include "common/util/mem.h"
 
 #include <math.h>
@@ -342,9 +344,12 @@ struct training_state *trainer_state(const struct trainer *t)
         struct lora_place p = lora_place(t->lora, i);
         if (!p.a_size)
             continue;
-        const char *module = t->adapter->parts[i].module;
-        add_parameter(s, xasprintf("%s.lora_A", module), p.a, p.a_size);
-        add_parameter(s, xasprintf("%s.lora_B", module), p.b, p.b_size);
+        /* Each has a name of its own, where a module's parts are several projections, too. */
+        int layer = (int)(i / LAYER_PROJECTIONS);
+        char *name = projection_module(part_projection(t->adapter, i), layer);
+        add_parameter(s, xasprintf("%s.lora_A", name), p.a, p.a_size);
+        add_parameter(s, xasprintf("%s.lora_B", name), p.b, p.b_size);
+        free(name);
     }
     s->n = t->arrays.n;
     if (learns_alpha0(t))

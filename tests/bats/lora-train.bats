@@ -362,6 +362,11 @@ long_run() { # FOLDER OPTION...
     compute=bf16 killed_and_resumed
 }
 
+@test "so it has where a model's files fuse projections" {
+    model=$models/phi3
+    killed_and_resumed
+}
+
 # The weight of the KL comes in over the epochs that the kills fall in.
 @test "killed and resumed, an evidential student has the same bytes" {
     evidential() {
@@ -472,6 +477,20 @@ ended_by() { # SIGNAL OPTION...; its words are in said
     kill -9 $pid
     wait $pid || true
     [ -e half.lora.checkpoint ]
+}
+
+@test "what cannot be written is said before the first step" {
+    for where in nowhere/checkpoint "$data/tokens.mp/checkpoint"; do
+        run long_run half.lora --checkpoint "$where" --log log.tsv
+        [ "$status" -eq 73 ]
+        [[ $output == "lora-train: $where: cannot be created: "* ]]
+        [ ! -e log.tsv ] || [ "$(wc -l <log.tsv)" -le 1 ]
+    done
+    # It keeps adapters there.
+    : >half.lora.epochs
+    run long_run half.lora --keep all
+    [ "$status" -eq 73 ]
+    [[ $output == "lora-train: half.lora.epochs: not a folder that can be written to" ]]
 }
 
 @test "an interrupted training is not begun anew by mistake" {
