@@ -82,7 +82,7 @@ static const struct option_row show_rows[] = {NUMBER_ROW("N", "how many of them 
                                               {"table", 0, NULL, "without histograms", SET(table)},
                                               OPTIONS_END};
 static const struct option_row head_rows[] = {
-    NUMBER_ROW("N", "how many (10)"),
+    {NULL, 'n', "N", "how many (10)", WHOLE(number, 0, INT32_MAX)},
     {"skip", 0, "K", "after passing over K", WHOLE(skip, 0, INT64_MAX)},
     OPTIONS_END};
 static const struct option_row sample_rows[] = {

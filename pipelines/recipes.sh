@@ -72,12 +72,18 @@ stage_validation() {
 # Of texts of this data set or, where FOLDER is its run's, of another one, by the instructions and shots there.
 teacher_scores() { # TEXTS [FOLDER]
     local task=${2:+$2/}task.json shots=${2:+$2/}texts/shots.mp
-    local -a prompts=(prompt-expand --task "$task" --model model --shots "$shots") tokens=(tok --model model)
+    local -a prompts=(prompt-expand --task "$task" --model model) tokens=(tok --model model)
     local -a score=(lm-score --model model --device "$DEVICE" --compute "$COMPUTE")
     local prompts_per_text
     # shellcheck disable=SC2034 # spread has it
     prompts_per_text=$(jq '.instructions | length' "$task")
-    spread "$1" "$task" "$shots"
+    if [ "$(jq .shots "$task")" = 0 ]; then
+        prompts+=(--zero-shot)
+        spread "$1" "$task"
+    else
+        prompts+=(--shots "$shots")
+        spread "$1" "$task" "$shots"
+    fi
 }
 
 # ---- weights: how far each instruction is to be trusted ----
@@ -318,7 +324,7 @@ stage_seeds() {
         taught_by "$student"
         asked_with "$student"
         predicted+=("predictions/$student.test.mp")
-        for seed in $(other_seeds); do
+        for ((seed = SEED + 1; seed < SEED + SEEDS; seed++)); do
             name=seeds/$student.seed$seed
             predicted+=("predictions/$name.test.mp")
             makes "students/$name.lora/adapter_config.json" from "${taught[@]}" \
@@ -330,16 +336,12 @@ stage_seeds() {
     makes seeds/table.json from "${predicted[@]}" with version by seeds_table
 }
 
-other_seeds() {
-    seq $((SEED + 1)) $((SEED + SEEDS - 1))
-}
-
 seeds_table() {
     local student seed
     local -a sets=()
     for student in "${students[@]}"; do
         sets+=("$student=predictions/$student.test.mp")
-        for seed in $(other_seeds); do
+        for ((seed = SEED + 1; seed < SEED + SEEDS; seed++)); do
             sets+=("$student=predictions/seeds/$student.seed$seed.test.mp")
         done
     done

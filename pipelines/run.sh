@@ -68,6 +68,8 @@ find_data_set() {
     *) folder=$pipelines/$dataset ;;
     esac
     for file in settings task.json; do
+        [ -r "$folder/$file" ] || [[ $dataset == */* || ! -e $dataset/$file ]] ||
+            die 66 "there is no data set '$dataset' in $pipelines; the folder here is ./$dataset"
         [ -r "$folder/$file" ] || die 66 "there is no data set '$dataset': $folder/$file cannot be read"
     done
     name=$(basename "$folder")
@@ -113,6 +115,7 @@ prepare() {
     need_settings
     need_task
     ! uses_model || need_model
+    ! uses_model || need_shots
     export PIPELINES=$pipelines DATASET=$dataset NAME=$name FOLDER=$folder PATH OUT=$out CUT=$cut
     lock_folder
     put_settings

@@ -42,7 +42,8 @@ void run_head(const struct settings *s)
     if (s->number >= 0 && stream_written(w) < wanted)
         warn("%s: %" PRIu64 " records where %" PRIu64 " were asked for", stream_name(r),
              stream_written(w), wanted);
-    closing_count(seen, stream_written(w), 0);
+    if (wanted) /* of none, it need not have one */
+        closing_count(seen, stream_written(w), 0);
     stream_finish(w);
     stream_close(r);
 }

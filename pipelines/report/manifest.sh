@@ -37,7 +37,7 @@ gpus() {
 jq -n --arg name "$NAME" --arg dataset "$DATASET" --arg out "$OUT" --arg settings "$(settings)" \
     --arg version "$(cat .settings/version)" --arg model "$(cat .settings/model 2>/dev/null || true)" \
     --arg data "$(cat data/files 2>/dev/null || true)" --arg task "$(sha256sum <task.json | cut -d' ' -f1)" \
-    --arg others "$OTHERS" --arg outputs "$(outputs)" --rawfile times <(cat log/times.tsv 2>/dev/null || true) \
+    --arg others "$OTHERS" --rawfile outputs <(outputs) --rawfile times <(cat log/times.tsv 2>/dev/null || true) \
     --arg host "$(uname -n)" --arg system "$(uname -srm)" --arg processor "$(processor)" --arg processors "$(nproc)" \
     --arg gpus "$(gpus)" --arg now "$(date -u +%FT%TZ)" --arg run "$PIPELINES/run.sh" \
     --slurpfile commands <(commands) '

@@ -13,7 +13,7 @@ def cell($best): # a metric
 def title: {amazon: "Amazon reviews", sst2: "SST-2", yahoo: "Yahoo! Answers", youtube: "YouTube comments"}[.] // .;
 def said: {
     untrained: "the model as it is, one prompt, no shots",
-    teacher: "the ensemble: nine prompts with shots, weighted",
+    teacher: "the ensemble of prompts, weighted",
     "teacher/prompts": "the average prompt of the ensemble",
     calibrated: "the ensemble, its prompts calibrated before they are weighted",
     "calibrated/prompts": "the average calibrated prompt",

@@ -48,6 +48,9 @@ need_known_options() { # KEY; of those that $takes has
     for ((i = 0; i < ${#words[@]}; i++)); do
         option=${words[i]%%=*} argument=''
         [[ $option != -* ]] || argument=${takes[$option]-}
+        case "${value[KEEP]} $option" in
+        'all --validate-every' | 'all --patience') die 64 "KEEP=all measures every epoch, and $option in $1 would leave some out" ;;
+        esac
         case $argument in
         '') die 64 "$1: '${words[i]}' is not an option of lora-train, spelt in full" ;;
         FILE | DIR) die 64 "$1: $option names a file, and a run's files are its own" ;;
@@ -65,9 +68,28 @@ need_task() {
     task=${value[TASK]:-$folder/task.json}
     [ -r "$task" ] || die 66 "$task: cannot be read (TASK=)"
     [ -z "${value[MODEL]}" ] || model=(--model "${value[MODEL]}")
+    need_own_labels
     [ -n "${value[MODEL]}" ] || ! jq -e '.layout == "chat"' "$task" >/dev/null 2>&1 || return 0
     rec from-jsonl --id id --text text <<<'{"id": "any", "text": "any"}' |
         prompt-expand -q --task "$task" "${model[@]}" --student >/dev/null || exit $?
+}
+
+# What stands for a class in the table is not another class's name.
+need_own_labels() {
+    local swapped
+    swapped=$(jq -r --arg labels "${value[LABELS]}" '.classes as $classes | $labels | split("|")[] | split(",") | to_entries[]
+        | .key as $class | (.value | sub("^ +"; "") | sub(" +$"; "")) as $word | ($classes | index($word)) as $named
+        | select($named != null and $named != $class) | "\($word) stands for class \($class), and is the name of class \($named)"' \
+        "$task" 2>/dev/null | head -n 1) || true # a task that is none is refused by prompt-expand
+    [ -z "$swapped" ] || die 64 "LABELS: $swapped in $task"
+}
+
+# Each instruction has shots of its own. Other data sets' texts are asked by this one's.
+need_shots() {
+    local needed
+    needed=$(jq --argjson have "${value[SHOTS]}" '.shots * (.instructions | length) | select(. > $have)' "$task")
+    [ -z "$needed" ] ||
+        die 64 "SHOTS=${value[SHOTS]} is too few: the prompts of all instructions of $task show $needed texts"
 }
 
 # Whether one of the stages from the first to the last one needs it.

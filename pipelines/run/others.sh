@@ -22,6 +22,19 @@ find_others() {
             others+="$other_name "
         fi
     done
+    [ "${value[DETECTION]}" = common ] || own_prompts_fit
+}
+
+# Weights of this data set's prompts are put on as many of another one's.
+own_prompts_fit() {
+    local other count own
+    count=$(jq '.instructions | length' "$task")
+    for other in $others; do
+        [ -e "$out/others/$other/task.json" ] || continue
+        own=$(jq '.instructions | length' "$out/others/$other/task.json")
+        [ "$own" = "$count" ] ||
+            die 64 "DETECTION=${value[DETECTION]}: $other has $own instructions, and the weights are of $count here (DETECTION=common asks it by these)"
+    done
 }
 
 # This run's, where the set has it; else its texts and task are those of its settings alone, which is said.

@@ -3,7 +3,9 @@
 
 keys=()            # in the order of the declarations
 declare -A value   # of each
-declare -A kind    # what it may be: path, number, numbers, decimals, sets, command, or any text
+declare -A kind    # what it may be: path, number, numbers, decimal, decimals, device, sets, command, or any text
+declare -A bound   # of a number or decimal: from N, above 0, below 1
+declare -A given   # what is never empty, for its declaration has a value
 shaping=()         # those that results depend on
 declare -A profiled # what they are by the data set's settings and its profile
 
@@ -17,9 +19,9 @@ settle() {
         profiled[$key]=${value[$key]}
     done
     if [ -n "$manifest" ]; then
-        while IFS= read -r line; do
+        while IFS= read -r -d '' line; do
             is_command "${line%%=*}" || set_value "${line%%=*}" "${line#*=}" "$manifest" /
-        done < <(jq -r '.settings | to_entries[] | "\(.key)=\(.value)"' "$manifest")
+        done < <(jq -j '.settings | to_entries[] | "\(.key)=\(.value)\u0000"' "$manifest")
         value[OUT]=
     fi
     for line in "${command_line[@]}"; do
@@ -81,7 +83,7 @@ show_settings() {
 # Lines KEY = value, or in declarations KEY [WORD, ...] = value.
 read_settings() { # FILE [declarations]
     local file=$1 folder line number=0 key words text marks='()'
-    [ "${2:-}" != declarations ] || marks='(\[[a-z|+, -]*\])?'
+    [ "${2:-}" != declarations ] || marks='(\[[a-z0-9|+, -]*\])?'
     folder=$(cd "$(dirname "$file")" && pwd)
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))
@@ -93,6 +95,7 @@ read_settings() { # FILE [declarations]
         [ "${2:-}" = declarations ] || ! is_command "$key" ||
             die 65 "$file:$number: $key is a command, which the command line alone may say"
         set_value "$key" "$text" "$file:$number" "$folder"
+        [ "${2:-}" != declarations ] || [ -z "$text" ] || given[$key]=1
     done <"$file"
 }
 
@@ -100,12 +103,14 @@ declare_setting() { # KEY MARKS
     local word marks=${2//[\[\]]/}
     local -a words
     keys+=("$1")
-    value[$1]='' kind[$1]=text
+    value[$1]='' kind[$1]=text bound[$1]=''
     [[ $marks == *"same results"* ]] || shaping+=("$1")
     IFS=, read -ra words <<<"${marks/same results/}"
-    for word in "${words[@]// /}"; do
+    for word in "${words[@]}"; do
+        read -r word <<<"$word"
         case $word in
-        path | number | numbers | decimals | sets | options | command | *"|"*) kind[$1]=$word ;;
+        path | number | numbers | decimal | decimals | device | sets | options | command | *"|"*) kind[$1]=$word ;;
+        'number from '* | 'decimal above 0' | 'decimal below 1') kind[$1]=${word%% *} bound[$1]=${word#* } bound[$1]=${bound[$1]#from } ;;
         '') ;;
         *) die 70 "$pipelines/settings: $1 is marked $word, which means nothing" ;;
         esac
@@ -116,29 +121,37 @@ is_command() { # KEY
     [ "${kind[$1]:-}" = command ]
 }
 
-# Names of folders are made absolute, from the folder of the file or of the user.
+# Names of folders are made absolute, from the folder of the file or of the user. What is computed with here is digits:
+# the shell would run what stands in an index (name[$(command)]).
 set_value() { # KEY VALUE WHERE FOLDER
-    local key=$1 text=$2 i
+    local key=$1 text=$2 i fits=1 is
     local -a words
     [ -n "${value[$key]+known}" ] || die 64 "$3: there is no setting $key (see $pipelines/settings)"
+    [[ $text != *[[:cntrl:]]* ]] || die 64 "$3: $key has a line break or another control character in it"
+    [ -n "$text" ] || [ -z "${given[$key]-}" ] || die 64 "$3: $key is empty"
     case ${kind[$key]} in
     path)
         [ -z "$text" ] || [[ $text == /* ]] || text=$(realpath -m "$4/$text")
         ;;
     *"|"*)
-        [[ $text != *"|"* && "|${kind[$key]}|" == *"|$text|"* ]] ||
-            die 64 "$3: $key is one of ${kind[$key]//|/, }, not '$text'"
+        [[ $text != *"|"* && "|${kind[$key]}|" == *"|$text|"* ]] || fits='' is="one of ${kind[$key]//|/, }"
         ;;
     number)
-        [[ -z $text || $text =~ ^[1-9][0-9]*$ ]] || die 64 "$3: $key is a number of 1 or more, not '$text'"
+        [[ -z $text || $text =~ ^(0|[1-9][0-9]{0,14})$ && $text -ge ${bound[$key]:-1} ]] ||
+            fits='' is="a number of ${bound[$key]:-1} or more"
         ;;
     numbers)
-        [[ -z $text || $text =~ ^[1-9][0-9]*([[:space:]]+[1-9][0-9]*)*$ ]] ||
-            die 64 "$3: $key is a number of 1 or more, or several, not '$text'"
+        [[ -z $text || $text =~ ^[1-9][0-9]{0,14}([[:space:]]+[1-9][0-9]{0,14})*$ ]] ||
+            fits='' is='a number of 1 or more, or several'
+        ;;
+    decimal)
+        is_decimal "$text" "${bound[$key]}" || fits='' is="a number ${bound[$key]:-of 0 or more}"
         ;;
     decimals)
-        [[ $text =~ ^[0-9.eE+-]+([[:space:]]+[0-9.eE+-]+)*$ ]] ||
-            die 64 "$3: $key is a number, or several, not '$text'"
+        [[ $text =~ ^[0-9.eE+-]+([[:space:]]+[0-9.eE+-]+)*$ ]] || fits='' is='a number, or several'
+        ;;
+    device)
+        [[ $text =~ ^(auto|cpu|cuda(:[0-9]{1,4})?)$ ]] || fits='' is='auto, cpu, cuda or cuda:N'
         ;;
     sets)
         read -ra words <<<"${text//,/ }"
@@ -148,5 +161,14 @@ set_value() { # KEY VALUE WHERE FOLDER
         text=${words[*]}
         ;;
     esac
+    [ -n "$fits" ] || die 64 "$3: $key is $is, not '$text'"
     value[$key]=$text
+}
+
+is_decimal() { # TEXT BOUND
+    [[ $1 =~ ^([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$ ]] || return 1
+    case $2 in
+    'above 0') [[ ${1%%[eE]*} == *[1-9]* ]] ;;
+    'below 1') awk -v x="$1" 'BEGIN { exit !(x + 0 < 1) }' ;;
+    esac
 }

@@ -94,6 +94,7 @@ make_target() { # STAGE TARGET PREREQUISITES COMMAND...
     case $status in
     0) note_made "$began" ;;
     "$cut_only") say "$stage: $target is cut into $(find "shards/${target//\//.}" -name 'in.*.mp' | wc -l) shards" ;;
+    64 | 65) fail $status "$stage: $target was not made; once that is put right the same command goes on from here" ;;
     *) fail $status "$stage: $target was not made; the same command goes on from here" ;;
     esac
 }

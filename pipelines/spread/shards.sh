@@ -83,7 +83,10 @@ note_try() { # BEGAN STATUS
 note_failure() { # STATUS
     [ -n "$to_terminal" ] || sed "s/^/shard $shard$on_host_words: /" "$said" >&2
     case $1 in
-    64 | 65 | 66 | 69 | 70 | 73 | 77) echo "$1" >"$folder/failed.$shard" ;;
+    64 | 65 | 66 | 69 | 70 | 73 | 77)
+        # Others see it whole.
+        echo "$1" >"$folder/.failed.$shard" && mv "$folder/.failed.$shard" "$folder/failed.$shard"
+        ;;
     124) echo "shard $shard$on_host_words: ended after $TIMEOUT seconds (TIMEOUT)" >&2 ;;
     129 | 1[3-9]?) echo "shard $shard$on_host_words: a program was ended by signal $(($1 - 128))" >&2 ;;
     esac

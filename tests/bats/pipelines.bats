@@ -412,6 +412,35 @@ END
     [ ! -e runs ]
 }
 
+@test "no shell reads a number of a manifest or of a data set's settings" {
+    for key in SEED SHUFFLE SEEDS SHOTS CHECKPOINT_EVERY EPOCHS; do
+        jq -n --arg set "$(realpath "$top/examples/sst2")" --arg key $key \
+            '{dataset: $set, version: "x", settings: ({SEEDS: "2", KEEP: "all"} + {($key): "BASH_VERSINFO[$(touch read)0]"})}' >manifest.json
+        refuses 64 "manifest.json: $key is a number" "$top/pipelines/run.sh" --from-manifest manifest.json OUT=run --dry-run
+    done
+    [ ! -e read ]
+}
+
+@test "a task without shots is asked without" {
+    own set sst2
+    jq '.shots = 0 | .instructions |= .[:2]' set/task.json >task.json
+    mv task.json set
+    "$top/pipelines/run.sh" ./set OUT=run N_TRAIN=8 N_TEST=8 VALIDATION=6 SHOTS=0 DEVICE=cpu --stop-stage weights
+    rec to-json --header run/scores/validation.mp | jq -se '.[0].made | any(.program == "prompt-expand" and (.arguments | contains("--zero-shot")))'
+    [ "$(rec count -q run/scores/validation.mp)" = 12 ]
+}
+
+@test "sets with other numbers of instructions are asked by the common ones alone" {
+    own more/youtube youtube
+    jq '.instructions |= .[:2]' more/youtube/task.json >task.json
+    mv task.json more/youtube
+    for how in own both; do
+        refuses 64 "DETECTION=$how: youtube has 2 instructions, and the weights are of 9 here" \
+            few run OOD="$PWD/more/youtube" DETECTION=$how --dry-run
+    done
+    few run OOD="$PWD/more/youtube" --dry-run
+}
+
 @test "what is in the environment for other purposes changes nothing" {
     echo 'echo from BASH_ENV; cd /' >rc
     printf '%s\n' 'report: ; false' >makefile

@@ -53,6 +53,13 @@ END
     printf ' lead, trail \n\xef\xbb\xbfx\xef\xbb\xbf\n&#39;&amp;\xf0\x9f\x98\x80 \n  plain  \n' | cmp - have
 }
 
+@test "the first no records are a stream with the header alone" {
+    rec from-lines <<<'one' >one.mp
+    rec head -n 0 one.mp >none.mp
+    [ "$(rec count -q none.mp)" = 0 ]
+    [ "$(rec to-json --header none.mp | jq -r .schema)" = example ]
+}
+
 @test "columns go by name and by number, with and without a header" {
     printf '3,ask,why,because\n1,is,it,so\n' >in.csv
     rec from-csv --no-header --label 1 --text 'Question: {2} {3}
@@ -240,7 +247,8 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     refuses 64 "no command 'tail'" rec tail train.csv
     refuses 64 "unrecognized option" rec cat --text x train.csv
     refuses 64 "invalid option -- 'n'" rec cat -n 3 train.csv
-    refuses 64 "-n: '0' is not a whole number" rec head -n 0 train.csv
+    refuses 64 "-n: '-1' is not a whole number from 0" rec head -n -1 train.csv
+    refuses 64 "-n: '0' is not a whole number from 1" rec sample -n 0 train.csv
     refuses 64 "sample needs" rec sample train.csv
     refuses 64 "split needs -n" rec split -o x train.csv
     refuses 64 "split needs -o" rec split -n 2 train.csv
