@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-/* The sum of the probabilities that are at least p_c; of all of them it is 1, whatever they sum to
- * in floating point. */
+/* The sum of the probabilities that are at least p_c; of all of them it is 1, whatever they sum to,
+ * and of some no more than 1, so that no class scores above one that is less probable. */
 static double adaptive_score(const double *probs, size_t n, size_t c)
 {
     double sum = 0;
@@ -16,7 +16,7 @@ static double adaptive_score(const double *probs, size_t n, size_t c)
         else
             all = false;
     }
-    return all ? 1 : sum;
+    return all || sum > 1 ? 1 : sum;
 }
 
 void set_scores(enum set_score kind, const double *probs, size_t n, double *scores)

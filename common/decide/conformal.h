@@ -16,9 +16,9 @@ enum set_score {
     /* 1 - p_c (Sadinle, Lei and Wasserman 2019): the smallest sets on average; they may be empty.
      */
     SCORE_LAC,
-    /* The sum of all probabilities that are at least p_c, c's own included (Romano, Sesia and
-     * Candes 2020, arXiv 2006.02544, without its randomisation: nothing is drawn, coverage may be
-     * higher than promised). */
+    /* The sum of all probabilities that are at least p_c, c's own included, at most 1 and of the
+     * least probable class 1 (Romano, Sesia and Candes 2020, arXiv 2006.02544, without its
+     * randomisation: nothing is drawn, coverage may be higher than promised). */
     SCORE_APS,
 };
 

@@ -100,6 +100,19 @@ static void a_sum_of_all_classes_is_one(void **state)
     assert_true(scores[0] == 1 && scores[1] == 1 && scores[2] == 0.5);
 }
 
+/* Probabilities may sum to a little more than 1, of all classes or of all but the last. */
+static void a_sum_is_never_above_one(void **state)
+{
+    (void)state;
+    static const double sums_above[][3] = {{0.7, 0.3001, 0.0001}, {0.6, 0.4 + 0x1p-52, 0}};
+    for (size_t i = 0; i < 2; i++) {
+        double scores[3];
+        set_scores(SCORE_APS, sums_above[i], 3, scores);
+        assert_true(scores[0] == sums_above[i][0]);
+        assert_true(scores[1] == 1 && scores[2] == 1);
+    }
+}
+
 static void ranks_are_exact_where_binary_fractions_are_not(void **state)
 {
     (void)state;
@@ -313,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_agree_with_mapie_and_torchcp),
         cmocka_unit_test(a_sum_of_all_classes_is_one),
+        cmocka_unit_test(a_sum_is_never_above_one),
         cmocka_unit_test(ranks_are_exact_where_binary_fractions_are_not),
         cmocka_unit_test(limits_agree_with_scipy),
         cmocka_unit_test(equal_uncertainties_stay_together),
