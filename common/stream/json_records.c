@@ -146,17 +146,37 @@ static void check_record(struct json_records *j)
     bad_line(j, "%s", checker_problem(j->checker));
 }
 
+/* The key that goes first: the object's first one that would not make a header or a trailer of the
+ * record there. NULL: no other is there, nor what a record must have. */
+static const char *first_key(json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        if (strcmp(key, "duq") != 0 && strcmp(key, "end") != 0)
+            return key;
+    }
+    return NULL;
+}
+
 bool json_records_next(struct json_records *j, const char **bytes, size_t *len)
 {
     /* Numbers as they are written, for an integer's minus zero would be lost. */
     json_t *object = next_object(j, JSON_DECODE_INT_AS_REAL);
     if (!object)
         return false;
-    const char *key;
+    const char *key, *first = first_key(object);
     json_t *value;
     j->packed.len = 0;
     msgpack_pack_map(&j->packer, json_object_size(object));
-    json_object_foreach(object, key, value) pack_field(j, key, value);
+    if (first)
+        pack_field(j, first, json_object_get(object, first));
+    json_object_foreach(object, key, value)
+    {
+        if (key != first)
+            pack_field(j, key, value);
+    }
     json_decref(object);
     check_record(j);
     *bytes = j->packed.data;

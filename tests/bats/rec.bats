@@ -361,6 +361,19 @@ END
     rec to-json --header edge.mp | cmp - edge.json
 }
 
+@test "from-json puts no key first that would make a header or a trailer of a record" {
+    printf '%s\n' '{"duq":1,"schema":"example"}' '{"end":1,"duq":2,"text":"a","id":"1"}' '{"text":"b","end":2,"id":"2"}' >in.json
+    rec from-json in.json >in.mp
+    rec check in.mp
+    rec to-json in.mp >out.json
+    diff out.json - <<'END'
+{"text":"a","end":1,"duq":2,"id":"1"}
+{"text":"b","end":2,"id":"2"}
+END
+    printf '%s\n' '{"duq":1,"schema":"example"}' '{"end":1}' >in.json
+    refuses 65 "in.json: line 2: 'id' is missing" rec from-json in.json
+}
+
 @test "from-json names the line and what is wrong with it" {
     header='{"duq":1,"schema":"prediction","classes":["no","yes"]}'
     refuses 65 "standard input: empty, not even a header" rec from-json </dev/null
