@@ -16,6 +16,8 @@ enum { ZONE = 1 << 16 };
 
 struct json_records {
     struct rows *lines;
+    const struct span *line;
+    json_t *exact; /* the line's object with its integers as integers; NULL: not needed yet */
     json_t *header;
     const struct schema *schema;
     struct checker *checker;
@@ -38,20 +40,25 @@ static void bad_line(const struct json_records *j, const char *format, ...)
     die(EX_DATAERR, "%s: line %" PRIu64 ": %s", rows_file(j->lines), rows_number(j->lines), text);
 }
 
-/* The next line's object, a new reference; NULL at the end. */
-static json_t *next_object(struct json_records *j, size_t flags)
+/* The line's object, a new reference. */
+static json_t *load(const struct json_records *j, size_t flags)
 {
-    const struct span *line;
-    if (rows_next(j->lines, &line) == ROW_END)
-        return NULL;
     json_error_t error;
-    json_t *object =
-        json_loadb(line->data, line->len, flags | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *object = json_loadb(j->line->data, j->line->len,
+                                flags | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!object)
         bad_line(j, "%s", error.text);
     if (!json_is_object(object))
         bad_line(j, "not a JSON object");
     return object;
+}
+
+/* Goes on to the next line; false at the end. */
+static bool next_line(struct json_records *j)
+{
+    json_decref(j->exact);
+    j->exact = NULL;
+    return rows_next(j->lines, &j->line) != ROW_END;
 }
 
 /* ---- values ---- */
@@ -110,14 +117,24 @@ static void pack_bin(struct json_records *j, const char *key, enum element e, co
     buf_free(&bin);
 }
 
-/* A number of a field that may be real is a double on the wire, whole or not. */
-static void pack_number(struct json_records *j, const struct schema *field, double v)
+/* The value of a field whose numbers are integers or doubles as they are written. */
+static void pack_exact(struct json_records *j, const char *key)
 {
-    bool real = field && (field->types & TYPE_NUMBER) && !(field->types & TYPE_INTEGER);
-    if (!real && is_whole(v))
+    if (!j->exact)
+        j->exact = load(j, 0);
+    pack_json(&j->packer, json_object_get(j->exact, key));
+}
+
+/* A number of a field that may be real is a double on the wire, whole or not. */
+static void pack_number(struct json_records *j, const struct schema *field, const char *key,
+                        double v)
+{
+    if (field->types & TYPE_NUMBER)
+        msgpack_pack_double(&j->packer, v);
+    else if (is_whole(v))
         msgpack_pack_int64(&j->packer, (int64_t)v);
     else
-        msgpack_pack_double(&j->packer, v);
+        pack_exact(j, key);
 }
 
 static void pack_field(struct json_records *j, const char *key, const json_t *value)
@@ -126,8 +143,10 @@ static void pack_field(struct json_records *j, const char *key, const json_t *va
     msgpack_pack_str_with_body(&j->packer, key, strlen(key));
     if (field && field->element)
         pack_bin(j, key, field->element, value);
-    else if (json_is_number(value))
-        pack_number(j, field, json_number_value(value));
+    else if (field && json_is_number(value))
+        pack_number(j, field, key, json_number_value(value));
+    else if (json_is_number(value) || json_is_array(value) || json_is_object(value))
+        pack_exact(j, key);
     else
         pack_json(&j->packer, value);
 }
@@ -162,10 +181,10 @@ static const char *first_key(json_t *object)
 
 bool json_records_next(struct json_records *j, const char **bytes, size_t *len)
 {
-    /* Numbers as they are written, for an integer's minus zero would be lost. */
-    json_t *object = next_object(j, JSON_DECODE_INT_AS_REAL);
-    if (!object)
+    if (!next_line(j))
         return false;
+    /* Where a number is real it may be written as an integer, whose minus zero would be lost. */
+    json_t *object = load(j, JSON_DECODE_INT_AS_REAL);
     const char *key, *first = first_key(object);
     json_t *value;
     j->packed.len = 0;
@@ -189,9 +208,9 @@ bool json_records_next(struct json_records *j, const char **bytes, size_t *len)
 /* The header with the version in front, where readers look for it. */
 static json_t *read_header(struct json_records *j)
 {
-    json_t *read = next_object(j, 0);
-    if (!read)
+    if (!next_line(j))
         die(EX_DATAERR, "%s: empty, not even a header", rows_file(j->lines));
+    json_t *read = load(j, 0);
     if (!json_object_get(read, "duq") || !json_object_get(read, "schema"))
         bad_line(j, "not a header, with the keys \"duq\" and \"schema\": rec to-json --header "
                     "prints one");
@@ -224,6 +243,7 @@ void json_records_close(struct json_records *j)
 {
     rows_close(j->lines);
     checker_free(j->checker);
+    json_decref(j->exact);
     json_decref(j->header);
     buf_free(&j->packed);
     msgpack_zone_destroy(&j->zone);

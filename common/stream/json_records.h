@@ -1,5 +1,6 @@
 /* Records from JSON lines: a line with a header, then a line for each record, as `rec to-json
- * --header` prints them. What was printed comes back as the same bytes. */
+ * --header` prints them. What was printed comes back as the same bytes: numbers of keys that the
+ * schema does not name are integers or doubles as they are written, 1 or 1.0. */
 #ifndef DUQ_STREAM_JSON_RECORDS_H
 #define DUQ_STREAM_JSON_RECORDS_H
 

@@ -18,6 +18,24 @@ static void print_real(struct buf *out, double v, bool single, const char *not_f
     buf_add(out, shown, strlen(shown));
 }
 
+/* Whether the record's schema says what kind of number the field holds. */
+static bool kind_is_known(const struct stream_reader *r, const msgpack_object_str *key)
+{
+    const struct schema *s = schema_of_records(stream_schema(r));
+    return s && schema_field(s, key->ptr, key->size);
+}
+
+/* A number that stands by itself. Where no schema says that it is real, the text does. */
+static void print_number(struct buf *out, const struct stream_reader *r,
+                         const msgpack_object_str *key, const msgpack_object *v)
+{
+    size_t at = out->len;
+    print_real(out, v->via.f64, v->type == MSGPACK_OBJECT_FLOAT32, "null");
+    bool whole = strspn(buf_str(out) + at, "-0123456789") == out->len - at;
+    if (whole && !kind_is_known(r, key))
+        buf_addf(out, ".0");
+}
+
 static void print_element(struct buf *out, enum element e, const char *bytes, size_t i,
                           const char *not_finite)
 {
@@ -89,7 +107,7 @@ void print_value(struct buf *out, const struct stream_reader *r, const msgpack_o
         break;
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
-        print_real(out, v->via.f64, v->type == MSGPACK_OBJECT_FLOAT32, "null");
+        print_number(out, r, key, v);
         break;
     case MSGPACK_OBJECT_STR:
         print_string(out, r, v->via.str.ptr, v->via.str.size);
@@ -123,7 +141,7 @@ void print_value(struct buf *out, const struct stream_reader *r, const msgpack_o
                 buf_addc(out, ',');
             print_string(out, r, kv->key.via.str.ptr, kv->key.via.str.size);
             buf_addc(out, ':');
-            print_value(out, r, &kv->key.via.str, &kv->val);
+            print_value(out, r, key ? key : &kv->key.via.str, &kv->val);
         }
         buf_addc(out, '}');
         break;

@@ -6,7 +6,8 @@
 #include "common/util/mem.h"
 
 /* Adds the record as one line of JSON (with its newline). Arrays become lists of numbers, as the
- * schemas say; f32 have 9 digits and f64 17, which is enough to get the same number back; what is
+ * schemas say; f32 have 9 digits and f64 17, which is enough to get the same number back, and in
+ * keys that the schema does not name a point or an exponent, by which they are no integers; what is
  * not finite is null. Dies with EX_DATAERR where a string is not UTF-8 or no schema knows what a
  * bin holds. */
 void print_json(struct buf *out, const struct stream_reader *r, const msgpack_object *record);

@@ -172,8 +172,7 @@ const struct schema *schema_of_records(const char *type)
     return NULL;
 }
 
-/* The array by that name, of this record type or else of another one. */
-static const struct schema *array_named(const struct schema *s, const char *key, size_t len)
+const struct schema *schema_field(const struct schema *s, const char *key, size_t len)
 {
     const struct schema *p = property(s, key, len);
     size_t i;
@@ -189,28 +188,15 @@ static const struct schema *array_named(const struct schema *s, const char *key,
     return NULL;
 }
 
-const struct schema *schema_field(const struct schema *s, const char *key, size_t len)
-{
-    const struct schema *p = property(s, key, len);
-    size_t i;
-    const json_t *type;
-    json_array_foreach(record_types(), i, type)
-    {
-        if (!p)
-            p = property(schema_find(json_string_value(type)), key, len);
-    }
-    return p;
-}
-
 enum element schema_element(const struct schema *s, const char *key, size_t key_len)
 {
-    const struct schema *p = s ? array_named(s, key, key_len) : NULL;
+    const struct schema *p = s ? schema_field(s, key, key_len) : NULL;
     return p ? p->element : ELEMENT_NONE;
 }
 
 bool schema_per_class(const struct schema *s, const char *key, size_t key_len)
 {
-    const struct schema *p = array_named(s, key, key_len);
+    const struct schema *p = schema_field(s, key, key_len);
     return p && p->element && p->per_class && p->dimensions == 1;
 }
 

@@ -65,8 +65,8 @@ const struct schema *schema_find(const char *name);
 /* Of a record type, of those that schemas/header.json lists; NULL when it is none. */
 const struct schema *schema_of_records(const char *type);
 
-/* A record's field by that name, of its own type or, joined from there, of another; NULL when no
- * schema knows it. */
+/* A record's field by that name, of its own type, or an array joined from a record of another one;
+ * NULL when it is neither. */
 const struct schema *schema_field(const struct schema *s, const char *key, size_t key_len);
 
 /* What a bin field of a record holds: as its own type's schema says; for a field joined from

@@ -361,6 +361,23 @@ END
     rec to-json --header edge.mp | cmp - edge.json
 }
 
+@test "keys that no schema names keep their numbers through to-json and from-json" {
+    printf '%s\n' '{"duq":1,"schema":"example"}' \
+        '{"id":"1","text":"","whole":[1,1.0,-0.0,9007199254740993,-9223372036854775807,{"n":2.0,"label":3}],"z":-0.0,"big":9.2233720368547758e+18,"n":3.0,"p":1}' >odd.json
+    rec from-json odd.json >odd.mp
+    rec check odd.mp
+    rec to-json --header odd.mp | cmp - odd.json
+    # What msgpack's specification has for them: doubles are cb, integers the least that hold them.
+    bytes=$(od -An -v -tx1 odd.mp | tr -d ' \n')
+    [[ $bytes == *9601cb3ff0000000000000cb8000000000000000cf0020000000000001d3800000000000000182a16ecb4000000000000000a56c6162656c03* ]]
+    [[ $bytes == *a17acb8000000000000000a3626967cb43e0000000000000a16ecb4008000000000000a17001* ]]
+    # What no 64 bits hold is refused, in such keys only: a double may be written as an integer.
+    printf '%s\n' '{"duq":1,"schema":"example"}' '{"id":"1","text":"","x":18446744073709551615}' >big.json
+    refuses 65 "big.json: line 2: too big integer" rec from-json big.json
+    printf '%s\n' '{"duq":1,"schema":"prediction"}' '{"id":"1","probs":[1,0],"alpha":[100000000000000000000,1],"total":-0}' >big.json
+    rec from-json big.json | rec to-json | diff - <(echo '{"id":"1","probs":[1,0],"alpha":[1e+20,1],"total":-0}')
+}
+
 @test "from-json puts no key first that would make a header or a trailer of a record" {
     printf '%s\n' '{"duq":1,"schema":"example"}' '{"end":1,"duq":2,"text":"a","id":"1"}' '{"text":"b","end":2,"id":"2"}' >in.json
     rec from-json in.json >in.mp
