@@ -10,6 +10,7 @@
 #include "common/util/mem.h"
 #include "common/util/options.h"
 #include "common/util/outfile.h"
+#include "common/util/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,6 +192,16 @@ static void check_options(const struct settings *s)
 
 /* ---- the sets ---- */
 
+/* Dies where its name cannot be told in JSON, in a stream or in a figure. */
+static struct prediction_set *read_set(const struct operand *o, bool with_members)
+{
+    struct prediction_set *set = prediction_set_read(o->name, o->file, with_members);
+    if (utf8_invalid_at(set->name, strlen(set->name)) < strlen(set->name))
+        die(EX_DATAERR, "%s: the set's name, '%s', is not UTF-8; give it one as NAME=FILE",
+            set->file, set->name);
+    return set;
+}
+
 static void check_name(const struct prediction_set *const *sets, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
@@ -238,7 +249,7 @@ static struct prediction_set **read_sets(const struct settings *s, char **operan
     size_t labels = 0;
     for (size_t i = 0; i < count; i++) {
         struct operand o = parse_operand(operands[i]);
-        struct prediction_set *set = prediction_set_read(o.name, o.file, s->evaluation.members);
+        struct prediction_set *set = read_set(&o, s->evaluation.members);
         if (!s->seeds)
             check_name((const struct prediction_set *const *)sets, i, set->name);
         if (i > 0)
@@ -311,7 +322,7 @@ static struct ood_set *read_oods(const struct settings *s)
     struct ood_set *oods = xcalloc(s->oods.n, sizeof *oods);
     for (size_t i = 0; i < s->oods.n; i++) {
         struct operand *o = &s->oods.items[i];
-        oods[i].set = prediction_set_read(o->name, o->file, false);
+        oods[i].set = read_set(o, false);
         oods[i].of = partner(s, i, oods);
         for (size_t j = 0; j < i; j++)
             if (oods[j].of == oods[i].of && !strcmp(oods[j].set->name, oods[i].set->name))

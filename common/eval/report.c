@@ -1,6 +1,7 @@
 #include "common/eval/report.h"
 
 #include "common/eval/abstention.h"
+#include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <math.h>
@@ -58,7 +59,7 @@ static json_t *entry_for(json_t *sets, const struct report *r, const char *name)
         const struct prediction_set *s = r->settings->sets[i];
         if (strcmp(s->name, name))
             continue;
-        json_object_set_new(entry, "file", json_string(s->file));
+        json_object_set_new(entry, "file", json_lossy(s->file));
         json_object_set_new(entry, "texts", json_integer((json_int_t)s->n));
         if (r->abstention)
             json_object_set_new(entry, "abstention", abstention_json(r, s));

@@ -1,6 +1,8 @@
 # dir-eval: its outputs, and what it says to bad input. The numbers are checked by
 # tests/c/test_evaluation.c; the streams are made by tests/oracle/metrics.py.
 
+load refuses
+
 bats_require_minimum_version 1.5.0
 
 setup() {
@@ -32,6 +34,19 @@ ensemble() {
     dir-eval --json "$data/metrics-certain.mp" >out.json
     [ "$(jq -r '.sets[0].metrics.nll.reason' out.json)" = \
         "infinite: 10 texts' labels have probability 0" ]
+}
+
+@test "a file's name that is not UTF-8 may be the file's, but not the set's" {
+    one=$data/metrics-one-row.mp
+    cp "$one" $'b\xe9.mp'
+    for kind in --json --stream; do
+        refuses 65 "is not UTF-8; give it one as NAME=FILE" dir-eval $kind $'b\xe9.mp' -o out
+        refuses 65 "is not UTF-8; give it one as NAME=FILE" dir-eval $kind $'b\xe9=b\xe9.mp' -o out
+        refuses 65 "is not UTF-8; give it one as NAME=FILE" dir-eval $kind "$one" --ood $'b\xe9.mp' -o out
+    done
+    dir-eval --json b=$'b\xe9.mp' >out.json
+    jq -c '.sets[] | [.name, .file]' out.json | diff - <(printf '["b","b\xef\xbf\xbd.mp"]\n')
+    dir-eval --stream b=$'b\xe9.mp' | rec check
 }
 
 @test "the stream holds one metrics record for each figure" {
