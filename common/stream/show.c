@@ -240,6 +240,16 @@ static const msgpack_object_bin *array_of(const msgpack_object *record, const ch
                : NULL;
 }
 
+/* What is no probabilities, as of logits that are not numbers, is uniform, as in an ensemble. */
+static void even_out(double *probs, size_t n)
+{
+    bool numbers = true;
+    for (size_t c = 0; c < n; c++)
+        numbers = numbers && isfinite(probs[c]);
+    for (size_t c = 0; !numbers && c < n; c++)
+        probs[c] = 1 / (double)n;
+}
+
 /* The record's probabilities, or those of its logits, in s->probs. */
 static bool take_probs(struct show *s, const struct stream_reader *r, const msgpack_object *record)
 {
@@ -258,6 +268,7 @@ static bool take_probs(struct show *s, const struct stream_reader *r, const msgp
         s->probs[c] = element_at(scores ? ELEMENT_F32 : ELEMENT_F64, bin->ptr, c);
     if (scores)
         softmax_probs(s->probs, n, s->probs);
+    even_out(s->probs, n);
     return true;
 }
 

@@ -70,6 +70,14 @@ END
     [ "$(tail -n 2 shown | awk '{ print length($3) }' | paste -sd' ')" = "14 42" ]
 }
 
+@test "scores that are not numbers are shown as an ensemble takes them, with even probabilities" {
+    # 22 of the 40 have NaN or +inf among their logits (tests/oracle/calibration.py): ln 3 is their entropy, 1/3 their
+    # confidence. Of the others four have more than 0.989 nats, and one is that sure.
+    rec show "$BATS_TEST_DIRNAME/../data/uq/calibrate-not-finite.mp" >shown
+    [ "$(awk '/^entropy/ { on = 1; next } on { printf "%s ", $4 }' shown)" = "0 0 0 1 0 1 1 4 7 26 " ]
+    [ "$(awk '/^confidence/ { on = 1; next } !NF { on = 0 } on { print $4; exit }' shown)" -eq 23 ]
+}
+
 @test "columns are counted as a terminal does, and what is too long is cut" {
     # Wide characters take two columns, a combining accent none.
     printf '日本語\tx\nab\tx\ne\xcc\x81e\tx\n' | rec from-tsv --no-header --id 1 --text 2 | rec show >shown
