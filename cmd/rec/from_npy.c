@@ -77,6 +77,9 @@ static void write_predictions(const struct settings *s, struct identities *t,
     progress_start("predictions", texts);
     for (size_t i = 0; i < texts; i++) {
         int label = next_identity(t, texts, s->npy.path);
+        if (label != NO_LABEL && (size_t)label >= npy_classes(a))
+            stream_bad_record(t->like, t->id, "label %d, but %s has %zu classes", label,
+                              s->npy.path, npy_classes(a));
         npy_next(a, t->id, &p);
         p.id = t->id;
         p.label = label;

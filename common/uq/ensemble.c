@@ -189,6 +189,9 @@ static void gather(struct ensemble *e, const struct scores *s)
     if (e->weights->n_classes && s->n_classes != e->weights->n_classes)
         stream_bad_record(e->r, s->id, "%zu class scores, but the weights are for %zu",
                           s->n_classes, e->weights->n_classes);
+    if (s->label != NO_LABEL && (size_t)s->label >= s->n_classes)
+        stream_bad_record(e->r, s->id, "label %d, but there are %zu classes", s->label,
+                          s->n_classes);
     size_t m = member_of(e, s);
     struct gathered *t = text_of(e, s);
     validation_check_label(e->r, s, t->label);

@@ -10,6 +10,18 @@ setup() {
     cd "$BATS_TEST_TMPDIR" || exit 1
 }
 
+@test "a label beyond the classes is refused with --apply, too, where no header names them" {
+    printf '%s\n' '{"duq":1,"schema":"scores","prompts":1}' '{"id":"a","prompt":0,"logits":[0,1],"label":1}' \
+        '{"id":"b","prompt":0,"logits":[0,1],"label":0}' | rec from-json | bpe-fit -o weights.mp
+    printf '%s\n' '{"duq":1,"schema":"scores","prompts":1}' '{"id":"a","prompt":0,"logits":[0,1]}' \
+        '{"id":"b","prompt":0,"logits":[0,1]}' | rec from-json -o scores.mp
+    printf '%s\n' '{"id":"a","text":"","label":1}' '{"id":"b","text":"","label":2}' |
+        rec from-jsonl --id id --text text --label label -o texts.mp
+    rec join -o labelled.mp scores.mp texts.mp
+    refuses 65 "labelled.mp: record 2 (id b): label 2, but there are 2 classes" bpe-fit --apply weights.mp labelled.mp -o out.mp
+    [ ! -e out.mp ]
+}
+
 @test "weights are fitted and applied, and the fit reports its gap under -v" {
     run bpe-fit -v -o weights.mp "$data/fit-random.mp"
     [ "$status" -eq 0 ]

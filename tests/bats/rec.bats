@@ -457,6 +457,9 @@ npy_difference() { # NAME FIELD
     numbered 4 >four.mp
     refuses 65 "four.mp: more records than the 3 texts" rec from-npy --like four.mp -o out.mp "$data/npy/good.npy"
     refuses 65 "3 classes, but three.mp names 2" rec from-npy --like three.mp -o out.mp "$data/npy/one-member.npy"
+    printf '%s\n' '{"text":"","label":0}' '{"text":"","label":3}' '{"text":"","label":1}' |
+        rec from-jsonl --text text --label label -o beyond.mp
+    refuses 65 "beyond.mp: record 2 (id 2): label 3, but $data/npy/good.npy has" rec from-npy --like beyond.mp -o out.mp "$data/npy/good.npy"
     refuses 65 "this id comes twice" rec from-npy --like "$data/../uq/scores-good.mp" -o out.mp "$data/npy/good.npy"
     [ ! -e out.mp ]
 }
