@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void print_real(struct buf *out, double v, bool single, const char *not_finite)
+/* json: what is not finite, "nan", "inf" or "-inf", is null. */
+static void print_real(struct buf *out, double v, bool single, bool json)
 {
-    char text[32];
-    if (isfinite(v))
-        snprintf(text, sizeof text, "%.*g", single ? 9 : 17, v);
-    const char *shown = isfinite(v) ? text : not_finite;
-    buf_add(out, shown, strlen(shown));
+    if (!isfinite(v))
+        buf_addf(out, "%s", json ? "null" : isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
+    else
+        buf_addf(out, "%.*g", single ? 9 : 17, v);
 }
 
 /* Whether the record's schema says what kind of number the field holds. */
@@ -30,20 +30,19 @@ static void print_number(struct buf *out, const struct stream_reader *r,
                          const msgpack_object_str *key, const msgpack_object *v)
 {
     size_t at = out->len;
-    print_real(out, v->via.f64, v->type == MSGPACK_OBJECT_FLOAT32, "null");
+    print_real(out, v->via.f64, v->type == MSGPACK_OBJECT_FLOAT32, true);
     bool whole = strspn(buf_str(out) + at, "-0123456789") == out->len - at;
     if (whole && !kind_is_known(r, key))
         buf_addf(out, ".0");
 }
 
-static void print_element(struct buf *out, enum element e, const char *bytes, size_t i,
-                          const char *not_finite)
+static void print_element(struct buf *out, enum element e, const char *bytes, size_t i, bool json)
 {
     char text[16];
     if (e == ELEMENT_I32)
         buf_add(out, text, (size_t)snprintf(text, sizeof text, "%d", (int)element_at(e, bytes, i)));
     else
-        print_real(out, element_at(e, bytes, i), e == ELEMENT_F32, not_finite);
+        print_real(out, element_at(e, bytes, i), e == ELEMENT_F32, json);
 }
 
 /* What a bin field holds, and how many numbers. */
@@ -118,7 +117,7 @@ void print_value(struct buf *out, const struct stream_reader *r, const msgpack_o
         for (size_t i = 0; i < n; i++) {
             if (i)
                 buf_addc(out, ',');
-            print_element(out, e, v->via.bin.ptr, i, "null");
+            print_element(out, e, v->via.bin.ptr, i, true);
         }
         buf_addc(out, ']');
         break;
@@ -271,7 +270,7 @@ static void print_field(struct buf *out, const struct csv_columns *c, size_t i,
         break;
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
-        print_real(out, v->via.f64, v->type == MSGPACK_OBJECT_FLOAT32, "");
+        print_real(out, v->via.f64, v->type == MSGPACK_OBJECT_FLOAT32, false);
         break;
     case MSGPACK_OBJECT_STR:
         print_cell(out, v->via.str.ptr, v->via.str.size);
@@ -284,7 +283,7 @@ static void print_field(struct buf *out, const struct csv_columns *c, size_t i,
         for (size_t k = 0; k < n; k++) {
             if (k)
                 buf_addc(out, c->spread[i] ? ',' : ' ');
-            print_element(out, e, v->via.bin.ptr, k, c->spread[i] ? "" : "nan");
+            print_element(out, e, v->via.bin.ptr, k, false);
         }
         break;
     default:

@@ -25,7 +25,8 @@ struct csv_columns;
 struct csv_columns *csv_columns_new(const struct stream_reader *r, const msgpack_object *first);
 void csv_columns_free(struct csv_columns *c);
 void print_csv_header(struct buf *out, const struct csv_columns *c);
-/* nil and not finite are empty cells. Dies with EX_DATAERR at a field that has no column. */
+/* nil is an empty cell, what is not finite "nan", "inf" or "-inf". Dies with EX_DATAERR at a field
+ * that has no column. */
 void print_csv(struct buf *out, const struct csv_columns *c, const struct stream_reader *r,
                const msgpack_object *record);
 

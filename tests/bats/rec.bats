@@ -496,9 +496,12 @@ npy_difference() { # NAME FIELD
     refuses 66 "none.npy" rec from-npy none.npy
 }
 
-@test "numbers that are not finite are null in JSON" {
+@test "numbers that are not finite are null in JSON, and told in CSV" {
     rec to-json "$data/not-finite.mp" | diff - <(printf '%s\n' \
         '{"id":"a","prompt":0,"logits":[null,null,null],"label":null}')
+    rec to-csv "$data/not-finite.mp" | diff - <(printf '%s\n' \
+        'id,prompt,logits.0,logits.1,logits.2,label,mass' 'a,0,nan,inf,-inf,,')
+    rec to-csv "$data/bad/total-nan.mp" | tail -n 1 | grep -q ',nan'
     refuses 65 "record 1 (id a): field 'logits': nan is not a finite number" rec check "$data/not-finite.mp"
 }
 
