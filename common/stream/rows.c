@@ -3,6 +3,7 @@
 #include "common/util/diag.h"
 #include "common/util/input.h"
 #include "common/util/mem.h"
+#include "common/util/utf8.h"
 
 #include <csv.h>
 #include <errno.h>
@@ -442,11 +443,14 @@ static enum row_found next_json(struct rows *r)
     return ROW_GOOD;
 }
 
+/* A line of nothing but blanks is none: a prompt of it would ask about nothing. */
 static enum row_found next_text_line(struct rows *r)
 {
     struct span line;
-    if (!next_line(r, &line))
-        return ROW_END;
+    do
+        if (!next_line(r, &line))
+            return ROW_END;
+    while (text_is_blank(line.data, line.len));
     r->number = r->origins[r->n_origins - 1].before + r->lines - 1;
     r->fields[0] = line;
     return ROW_GOOD;

@@ -10,7 +10,8 @@
 /* CSV: RFC 4180, by libcsv in its strict mode; a byte order mark and blank lines are passed over,
  * line ends may be LF, CRLF or CR. TSV: a line is a row and a tab ends a field, quotes are ordinary
  * characters. JSON lines: one object a line; its keys are the columns, and numbers are
- * texts as they are written. Lines: each is a row of one column. */
+ * texts as they are written. Lines: each is a row of one column; those of only blanks are passed
+ * over. */
 enum row_format { ROWS_CSV, ROWS_TSV, ROWS_JSONL, ROWS_LINES };
 
 enum row_found { ROW_GOOD, ROW_BAD, ROW_END };

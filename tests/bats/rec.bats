@@ -90,6 +90,10 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
         '{"id":"1","text":"a film, at \"last\"","label":null}' \
         '{"id":"3","text":"  {x}\t","label":null}' '{"id":"4","text":"end","label":null}')
     refuses 65 "holds no records" rec from-lines /dev/null
+    # A line of blanks is a blank one, with or without a line's end.
+    printf ' \t \na film\n  \r\n\f' >blank
+    rec from-lines blank 2>said | rec to-json | diff - <(echo '{"id":"2","text":"a film","label":null}')
+    [ ! -s said ]
     printf 'caf\xe9\n' >latin
     refuses 65 "latin: row 1: the text is not UTF-8" rec from-lines latin
 }
