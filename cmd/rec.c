@@ -80,6 +80,7 @@ static const struct option_row json_rows[] = {
     {"header", 0, NULL, "the header as the first line", SET(header)}, OPTIONS_END};
 static const struct option_row show_rows[] = {NUMBER_ROW("N", "how many of them (10)"),
                                               {"table", 0, NULL, "without histograms", SET(table)},
+                                              {"full", 0, NULL, "nothing cut", SET(full)},
                                               OPTIONS_END};
 static const struct option_row head_rows[] = {
     {NULL, 'n', "N", "how many (10)", WHOLE(number, 0, INT32_MAX)},

@@ -14,7 +14,7 @@ struct settings {
     struct import_options import;
     char delimiter;
     bool names; /* the first row of a table has the columns' names */
-    bool header, shuffle, inner, table;
+    bool header, shuffle, inner, table, full;
     long number, skip, index; /* number, index: -1 when not given */
     uint64_t seed;
     struct npy_options npy; /* its path is the operand */

@@ -19,7 +19,7 @@ void run_show(const struct settings *s)
     struct outfile *f = outfile_open(s->common.output);
     struct buf text = {0};
     size_t columns = terminal_columns();
-    show_table(show, &text, columns);
+    show_table(show, &text, s->full ? SIZE_MAX : columns);
     if (!s->table)
         show_histograms(show, &text, columns);
     outfile_write(f, text.data, text.len);

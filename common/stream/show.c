@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BINS = 10, GAP = 2, NUMBERS_SHOWN = 16 };
+enum { BINS = 10, GAP = 2, ITEMS_SHOWN = 16 };
 
 struct bin {
     uint64_t n, labelled, right;
@@ -24,10 +24,10 @@ struct bar {
 };
 
 struct column {
-    char *name;       /* printable */
-    bool right, last; /* numbers stand to the right; long things come last */
-    bool used;        /* some record has more there than nil */
-    size_t width;     /* of the widest cell and the name */
+    char *name;                     /* printable */
+    bool right, last;               /* numbers stand to the right; long things come last */
+    bool used;                      /* some record has more there than nil */
+    size_t name_width, cells_width; /* of the name, of the widest cell */
 };
 
 struct row {
@@ -69,19 +69,29 @@ static void add_class(struct buf *out, const struct show *s, uint64_t class)
         buf_addf(out, "%" PRIu64, class);
 }
 
-/* The first numbers of an array, after how many there are where that is more. */
-static void add_numbers(struct buf *out, enum element e, const msgpack_object_bin *bin)
+static bool is_set(const msgpack_object_str *key)
 {
-    size_t n = bin->size / element_size(e), shown = n < NUMBERS_SHOWN ? n : NUMBERS_SHOWN;
+    return str_is(key, "set");
+}
+
+/* The first numbers of an array, after how many there are where that is more; of a prediction set
+ * its classes. */
+static void add_numbers(struct buf *out, const struct show *s, const msgpack_object_str *key,
+                        enum element e, const msgpack_object_bin *bin)
+{
+    size_t n = bin->size / element_size(e), shown = n < ITEMS_SHOWN ? n : ITEMS_SHOWN;
     if (shown < n)
         buf_addf(out, "(%zu) ", n);
     for (size_t i = 0; i < shown; i++) {
+        double v = element_at(e, bin->ptr, i);
         if (i)
-            buf_addc(out, ' ');
-        if (e == ELEMENT_I32)
-            buf_addf(out, "%d", (int)element_at(e, bin->ptr, i));
+            buf_addf(out, is_set(key) ? ", " : " ");
+        if (is_set(key) && v >= 0)
+            add_class(out, s, (uint64_t)v);
+        else if (e == ELEMENT_I32)
+            buf_addf(out, "%d", (int)v);
         else
-            add_number(out, element_at(e, bin->ptr, i));
+            add_number(out, v);
     }
 }
 
@@ -116,7 +126,7 @@ static void add_value(struct buf *out, const struct show *s, const struct stream
     else if (v->type == MSGPACK_OBJECT_FLOAT32 || v->type == MSGPACK_OBJECT_FLOAT64)
         add_number(out, v->via.f64);
     else if (e)
-        add_numbers(out, e, &v->via.bin);
+        add_numbers(out, s, &kv->key.via.str, e, &v->via.bin);
     else if (v->type == MSGPACK_OBJECT_BIN)
         buf_addf(out, "(%" PRIu32 " bytes)", v->via.bin.size);
     else
@@ -148,7 +158,7 @@ static size_t column_of(struct show *s, const char *name, size_t len)
     }
     s->columns = xreallocarray(s->columns, s->n_columns + 1, sizeof *s->columns);
     s->columns[s->n_columns] =
-        (struct column){.name = shown.data, .width = text_columns(shown.data, shown.len - 1)};
+        (struct column){.name = shown.data, .name_width = text_columns(shown.data, shown.len - 1)};
     return s->n_columns++;
 }
 
@@ -168,7 +178,7 @@ static void put_cell(struct show *s, struct row *row, const char *name, size_t l
     c->right = c->right || right;
     c->last = c->last || last;
     c->used = c->used || width != 1 || *row->cells[i] != '-';
-    c->width = width > c->width ? width : c->width;
+    c->cells_width = width > c->cells_width ? width : c->cells_width;
 }
 
 static size_t best_class(const struct show *s)
@@ -195,7 +205,8 @@ static void put_best(struct show *s, struct row *row)
 
 static bool is_long(const msgpack_object_kv *kv)
 {
-    return str_is(&kv->key.via.str, "text") || kv->val.type == MSGPACK_OBJECT_BIN ||
+    return str_is(&kv->key.via.str, "text") ||
+           (kv->val.type == MSGPACK_OBJECT_BIN && !is_set(&kv->key.via.str)) ||
            kv->val.type == MSGPACK_OBJECT_ARRAY || kv->val.type == MSGPACK_OBJECT_MAP;
 }
 
@@ -353,22 +364,43 @@ static size_t *printing_order(const struct show *s, size_t *n)
     return order;
 }
 
-/* How wide each of them is printed: what is too wide is cut in the widest ones. */
+static size_t full_width(const struct column *c)
+{
+    return c->name_width > c->cells_width ? c->name_width : c->cells_width;
+}
+
+/* What is cut first, next and last. Numbers are not: one without its end is another. */
+enum cut { CUT_LONG, CUT_NUMBERS_NAMES, CUT_WORDS, CUTS };
+
+/* How wide a column is at least, once that is being cut. */
+static size_t least_width(const struct column *c, enum cut cut)
+{
+    if (c->right)
+        return cut < CUT_NUMBERS_NAMES ? full_width(c) : c->cells_width;
+    if (cut == CUT_WORDS)
+        return 1;
+    return c->last ? c->name_width : full_width(c);
+}
+
+/* How wide each of them is printed: what is too wide is cut in the widest ones that may be. */
 static size_t *printed_widths(const struct show *s, const size_t *order, size_t n, size_t columns)
 {
     size_t *widths = xcalloc(n + 1, sizeof *widths), total = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t own = s->columns[order[i]].width;
+        size_t own = full_width(&s->columns[order[i]]);
         widths[i] = own < columns ? own : columns;
         total += widths[i] + (i ? GAP : 0);
     }
-    while (total > columns) {
-        size_t widest = 0;
-        for (size_t i = 1; i < n; i++)
-            if (widths[i] > widths[widest])
+    for (enum cut cut = 0; cut < CUTS && total > columns;) {
+        size_t widest = n;
+        for (size_t i = 0; i < n; i++)
+            if (widths[i] > least_width(&s->columns[order[i]], cut) &&
+                (widest == n || widths[i] > widths[widest]))
                 widest = i;
-        if (widths[widest] <= 1)
-            break;
+        if (widest == n) {
+            cut++;
+            continue;
+        }
         widths[widest]--;
         total--;
     }

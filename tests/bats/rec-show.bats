@@ -86,6 +86,41 @@ END
     printf 'id  text\n1   日本語日本語日…\n2   0123456789abcde…\n' | diff - shown
 }
 
+@test "what a table lacks room for is taken from texts, then from the names of numbers, then from words, never from numbers" {
+    jq -nc '{duq: 1, schema: "prediction", classes: ["negative", "positive"], head: "softmax"}, {id: "one", label: 1,
+        probs: [0.25, 0.75], total: 0.5, aleatoric: 0.25, epistemic: 0.125, text: ("word " * 20)}' | rec from-json >p.mp
+    local columns
+    for columns in 80 70 60 20; do
+        COLUMNS=$columns rec show --table p.mp
+    done >shown
+    diff shown - <<'END'
+id   label     class     confidence   total  aleatoric  epistemic  text
+one  positive  positive      0.7500  0.5000     0.2500     0.1250  word word wo…
+id   label     class     confiden…   total  aleatoric  epistemic  text
+one  positive  positive     0.7500  0.5000     0.2500     0.1250  wor…
+id   label    class     confi…   total  aleat…  epist…  text
+one  positi…  positive  0.7500  0.5000  0.2500  0.1250  wor…
+…  …  …  confi…   total  aleat…  epist…  …
+…  …  …  0.7500  0.5000  0.2500  0.1250  …
+END
+    COLUMNS=20 rec show --table --full p.mp | tail -n 1 |
+        grep -Eqx 'one  positive  positive      0\.7500  0\.5000     0\.2500     0\.1250  (word ){19}word'
+}
+
+@test "the sets of decisions are classes by their names, where they have names" {
+    local header='{duq: 1, schema: "decision", classes: ["no", "yes", "perhaps"], rule: {}}'
+    jq -nc "$header"', ([[2], [0, 1], []] | to_entries[] | {id: "\(.key)", label: null, decision: "abstain", answer: null,
+        set: .value, score: 0.5, reason: "several"})' >lines
+    rec from-json lines | rec show --table >shown
+    diff shown - <<'END'
+id  decision  set       score  reason
+0   abstain   perhaps  0.5000  several
+1   abstain   no, yes  0.5000  several
+2   abstain            0.5000  several
+END
+    sed '1s/,"classes":[^]]*]//' lines | rec from-json | rec show --table | grep -q '^1   abstain   0, 1 '
+}
+
 @test "what a terminal would obey is spelt out" {
     printf 'a\e[31mb\x07\xc2\x9bc\xe2\x80\xaed\t\xe2\x80\x8d.\n' | rec from-lines | rec show --table | tail -n 1 >shown
     printf '1   a\\x1b[31mb\\x07\\x9bc\\u202ed\\t\xe2\x80\x8d.\n' | diff - shown
