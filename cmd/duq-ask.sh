@@ -3,7 +3,7 @@
 # base model's place in adapter_config.json. See duq-ask(1).
 set -euo pipefail
 export LC_ALL=C.UTF-8
-unset CDPATH
+unset CDPATH GETOPT_COMPATIBLE
 
 usage='usage: duq-ask [OPTION]... ADAPTER [TEXT]...
 Asks the student that lora-train left in the folder ADAPTER about each TEXT, or each line of standard input: its class,
@@ -37,40 +37,51 @@ fail() { # STATUS MESSAGE
     exit "$1"
 }
 
-wrong() { # MESSAGE
-    printf "duq-ask: %s\nTry 'duq-ask --help'.\n" "$1" >&2
+try_help() {
+    echo "Try 'duq-ask --help'." >&2
     exit 64
+}
+
+wrong() { # MESSAGE
+    printf 'duq-ask: %s\n' "$1" >&2
+    try_help
+}
+
+tell() { # TEXT
+    printf '%s\n' "$1" 2>/dev/null || fail 74 'standard output: not written'
+    exit
 }
 
 model='' rule='' confidence='' json='' output='' score=()
 read_options() {
-    while [ $# -gt 0 ]; do
+    local parsed
+    if [ $# -eq 1 ] && [ "$1" = --list-options ]; then
+        tell "${options// /$'\t'}"
+    fi
+    parsed=$(getopt -n duq-ask -o m:r:c:jo:h \
+        -l model:,rule:,confidence:,json,device:,threads:,output:,help,version -- "$@") || try_help
+    eval "set -- $parsed"
+    while [ "$1" != -- ]; do
         case $1 in
-        --?*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        -m | --model) model=$2 && shift ;;
+        -r | --rule) rule=$2 && shift ;;
+        -c | --confidence) confidence=$2 && shift ;;
+        -o | --output) output=$2 && shift ;;
+        --device | --threads) score+=("$1" "$2") && shift ;;
+        -j | --json) json=1 ;;
+        -h | --help) tell "$usage" ;;
+        --version) tell 'duq-ask (duq) @VERSION@' ;;
         esac
-        case $1 in
-        -m | --model | -r | --rule | -c | --confidence | -o | --output | --device | --threads)
-            [ $# -gt 1 ] || wrong "option '$1' requires an argument"
-            ;;&
-        -m | --model) model=$2 && shift 2 ;;
-        -r | --rule) rule=$2 && shift 2 ;;
-        -c | --confidence) confidence=$2 && shift 2 ;;
-        -o | --output) output=$2 && shift 2 ;;
-        --device | --threads) score+=("$1" "$2") && shift 2 ;;
-        -j | --json) json=1 && shift ;;
-        -h | --help) printf '%s\n' "$usage" && exit ;;
-        --version) echo 'duq-ask (duq) @VERSION@' && exit ;;
-        --list-options) tr ' ' '\t' <<<"$options" && exit ;;
-        --) shift && break ;;
-        -*) wrong "unrecognized option '$1'" ;;
-        *) break ;;
-        esac
+        shift
     done
+    shift
     [ $# -gt 0 ] || wrong 'whom? the first argument is the folder of an adapter'
     [ -z "$rule" ] || [ -z "$confidence" ] || wrong '--rule and --confidence both say when to abstain: give one'
     [[ -z $confidence || $confidence =~ ^(0?\.[0-9]+|[01](\.0*)?|0\.[0-9]+)$ ]] ||
         wrong "--confidence: '$confidence' is not a number from 0 to 1"
     adapter=$1 texts=("${@:2}")
+    # Or the programs would take it for an option.
+    [[ $adapter != -* ]] || adapter=./$adapter
 }
 
 # What the adapter's folder says of how to ask: sets model, instruction and how, and writes the task.

@@ -9,7 +9,7 @@ by_hand() { # TEXTS-STREAM
 }
 
 @test "texts of the command line get what the programs say of them" {
-    duq-ask --json edl.lora 'a dull film' $'two\nlines, "quoted"' '-- ümläut' >got.json
+    duq-ask --json -- edl.lora 'a dull film' $'two\nlines, "quoted"' '-- ümläut' >got.json
     jq -nc '{text: "a dull film"}, {text: "two\nlines, \"quoted\""}, {text: "-- ümläut"}' | rec from-jsonl --text text >texts.mp
     by_hand texts.mp | rec to-json >wanted.json
     jq -n -e --slurpfile got got.json --slurpfile wanted wanted.json '
@@ -79,4 +79,31 @@ by_hand() { # TEXTS-STREAM
     student_tokens --instruction 2 --shots shots.mp texts.mp |
         lora-train --model model --loss edl --rank 2 --epochs 1 -o few.lora
     refuses 65 'trained on prompts with worked examples' duq-ask few.lora text
+}
+
+@test "options stand anywhere, letters together, values attached, names shortened; -- ends them" {
+    duq-ask --json --confidence 0.3 -- edl.lora hello -c >wanted.json
+    duq-ask edl.lora --js hello --conf=0.3 -- -c | cmp - wanted.json
+    duq-ask -jc0.3 edl.lora hello -- -c | cmp - wanted.json
+    duq-ask edl.lora -jc 0.3 -mmodel hello -- -c | cmp - wanted.json
+    refuses 64 "unrecognized option '--no-such'" duq-ask edl.lora hello --no-such
+    refuses 64 "invalid option -- 'x'" duq-ask -jx edl.lora hello
+    GETOPT_COMPATIBLE=1 duq-ask edl.lora --json hello -c 0.3 -- -c | cmp - wanted.json
+}
+
+@test "files and folders may have any name" {
+    duq-ask --json --model model edl.lora 'a gem' >wanted.json
+    by_hand texts.mp | decide --expected-risk 0.5 --or-abstain --output=-r
+    mv -- edl.lora -a
+    cp -rL -- model -m
+    duq-ask --json -- -a 'a gem' | cmp - wanted.json
+    duq-ask --json -m-m -- -a 'a gem' | cmp - wanted.json
+    COLUMNS=200 duq-ask --rule -r -- -a 'a gem' | grep -q decision
+    mv -- -a 'an "odd" $name'
+    duq-ask --json 'an "odd" $name' 'a gem' | cmp - wanted.json
+}
+
+@test "help that is not written is an error" {
+    refuses 74 'not written' timeout 60 bash -c 'duq-ask --help >/dev/full'
+    refuses 74 'not written' timeout 60 bash -c 'duq-ask --version >/dev/full'
 }
