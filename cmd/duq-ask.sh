@@ -102,10 +102,12 @@ read_adapter() {
     [ -e "$model" ] || fail 66 "$model: the base model is not there; say with --model where it is"
 }
 
-# The texts as a stream.
+# The texts as a stream. Those of the command line go through a table, which keeps line breaks, and whose name is what a
+# message calls them.
 stream() {
     if [ ${#texts[@]} -gt 0 ]; then
-        jq -nc '$ARGS.positional[] | {text: .}' --args -- "${texts[@]}" | rec from-jsonl --text text
+        printf '"%s"\n' "${texts[@]//\"/\"\"}" >"$work/arguments"
+        (cd "$work" && rec from-csv --no-header --text 1 arguments)
     else
         rec from-lines
     fi

@@ -103,6 +103,12 @@ by_hand() { # TEXTS-STREAM
     duq-ask --json 'an "odd" $name' 'a gem' | cmp - wanted.json
 }
 
+@test "texts of the command line are taken byte for byte, or refused" {
+    local texts=($'\xef\xbb\xbfa\r\nb\r' '"' '""' $'"\n"' ' x,y ' '\n' $'\n')
+    duq-ask --json edl.lora "${texts[@]}" | jq -j '.text + "\u0000"' | cmp - <(printf '%s\0' "${texts[@]}")
+    refuses 65 'arguments: row 2: the text is not UTF-8 (byte 4 of it)' duq-ask edl.lora fine $'caf\xe9'
+}
+
 @test "help that is not written is an error" {
     refuses 74 'not written' timeout 60 bash -c 'duq-ask --help >/dev/full'
     refuses 74 'not written' timeout 60 bash -c 'duq-ask --version >/dev/full'
