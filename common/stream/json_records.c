@@ -140,9 +140,11 @@ static void pack_number(struct json_records *j, const struct schema *field, cons
 static void pack_field(struct json_records *j, const char *key, const json_t *value)
 {
     const struct schema *field = schema_field(j->schema, key, strlen(key));
+    /* A list may be an array of another type, joined, though a third has no array by that name. */
+    enum element e = schema_element(j->schema, key, strlen(key));
     msgpack_pack_str_with_body(&j->packer, key, strlen(key));
-    if (field && field->element)
-        pack_bin(j, key, field->element, value);
+    if (e && ((field && field->element) || json_is_array(value)))
+        pack_bin(j, key, e, value);
     else if (field && json_is_number(value))
         pack_number(j, field, key, json_number_value(value));
     else if (json_is_number(value) || json_is_array(value) || json_is_object(value))

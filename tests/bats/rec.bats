@@ -98,6 +98,13 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     refuses 65 "latin: row 1: the text is not UTF-8" rec from-lines latin
 }
 
+@test "arrays that were joined from other records come back from JSON" {
+    local decide=$BATS_TEST_DIRNAME/../data/decide
+    decide --set 0.3 --or-abstain -o sets.mp "$decide/fit.mp"
+    decide --apply sets.mp "$decide/test.mp" | rec join "$decide/test.mp" - >joined.mp
+    rec to-json --header joined.mp | rec from-json | cmp - joined.mp
+}
+
 @test "JSON numbers are texts as they are written" {
     printf '%s\n' '{"id": 0.1, "text": 2.675, "label": 1}' '{"id": 18446744073709551615, "text": "1.10", "label": 0, "n": 1e400}' \
         '{"id": -1, "text": 1.10, "x": [1, {"y": 2e+3}]}' >in.jsonl
