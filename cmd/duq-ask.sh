@@ -3,6 +3,9 @@
 # base model's place in adapter_config.json. See duq-ask(1).
 set -euo pipefail
 export LC_ALL=C.UTF-8
+# COLUMNS is the caller's, whatever the terminal is.
+shopt -u checkwinsize
+columns=${COLUMNS:-}
 unset CDPATH GETOPT_COMPATIBLE
 
 usage='usage: duq-ask [OPTION]... ADAPTER [TEXT]...
@@ -132,16 +135,28 @@ ask() {
 }
 
 as_json() {
-    rec to-json --header | jq -nc 'input.classes as $classes | inputs | .probs as $p
+    rec to-json --header "$work/all.mp" | jq -nc 'input.classes as $classes | inputs | .probs as $p
         | {text, class: $classes[$p | index(max)], confidence: ($p | max), total, aleatoric, epistemic}
-        + (if .decision then {decision} else {} end) + {probs: ([$classes, $p] | transpose | map({(.[0]): .[1]}) | add)}'
+        + if .decision then {decision} else {} end
+        + if .reason then {answer: (if .answer then $classes[.answer] else null end), score, reason} else {} end
+        + if .set then {set: [$classes[.set[]]]} else {} end
+        + {probs: ([$classes, $p] | transpose | map({(.[0]): .[1]}) | add)}'
+}
+
+# Without what only repeats the decision in other words. Where there is neither a terminal nor a width that is asked for,
+# lines are as long as it takes.
+as_table() {
+    local full=()
+    [ -t 1 ] || [ -n "$columns" ] || full=(--full)
+    rec to-json --header "$work/all.mp" | jq -c 'del(.answer, .score, .reason)' | rec from-json |
+        rec show --table "${full[@]}" -n 2147483647
 }
 
 show() {
     if [ -n "$json" ]; then
-        as_json <"$work/all.mp"
+        as_json
     else
-        rec show --table -n 2147483647 "$work/all.mp"
+        as_table
     fi
 }
 

@@ -49,6 +49,42 @@ by_hand() { # TEXTS-STREAM
     COLUMNS=120 duq-ask --rule rule.mp edl.lora 'a gem' | head -n 1 | grep -q decision
 }
 
+@test "of a rule JSON has all that the decision has, classes by their names, and a table the sets" {
+    by_hand texts.mp >predictions.mp
+    decide --set 0.3 -o sets.mp predictions.mp
+    decide --expected-risk 0.5 --or-abstain -o rule.mp predictions.mp
+    rec to-json texts.mp | jq -r .text >lines
+    local rule
+    for rule in sets rule; do
+        decide --apply $rule.mp predictions.mp | rec to-json |
+            jq -c 'def name: ["negative", "positive"][.]; {decision, answer: (if .answer then .answer | name else null end),
+                score, reason} + if .set then {set: (.set | map(name))} else {} end' >wanted.json
+        duq-ask --json --rule $rule.mp edl.lora <lines | jq -c 'del(.text, .class, .confidence, .total, .aleatoric, .epistemic,
+            .probs)' | diff - wanted.json
+    done
+    duq-ask --rule sets.mp edl.lora <lines >table
+    [ "$(head -n 1 table | tr -s ' ')" = 'id class confidence total aleatoric epistemic decision set text' ]
+    # What stands under "set", by where that begins.
+    awk 'NR == 1 { from = index($0, "set"); to = index($0, "text"); next }
+        { set = substr($0, from, to - from); sub(/ +$/, "", set); print set }' table >sets
+    decide --apply sets.mp predictions.mp | rec to-json | jq -r '.set | map(["negative", "positive"][.]) | join(", ")' |
+        diff - sets
+}
+
+@test "a table of 80 columns has all numbers and classes whole, and without a terminal everything" {
+    by_hand texts.mp | decide --expected-risk 0.5 --or-abstain -o rule.mp
+    local long
+    long=$(printf 'word %.0s' {1..60})end
+    COLUMNS=80 duq-ask --rule rule.mp edl.lora "$long" >table
+    tail -n 1 table | grep -Eq '^1 +(negative|positive)( +[01]\.[0-9]{4}){4} +(answer|abstain) +word .*…$'
+    [ "$(wc -L <table)" -eq 80 ]
+    duq-ask --rule rule.mp edl.lora "$long" | tail -n 1 | grep -q " $long\$"
+    duq-ask --output out --rule rule.mp edl.lora "$long"
+    tail -n 1 out | grep -q " $long\$"
+    script -qec "stty cols 90; duq-ask --rule rule.mp edl.lora '$long'" /dev/null | tr -d '\r' >table
+    [ "$(wc -L <table)" -eq 90 ]
+}
+
 @test "the adapter's folder is all that is needed, wherever it is asked from" {
     duq-ask --json edl.lora 'a gem' >got.json
     mkdir elsewhere && mv edl.lora elsewhere/ && rm -r task.json texts.mp model
