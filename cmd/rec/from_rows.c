@@ -5,15 +5,6 @@
 #include "common/util/progress.h"
 
 #include <inttypes.h>
-#include <string.h>
-
-static size_t list_length(const char *list)
-{
-    size_t n = 1;
-    for (; (list = strchr(list, ',')); list++)
-        n++;
-    return n;
-}
 
 static void check_import(const struct import_options *o)
 {
@@ -23,9 +14,6 @@ static void check_import(const struct import_options *o)
         usage_error("--labels and --label-map say the same in two ways: give one");
     if ((o->labels || o->label_map) && !o->label)
         usage_error("%s needs --label COLUMN", o->labels ? "--labels" : "--label-map");
-    if (o->labels && o->classes && list_length(o->labels) != list_length(o->classes))
-        usage_error("--labels has %zu for %zu --classes", list_length(o->labels),
-                    list_length(o->classes));
 }
 
 static struct import *open_import(struct rows *rows, const struct import_options *o)

@@ -1,6 +1,7 @@
 #include "common/stream/header.h"
 
 #include <stddef.h>
+#include <string.h>
 
 enum {
     J = HEADER_JOINED,
@@ -56,4 +57,11 @@ void header_copy_task(json_t *to, const json_t *from)
         if (value)
             json_object_set(to, names[i], value);
     }
+}
+
+bool header_class_fits(const char *name)
+{
+    static const char blanks[] = " \t\r\n";
+    size_t n = strlen(name);
+    return !n || !(strpbrk(name, "\r\n") || strchr(blanks, name[0]) || strchr(blanks, name[n - 1]));
 }

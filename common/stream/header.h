@@ -2,6 +2,7 @@
 #define DUQ_COMMON_STREAM_HEADER_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* What is done with two streams, for which their headers have to agree: each takes the keys that
  * header.c's table gives it. */
@@ -20,5 +21,9 @@ const char *header_difference(const json_t *a, const json_t *b, enum header_use 
 /* Puts whose texts they are, "task" and "classes", into another header, or an object of one, as far
  * as they are said. */
 void header_copy_task(json_t *to, const json_t *from);
+
+/* Whether a class may have this name. In a prompt it stands in a line of its own and ends a shot:
+ * blanks at its ends and line breaks would change the layout without being seen. */
+bool header_class_fits(const char *name);
 
 #endif

@@ -1,5 +1,6 @@
 #include "common/stream/import.h"
 
+#include "common/stream/header.h"
 #include "common/stream/id_index.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
@@ -162,37 +163,95 @@ static void free_template(struct template *t)
 
 /* ---- labels ---- */
 
-/* Splits "a,b,c"; the parts are the caller's. */
-static char **split_list(struct import *im, enum import_part part, const char *list, size_t *count)
+/* The next of "a,b,c" as it is written; false after the last. */
+static bool next_entry(const char **at, struct span *entry)
 {
-    char **parts = NULL;
-    *count = 0;
-    for (const char *p = list;; p++) {
-        size_t n = strcspn(p, ",");
-        if (!n)
-            set_fault(im, part, " '%s': an empty name", list);
-        parts = xreallocarray(parts, *count + 1, sizeof *parts);
-        parts[(*count)++] = xstrndup(p, n);
-        p += n;
-        if (!*p)
-            return parts;
-    }
+    if (!*at)
+        return false;
+    const char *p = *at;
+    while (*p && *p != ',')
+        p += *p == '\\' && p[1] ? 2 : 1;
+    *entry = (struct span){*at, (size_t)(p - *at)};
+    *at = *p ? p + 1 : NULL;
+    return true;
 }
 
-static void free_list(char **parts, size_t count)
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* The name that is written there, the caller's. A backslash keeps what would otherwise be the
+ * list's: a comma, a backslash, a blank at an end. */
+static char *read_name(struct import *im, enum import_part part, struct span written)
+{
+    struct buf name = {0};
+    bool loose = written.len && is_blank(written.data[0]); /* the blank is the list's */
+    for (size_t i = 0; i < written.len; i++) {
+        char c = written.data[i];
+        if (c == '\\') {
+            c = ++i < written.len ? written.data[i] : '\0';
+            if (c != ',' && c != '\\' && !is_blank(c))
+                set_fault(im, part,
+                          ": '%.*s': a backslash stands before a comma, a blank or another "
+                          "backslash",
+                          (int)written.len, written.data);
+        } else if (i + 1 == written.len) {
+            loose = loose || is_blank(c);
+        }
+        buf_addc(&name, c);
+    }
+    if (loose)
+        set_fault(im, part,
+                  ": '%.*s' begins or ends with a blank (one that belongs to it has a backslash "
+                  "before it)",
+                  (int)written.len, written.data);
+    return buf_str(&name);
+}
+
+/* The names of "a,b,c"; they are the caller's. */
+static char **read_names(struct import *im, enum import_part part, const char *list, size_t *count)
+{
+    char **names = NULL;
+    struct span entry;
+    *count = 0;
+    for (const char *at = list; next_entry(&at, &entry);) {
+        if (!entry.len)
+            set_fault(im, part, " '%s': an empty name", list);
+        names = xreallocarray(names, *count + 1, sizeof *names);
+        names[(*count)++] = read_name(im, part, entry);
+    }
+    return names;
+}
+
+static void free_names(char **names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        free(parts[i]);
-    free(parts);
+        free(names[i]);
+    free(names);
 }
 
 static void take_classes(struct import *im, const char *classes)
 {
-    im->classes = split_list(im, IMPORT_CLASSES, classes, &im->n_classes);
+    im->classes = read_names(im, IMPORT_CLASSES, classes, &im->n_classes);
     im->class_names = json_array();
-    for (size_t i = 0; i < im->n_classes; i++)
+    for (size_t i = 0; i < im->n_classes; i++) {
+        if (!header_class_fits(im->classes[i]))
+            set_fault(im, IMPORT_CLASSES,
+                      ": '%s' begins or ends with a blank or holds a line break", im->classes[i]);
         if (json_array_append_new(im->class_names, json_string(im->classes[i])))
             set_fault(im, IMPORT_CLASSES, ": '%s' is not UTF-8", im->classes[i]);
+    }
+}
+
+/* The name of one class that stood for another would be taken for either. */
+static void check_other_classes(struct import *im, enum import_part part, const char *raw,
+                                long class)
+{
+    for (size_t i = 0; i < im->n_classes; i++)
+        if ((long)i != class && !strcmp(raw, im->classes[i]))
+            set_fault(im, part, ": '%s', which is the name of a class, cannot stand for '%s'", raw,
+                      im->classes[class]);
 }
 
 static void map_label(struct import *im, enum import_part part, const char *raw, long class)
@@ -203,6 +262,7 @@ static void map_label(struct import *im, enum import_part part, const char *raw,
         set_fault(im, part, ": '%s' is given twice", raw);
         return;
     }
+    check_other_classes(im, part, raw, class);
     im->class_of_label = xreallocarray(im->class_of_label, n + 1, sizeof *im->class_of_label);
     im->class_of_label[n] = class;
 }
@@ -213,44 +273,59 @@ static void map_in_order(struct import *im, enum import_part part, char *const *
         map_label(im, part, names[i], (long)i);
 }
 
-/* "spam=1" */
-static void map_pair(struct import *im, char *pair)
+static void map_list(struct import *im, const char *list)
 {
-    char *equals = strrchr(pair, '='), *end;
+    size_t n;
+    char **names = read_names(im, IMPORT_LABELS, list, &n);
+    if (im->classes && n != im->n_classes)
+        set_fault(im, IMPORT_LABELS, " has %zu names for %zu classes", n, im->n_classes);
+    else
+        map_in_order(im, IMPORT_LABELS, names, n);
+    free_names(names, n);
+}
+
+/* "spam=1" */
+static void map_pair(struct import *im, struct span pair)
+{
+    size_t equals = pair.len;
+    while (equals && pair.data[equals - 1] != '=')
+        equals--;
     if (!equals) {
-        set_fault(im, IMPORT_LABEL_MAP, ": '%s' is not LABEL=CLASS", pair);
+        set_fault(im, IMPORT_LABEL_MAP, ": '%.*s' is not LABEL=CLASS", (int)pair.len, pair.data);
         return;
     }
-    *equals = '\0';
+    char *raw = read_name(im, IMPORT_LABEL_MAP, (struct span){pair.data, equals - 1});
+    char *number = xstrndup(pair.data + equals, pair.len - equals), *end;
     long last = im->n_classes ? (long)im->n_classes - 1 : INT32_MAX;
     errno = 0;
-    long class = strtol(equals + 1, &end, 10);
-    if (errno || end == equals + 1 || *end || class < 0 || class > last)
-        set_fault(im, IMPORT_LABEL_MAP, ": '%s' is not a whole number from 0 to %ld", equals + 1,
-                  last);
+    long class = strtol(number, &end, 10);
+    if (errno || *number < '0' || *number > '9' || *end || class > last)
+        set_fault(im, IMPORT_LABEL_MAP, ": '%s' is not a whole number from 0 to %ld", number, last);
     else
-        map_label(im, IMPORT_LABEL_MAP, pair, class);
+        map_label(im, IMPORT_LABEL_MAP, raw, class);
+    free(raw);
+    free(number);
+}
+
+static void map_pairs(struct import *im, const char *list)
+{
+    struct span pair;
+    for (const char *at = list; next_entry(&at, &pair);)
+        map_pair(im, pair);
 }
 
 static void map_labels(struct import *im, const struct import_options *o)
 {
-    size_t n = 0;
-    char **parts = NULL;
     im->labels = id_index_new();
     im->mapped = o->labels || o->label_map;
     if (o->classes)
         take_classes(im, o->classes);
-    if (o->labels) {
-        parts = split_list(im, IMPORT_LABELS, o->labels, &n);
-        map_in_order(im, IMPORT_LABELS, parts, n);
-    } else if (o->label_map) {
-        parts = split_list(im, IMPORT_LABEL_MAP, o->label_map, &n);
-        for (size_t i = 0; i < n; i++)
-            map_pair(im, parts[i]);
-    } else {
+    if (o->labels)
+        map_list(im, o->labels);
+    else if (o->label_map)
+        map_pairs(im, o->label_map);
+    else
         map_in_order(im, IMPORT_CLASSES, im->classes, im->n_classes);
-    }
-    free_list(parts, n);
 }
 
 /* The class of a raw label, -1 when it has none. */
@@ -447,7 +522,7 @@ void import_free(struct import *im)
 {
     free_template(&im->id);
     free_template(&im->text);
-    free_list(im->classes, im->n_classes);
+    free_names(im->classes, im->n_classes);
     json_decref(im->class_names);
     id_index_free(im->labels);
     id_index_free(im->ids);

@@ -13,9 +13,10 @@ enum import_missing {
 /* NULL or 0 where not given. Templates: a bare column name or number, or text with {COLUMN} in it
  * ({{ and }} are braces). */
 struct import_options {
-    const char *id;        /* template; else the row's number */
-    const char *text;      /* template */
-    const char *label;     /* column; else labels are nil */
+    const char *id;    /* template; else the row's number */
+    const char *text;  /* template */
+    const char *label; /* column; else labels are nil */
+    /* Lists, in which \\ stands before a comma, a backslash or a blank at an end of a name. */
     const char *classes;   /* "negative,positive": the classes' names, for the header */
     const char *labels;    /* "1,2": what stands for classes 0, 1 ... in the label column */
     const char *label_map; /* "spam=1,ham=0" */
@@ -37,10 +38,9 @@ struct import_fault {
 struct import;
 
 /* NULL where something is wrong with the options, the first of it in *fault, whose text the caller
- * frees. Of labels and label_map one at most is given, and only with label; labels has as many
- * names as classes, where both are given. Dies with EX_DATAERR at a column that is not there, and
- * at one of a table without a header that is not used: the rest of a text, after its comma. Rows
- * and options stay the caller's, and outlive it. */
+ * frees. Of labels and label_map one at most is given, and only with label. Dies with EX_DATAERR at
+ * a column that is not there, and at one of a table without a header that is not used: the rest of
+ * a text, after its comma. Rows and options stay the caller's, and outlive it. */
 struct import *import_new(struct rows *rows, const struct import_options *options,
                           struct import_fault *fault);
 

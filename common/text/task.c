@@ -1,5 +1,6 @@
 #include "common/text/task.h"
 
+#include "common/stream/header.h"
 #include "common/util/diag.h"
 #include "common/util/json.h"
 #include "common/util/mem.h"
@@ -88,12 +89,9 @@ static size_t number_of(const char *file, const char *key, const json_t *value, 
     return (size_t)v;
 }
 
-/* A class name stands in a line of its own and ends a shot: blanks at its ends and line breaks
- * would change the layout without being seen. */
 static void check_class(const char *file, const char *name)
 {
-    static const char blanks[] = " \t\r\n";
-    if (strpbrk(name, "\r\n") || strchr(blanks, name[0]) || strchr(blanks, name[strlen(name) - 1]))
+    if (!header_class_fits(name))
         die(EX_DATAERR, "%s: key 'classes': '%s' begins or ends with a blank or holds a line break",
             file, name);
 }

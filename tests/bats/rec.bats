@@ -156,6 +156,36 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
         rec to-json --header | head -n 1 | jq -e '.classes == ["ham", "spam"]'
 }
 
+@test "the name of one class stands for no other" {
+    printf 'text,label\na,technical\nb,billing\n' >in.csv
+    from() {
+        rec from-csv --text text --label label --classes billing,technical "$@" in.csv
+    }
+    refuses 64 "--labels: 'technical', which is the name of a class, cannot stand for 'billing'" from --labels technical,billing
+    refuses 64 "--label-map: 'billing', which is the name of a class, cannot stand for 'technical'" from --label-map tech=1,billing=1
+    [ "$(from --labels billing,technical | rec to-json | jq .label | paste -sd' ')" = "1 0" ]
+}
+
+@test "names in lists are told from what separates them" {
+    printf 'text,label\na,"b, c"\nb, d \nc,e\\f\n' >in.csv
+    from() {
+        rec from-csv --text text --label label "$@" in.csv
+    }
+    for options in '--labels=b\, c,\ d\ ,e\\f' '--label-map=e\\f=2,\ d\ =1,b\, c=0'; do
+        [ "$(from "$options" | rec to-json | jq .label | paste -sd' ')" = "0 1 2" ]
+    done
+    from --labels 'b\, c,\ d\ ,e\\f' --classes 'b\, c,d,e\\f' | rec to-json --header | head -n 1 |
+        jq -e '.classes == ["b, c", "d", "e\\f"]'
+    refuses 64 "--labels: ' technical' begins or ends with a blank" from --labels 'billing, technical'
+    refuses 64 "--label-map: 'spam ' begins or ends with a blank" from --label-map 'spam =1'
+    refuses 64 "--label-map: ' 1' is not a whole number" from --label-map 'spam= 1'
+    refuses 64 "--classes: 'billing ' begins or ends with a blank" from --classes 'billing ,technical'
+    refuses 64 "--classes: ' b' begins or ends with a blank" from --classes 'a,\ b'
+    refuses 64 "holds a line break" from --classes $'a,b\nc'
+    refuses 64 "'e\f': a backslash stands before" from --labels 'e\f'
+    refuses 64 "'e\': a backslash stands before" from --labels 'e\'
+}
+
 @test "a label that is no class is an error that names the row" {
     printf 'text,label\na,1\nb,maybe\nc,0\nd,2\n' >in.csv
     refuses 65 "in.csv: row 2: label 'maybe' is not a class number" \
@@ -250,7 +280,7 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     refuses 64 "a '}' without" rec from-csv --text 'a} b' train.csv
     refuses 64 "give one" rec from-csv --text sentence --label label --labels 0,1 --label-map 0=1 train.csv
     refuses 64 "needs --label" rec from-csv --text sentence --labels 0,1 train.csv
-    refuses 64 "3 for 2 --classes" rec from-csv --text sentence --label label --labels a,b,c --classes x,y train.csv
+    refuses 64 "--labels has 3 names for 2 classes" rec from-csv --text sentence --label label --labels a,b,c --classes x,y train.csv
     refuses 64 "is not LABEL=CLASS" rec from-csv --text sentence --label label --label-map a train.csv
     refuses 64 "'a' is given twice" rec from-csv --text sentence --label label --labels a,a train.csv
     refuses 64 "an empty name" rec from-csv --text sentence --classes a,,b train.csv
