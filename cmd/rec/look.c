@@ -6,8 +6,12 @@
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct tally {
     int64_t label; /* NO_LABEL for nil */
@@ -86,10 +90,37 @@ static void check_file(const char *path)
     stream_close(r);
 }
 
+/* In a process of its own, for what is wrong with one file ends the program. Returns its status. */
+static int check_apart(const char *path)
+{
+    pid_t child = fork();
+    if (child < 0)
+        die(EX_OSERR, "%s: no process to check it in: %s", path, strerror(errno));
+    if (!child) {
+        check_file(path);
+        exit(EX_OK);
+    }
+    int status;
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            die(EX_OSERR, "%s: not checked: %s", path, strerror(errno));
+    if (!WIFEXITED(status))
+        die(EX_SOFTWARE, "%s: not checked to its end: %s", path, strsignal(WTERMSIG(status)));
+    return WEXITSTATUS(status);
+}
+
 void run_check(const struct settings *s)
 {
-    if (!s->n_files)
-        check_file(NULL);
-    for (int i = 0; i < s->n_files; i++)
-        check_file(s->files[i]);
+    if (s->n_files < 2) {
+        check_file(s->n_files ? s->files[0] : NULL);
+        return;
+    }
+    int first = EX_OK;
+    for (int i = 0; i < s->n_files; i++) {
+        int status = check_apart(s->files[i]);
+        if (!first)
+            first = status;
+    }
+    if (first)
+        exit(first);
 }

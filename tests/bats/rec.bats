@@ -727,6 +727,20 @@ npy_difference() { # NAME FIELD
     done <"$data/bad/messages.tsv"
 }
 
+@test "check goes on after a bad file, and ends with the status of the first" {
+    examples train.csv >a.mp
+    head -c 100 a.mp >cut.mp
+    run rec check -v cut.mp a.mp none.mp - <a.mp
+    [ "$status" -eq 65 ]
+    [ "${#lines[@]}" -eq 4 ]
+    [[ ${lines[0]} == "rec: cut.mp: "*"cut off"* ]]
+    [ "${lines[1]}" = "rec: a.mp: 3 'example' records, all as they should be" ]
+    [ "${lines[2]}" = "rec: none.mp: No such file or directory" ]
+    [ "${lines[3]}" = "rec: standard input: 3 'example' records, all as they should be" ]
+    refuses 66 "cut.mp" rec check a.mp none.mp cut.mp
+    rec check a.mp a.mp
+}
+
 # ---- all ----
 
 @test "a full disk is status 74, for streams and text, and leaves no file" {
