@@ -18,13 +18,15 @@ struct work_list {
     size_t room;
     char *files[1];
     struct work present;
-    bool given; /* the only one, where there is no list */
+    bool compress; /* whatever the names say */
+    bool given;    /* the only one, where there is no list */
 };
 
 struct work_list *work_open(const char *list, const struct work *only)
 {
     struct work_list *w = xcalloc(1, sizeof *w);
     w->present = *only;
+    w->compress = only->compress;
     if (!list)
         return w;
     bool standard = !strcmp(list, "-");
@@ -51,7 +53,7 @@ static const struct work *take_line(struct work_list *w, size_t length)
     w->present.files = w->files;
     w->present.count = 1;
     w->present.output = tab + 1;
-    w->present.compress = names_compressed(tab + 1);
+    w->present.compress = w->compress || names_compressed(tab + 1);
     return &w->present;
 }
 

@@ -126,6 +126,10 @@ paths() { # that this processor has, the best first
     cmp 1.mp alone.one.mp
     cmp '2 words.mp' 'alone.two words.mp'
     cmp <(zstd -dcq 3.zst) alone.one.mp
+    lm-score -z --model "$model" --list list >written
+    for name in 1.mp '2 words.mp' 3.zst; do
+        zstd -t -q "$name"
+    done
     # From a pipe each is done before the next one is known; what an option is called does not show.
     rm 1.mp
     mkfifo work answers
