@@ -760,6 +760,24 @@ static void drain_held_back(void *writer)
     w->held_back = false;
 }
 
+/* What the reader would refuse is not written. Of records, whose values follow from their schemas,
+ * only the size is looked at (stream_commit()): there may be millions. */
+static void check_header(const struct stream_writer *w)
+{
+    struct scan s = {.depth = 1, .items = {1}};
+    if (w->packed.len > MAX_RECORD)
+        die(EX_DATAERR, "%s: the header would have %zu bytes, the most is %d",
+            outfile_name(w->file), w->packed.len, MAX_RECORD);
+    enum found found = scan_object(w->packed.data, w->packed.len, &s);
+    if (found == TOO_LARGE)
+        die(EX_DATAERR,
+            "%s: the header would have more than %d values, or a map in it more than %d keys",
+            outfile_name(w->file), MAX_ITEMS, MAX_KEYS);
+    if (found != WHOLE)
+        die(EX_DATAERR, "%s: the header would be nested more than %d deep", outfile_name(w->file),
+            MAX_DEPTH);
+}
+
 struct stream_writer *stream_create(const char *path, bool compress, json_t *header)
 {
     struct stream_writer *w = xcalloc(1, sizeof *w);
@@ -778,6 +796,7 @@ struct stream_writer *stream_create(const char *path, bool compress, json_t *hea
     w->hash = digest_new();
     msgpack_packer_init(&w->packer, &w->packed, append);
     pack_json(&w->packer, header);
+    check_header(w);
     w->committed = w->packed.len;
     w->held_back = true;
     w->header_sum = XXH64(w->packed.data, w->packed.len, 0);

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 static const char key[] = "fitted_on";
+enum { DIGITS = 16 }; /* of a digest */
 
 static uint64_t digest(const char *id, const float *logits, size_t n_classes)
 {
@@ -34,29 +35,40 @@ json_t *fitted_on_json(const struct validation *v, size_t prompt)
     for (size_t n = 0; n < v->n_texts; n++)
         digests[n] = digest(v->ids[n], validation_logits(v, n, prompt), v->n_classes);
     qsort(digests, v->n_texts, sizeof *digests, ascending);
-    json_t *list = json_array();
-    for (size_t n = 0; n < v->n_texts; n++) {
-        char text[17];
-        snprintf(text, sizeof text, "%016" PRIx64, digests[n]);
-        json_array_append_new(list, json_string(text));
-    }
+    char *text = xmalloc(DIGITS * v->n_texts + 1);
+    for (size_t n = 0; n < v->n_texts; n++)
+        snprintf(text + DIGITS * n, DIGITS + 1, "%016" PRIx64, digests[n]);
+    json_t *all = json_stringn(text, DIGITS * v->n_texts);
     free(digests);
-    return list;
+    free(text);
+    return all;
 }
 
+static bool take(const char *digits, uint64_t *value)
+{
+    char text[DIGITS + 1] = {0};
+    memcpy(text, digits, DIGITS);
+    *value = strtoull(text, NULL, 16);
+    return strspn(text, "0123456789abcdef") == DIGITS;
+}
+
+/* Headers of version 0.2.0 and before have a list of strings, which no stream could have for more
+ * than a million texts. */
 struct fitted_on fitted_on_read(const json_t *header, const char *path)
 {
-    const json_t *list = json_object_get(json_object_get(header, "fit"), key), *item;
-    struct fitted_on f = {.n = json_array_size(list)};
+    const json_t *said = json_object_get(json_object_get(header, "fit"), key);
+    bool list = json_is_array(said);
+    struct fitted_on f = {.n = list ? json_array_size(said) : json_string_length(said) / DIGITS};
     f.digests = xreallocarray(NULL, f.n + 1, sizeof *f.digests);
-    size_t i;
-    json_array_foreach(list, i, item)
-    {
-        const char *text = json_string_value(item);
-        int end = 0;
-        if (!text || sscanf(text, "%16" SCNx64 "%n", &f.digests[i], &end) != 1 || text[end])
-            die(EX_DATAERR, "%s: the header's '%s' holds something that is no digest", path, key);
+    bool good = list || !said || (json_is_string(said) && json_string_length(said) % DIGITS == 0);
+    for (size_t i = 0; i < f.n && good; i++) {
+        const json_t *item = json_array_get(said, i);
+        good = list ? json_string_length(item) == DIGITS &&
+                          take(json_string_value(item), &f.digests[i])
+                    : take(json_string_value(said) + DIGITS * i, &f.digests[i]);
     }
+    if (!good)
+        die(EX_DATAERR, "%s: the header's '%s' holds something that is no digest", path, key);
     qsort(f.digests, f.n, sizeof *f.digests, ascending);
     return f;
 }

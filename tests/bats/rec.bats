@@ -715,6 +715,19 @@ npy_difference() { # NAME FIELD
     refuses 65 "no id to join by" rec join "$data/weights.mp" a.mp
 }
 
+@test "a header that could not be read again is not written" {
+    deep=$(printf '[%.0s' {1..30})$(printf ']%.0s' {1..30})
+    printf '{"duq":1,"schema":"example","made":[],"x":%s}\n' "$deep" >deep.json
+    jq -nc '{duq: 1, schema: "example", made: [], x: ([range(4097) | {"\(.)": 0}] | add)}' >keys.json
+    jq -nc '{duq: 1, schema: "example", made: [], x: [range(1048577)]}' >values.json
+    refuses 65 "out.mp: the header would be nested more than 24 deep" rec from-json -o out.mp deep.json
+    for file in keys values; do
+        refuses 65 "out.mp: the header would have more than 1048576 values, or a map in it more than 4096 keys" \
+            rec from-json -o out.mp $file.json
+    done
+    [ ! -e out.mp ]
+}
+
 # ---- check ----
 
 @test "check names the record and what is wrong with it" {
