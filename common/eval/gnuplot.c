@@ -84,11 +84,20 @@ static _Noreturn void failed(const char *name, FILE *messages)
     die(EX_SOFTWARE, "gnuplot did not draw %s: %s", name, line);
 }
 
+/* gnuplot takes a name that begins with | or < for a command, and one that begins with ~ for a
+ * user's folder. */
+static void quote_path(struct buf *script, const char *path)
+{
+    char *plain = xasprintf("%s%s", *path == '/' ? "" : "./", path);
+    gnuplot_quote(script, plain);
+    free(plain);
+}
+
 static void add_drawing(struct buf *all, const char *terminal, const char *path, int title_size,
                         const struct buf *draw)
 {
     buf_addf(all, "reset\n%s\ntitle_font = ',%d'\nset output ", terminal, title_size);
-    gnuplot_quote(all, path);
+    quote_path(all, path);
     buf_addc(all, '\n');
     buf_add(all, draw->data, draw->len);
     buf_addf(all, "unset output\n");

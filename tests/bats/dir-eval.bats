@@ -355,6 +355,16 @@ words() { # FILE WORDS
     [ "$(words out/reliability.svg 100)" -eq 2 ]
 }
 
+@test "a folder's name is no command of gnuplot's" {
+    # shellcheck disable=SC2016 # a name
+    for folder in '|tee ran;' '<tee ran' "it's" '~' '"a" `touch ran`'; do
+        mkdir -- "$folder"
+        dir-eval -q --figures "$folder" a="$data/metrics-binary.mp" >table
+        is_drawn "$folder" reliability
+    done
+    [ ! -e ran ]
+}
+
 @test "figures of degenerate sets are drawn too" {
     for set in one-row one-label certain no-labels softmax; do
         dir-eval -q x="$data/metrics-$set.mp" --ood x:y="$data/metrics-$set.mp" --figures $set >table
