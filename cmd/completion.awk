@@ -22,7 +22,7 @@ END {
 
 # An option of a command, or of the program ("-"), in both shells' words.
 function add(command, option,    what, others) {
-    what = kind($4, $5)
+    what = $3 == "model" ? "file" : kind($4, $5) # a folder, or a GGUF file
     if (!(command in words))
         order[++n] = command
     words[command] = words[command] " " option

@@ -33,6 +33,11 @@ struct settings {
     struct train_files files;
 };
 
+static const struct option_choice losses[] = {
+    {"softmax", LOSS_SOFTMAX}, {"dirichlet", LOSS_DIRICHLET}, {"labels", LOSS_LABELS},
+    {"edl", LOSS_EDL},         {"ib-edl", LOSS_IB_EDL},       {0}};
+static const struct option_choice alpha0_words[] = {
+    {"standard", ALPHA0_STANDARD}, {"learned", ALPHA0_LEARNED}, {0}};
 static const struct option_choice schedules[] = {
     {"constant", SCHEDULE_CONSTANT}, {"cosine", SCHEDULE_COSINE}, {0}};
 static const struct option_choice keeps[] = {
@@ -45,21 +50,6 @@ static const struct option_choice edl_forms[] = {
     {"mse", EDL_MSE}, {"log", EDL_LOG}, {"digamma", EDL_DIGAMMA}, {0}};
 static const struct option_choice mpi_modes[] = {
     {"auto", RANKS_AUTO}, {"yes", RANKS_MPI}, {"no", RANKS_ALONE}, {0}};
-
-static void take_loss(void *target, const char *option, const char *value)
-{
-    enum loss_kind *loss = target;
-    struct buf names = {0};
-    for (*loss = 0; *loss < LOSSES; ++*loss) {
-        const char *name = loss_facts[*loss].name;
-        if (!strcmp(name, value))
-            break;
-        buf_addf(&names, "%s%s", names.len ? ", " : "", name);
-    }
-    if (*loss == LOSSES)
-        usage_error("%s: '%s' is none of %s", option, value, buf_str(&names));
-    buf_free(&names);
-}
 
 static void take_alpha0(void *target, const char *option, const char *value)
 {
@@ -86,9 +76,9 @@ static const struct option_row rows[] = {
     {"model", 0, "DIR", "", TEXT(model)},
     {"teacher", 0, "FILE", "", TEXT(teacher)},
     {"loss", 0, "NAME", "softmax (default), dirichlet; labels, edl or ib-edl\n(need no --teacher)",
-     OPTION_OWN(struct settings, train.step.loss.kind, take_loss)},
+     CHOICE(enum loss_kind, train.step.loss.kind, losses)},
     {"alpha0", 0, "MODE", "of dirichlet: standard (default), fixed:A or learned",
-     OPTION_OWN(struct settings, train.step.loss, take_alpha0),
+     OPTION_OWN(struct settings, train.step.loss, take_alpha0), .choices = alpha0_words,
      OPTION_GIVEN(struct settings, alpha0_given)},
     {"beta", 0, "B", "weight of learned's penalty (1)", REAL(train.step.loss.beta, 0, 1e9),
      OPTION_GIVEN(struct settings, learned_given)},

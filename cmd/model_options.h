@@ -27,10 +27,15 @@ static inline void take_targets(void *target, const char *option, const char *va
         usage_error("%s: %s", option, wrong);
 }
 
+/* Those that need no number. */
+static const struct option_choice device_names[]
+    __attribute__((unused)) = {{"auto", 0}, {"cpu", 0}, {"cuda", 0}, {0}};
+
 /* Members of struct type T. */
 #define DEVICE_ROW(T, m)                                                                           \
     {                                                                                              \
-        "device", 0, "NAME", "auto (default), cpu, cuda or cuda:N", OPTION_OWN(T, m, take_device)  \
+        "device", 0, "NAME", "auto (default), cpu, cuda or cuda:N", OPTION_OWN(T, m, take_device), \
+            .choices = device_names                                                                \
     }
 #define PROFILE_ROW(T, m)                                                                          \
     {                                                                                              \

@@ -52,6 +52,8 @@ struct option_row {
     size_t given;  /* of a bool that is true from then on; 0: none */
     long min, max;
     double least, most;
+    /* Of OPTION_CHOICE all values there are; of OPTION_OWN those that are words, if it says so, for
+     * completion. */
     const struct option_choice *choices;
     /* value is NULL where it was left out. What it cannot read is a usage_error(); option, "--name"
      * or "-n", is for that. */

@@ -172,7 +172,7 @@ static void list_row(const char *command, const struct option_row *r, FILE *to)
         return;
     fprintf(to, "%s\t%c\t%s\t%s\t", command, r->letter ? r->letter : '-', r->name ? r->name : "-",
             r->argument ? r->argument : "-");
-    const struct option_choice *c = r->kind == OPTION_KIND_CHOICE ? r->choices : NULL;
+    const struct option_choice *c = r->choices;
     fputs(c ? c->name : "-", to);
     while (c && (++c)->name)
         fprintf(to, ",%s", c->name);

@@ -51,7 +51,16 @@ offered() { # WORD...
     [ "$(offered lm-score --head '' | paste -sd' ')" = "dirichlet none softmax" ]
     [ "$(offered lm-score --head = so)" = softmax ]
     [ "$(offered lm-score --head = | paste -sd' ')" = "dirichlet none softmax" ]
-    [ "$(offered tok --model a)" = 'a folder' ]
+    [ "$(offered lora-train --loss '' | paste -sd' ')" = "dirichlet edl ib-edl labels softmax" ]
+    [ "$(offered lora-train --alpha0 '' | paste -sd' ')" = "learned standard" ]
+    for program in lm-score lora-train duq-ask; do
+        [ "$(offered $program --device '' | paste -sd' ')" = "auto cpu cuda" ]
+    done
+    # Of a model a GGUF file, too.
+    for program in tok prompt-expand lm-score lora-train duq-ask; do
+        [ "$(offered $program --model a | paste -sd,)" = 'a file,a folder' ]
+    done
+    [ "$(offered lm-score --adapter a)" = 'a folder' ]
     [ "$(offered bpe-fit --apply a | paste -sd,)" = 'a file,a folder' ]
     [ "$(offered lm-score a | paste -sd,)" = 'a file,a folder' ]
     [ -z "$(offered lora-train --epochs a)" ]

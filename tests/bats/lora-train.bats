@@ -666,7 +666,7 @@ refused() { # STATUS MESSAGE OPTION...
 
 @test "usage errors say what is wrong" {
     refused 64 "--teacher FILE is needed" "$data/tokens.mp"
-    refused 64 "--loss: 'mse' is none of" --loss mse
+    refused 64 "--loss: 'mse' is none of softmax, dirichlet, labels, edl, ib-edl" --loss mse
     refused 64 "--alpha0 goes with --loss dirichlet" --loss labels --alpha0 learned
     refused 64 "--alpha0: 'often' is none of" --alpha0 often
     refused 64 "--targets: 'z' is none of" --targets q,z
