@@ -3,6 +3,8 @@
 # begin with "$ " are commands, "> " continues one; they run in order where man-fixture.bash has put
 # the files they name.
 
+bats_require_minimum_version 1.5.0
+
 root=$BATS_TEST_DIRNAME/../..
 
 setup_file() {
@@ -161,6 +163,9 @@ compare_options() { # FILE-OF-OPTIONS FILE-OF-DOCUMENTED
 @test "every man page is free of mandoc's warnings and has examples" {
     for page in "$root"/man/*; do
         mandoc -T lint -W warning "$page"
+        # A macro that takes the rest of its line too, and a reference to several pages, are none to mandoc.
+        run ! grep -qE '“[^”]*“|‘[^’]*‘|\[[^]]*;' <(mandoc -T utf8 "$page" | sed 's/.\x08//g' | tr '\n' ' ')
+        run ! grep -nE '\bXr [^ ]+ [0-9]( ,)? [a-z-]+ [0-9]\b' "$page"
         grep -q '^\.Sh EXAMPLES' "$page" || { echo "$page: no EXAMPLES"; false; }
     done
 }
