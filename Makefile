@@ -181,7 +181,10 @@ demo: deps
 # command line and not of the build goes to the pipeline, which refuses what it does not know.
 OF_BUILD = AR BUILD CC CFLAGS CXX DESTDIR LDFLAGS MODULES MPICC NVCC OPTIMIZE PREFIX PYTHON SANITIZE SHELL VERSION WERROR
 SETTINGS = $(sort $(foreach key,$(filter-out $(OF_BUILD),$(.VARIABLES)),$(if $(filter command,$(origin $(key))),$(key))))
-$(DATA_SETS): deps
+# A goal with a slash that is a folder with settings is a data set from elsewhere.
+DATA_FOLDERS = $(foreach goal,$(MAKECMDGOALS),$(if $(findstring /,$(goal)),$(if $(wildcard $(goal)/settings),$(goal))))
+.PHONY: $(DATA_FOLDERS)
+$(DATA_SETS) $(DATA_FOLDERS): deps
 	@$(MAKE) --no-print-directory $(AT_ONCE) all
 	@BUILD='$(BUILD)' $(or $(wildcard pipelines/$@.sh),pipelines/run.sh $@) $(foreach key,$(SETTINGS),'$(subst ','\'',$(key)=$($(key)))')
 
@@ -307,7 +310,8 @@ clean:
 help:
 	@echo 'make            build the programs into $(BUILD)/bin'
 	@echo 'make demo       run the main job on the embedded model and texts'
-	@echo 'make NAME       the whole job on a data set ($(DATA_SETS)): MODEL=DIR [DATA=DIR ...]'
+	@echo 'make NAME       the whole job on a data set ($(DATA_SETS)), or'
+	@echo '                on one in a folder, FOLDER/NAME: MODEL=DIR [DATA=DIR ...]'
 	@echo 'make test       build and run every test'
 	@echo 'make deps       install what the build needs (apt), or say what to install'
 	@echo 'make faults     every call that fails, and programs that are killed: right results or errors'
@@ -322,8 +326,8 @@ help:
 	@echo 'make check-oracle   compare live with PyTorch, tokenizers, scikit-learn ...'
 	@echo 'make lint       formatting and static checks'
 	@echo 'make install    to PREFIX (/usr/local) under DESTDIR;  make uninstall'
-	@echo 'make gpu-bundle the same with the tests of device code, for tests/gpu/session.sh on a machine with a GPU'
 	@echo 'make bundle     all that runs, with its libraries, as one archive for machines without root or compiler'
+	@echo 'make gpu-bundle the same with the tests of device code, for tests/gpu/session.sh on a machine with a GPU'
 	@echo 'SANITIZE=1      any of these under ASan and UBSan, in build/sanitize'
 	@echo 'SANITIZE=thread  under ThreadSanitizer, in build/tsan'
 	@echo 'WERROR=1        any of these; a warning of a compiler is an error'

@@ -601,6 +601,15 @@ own() {
     done
 }
 
+@test "make runs a data set in a folder that it is given, where there are settings" {
+    own "$PWD/own" sst2
+    make -n -C "$top" "$PWD/own" examples/sst2 MODEL=/m >said
+    grep -q "pipelines/run.sh $PWD/own 'MODEL=/m'" said
+    grep -q "pipelines/run.sh examples/sst2 'MODEL=/m'" said
+    mkdir bare
+    refuses 0 "Nothing to be done" make -n -C "$top" "$PWD/bare"
+}
+
 # A copy of pipelines/ beside all else that there is here, with a data set films in it.
 with_films() {
     mkdir tree
