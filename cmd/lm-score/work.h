@@ -14,7 +14,8 @@ struct work {
 struct work_list;
 
 /* list: a file of lines, "-" for standard input, each with a file of tokens, a tab and the file to
- * write, compressed where only is or the name asks for it; NULL: only is all there is. Dies with EX_NOINPUT where it cannot be opened. */
+ * write, compressed where only is or the name asks for it; NULL: only is all there is. Dies with
+ * EX_NOINPUT where it cannot be opened. */
 struct work_list *work_open(const char *list, const struct work *only);
 
 /* The next, until the call after; NULL at the end. Waits for the list's next line. Dies with

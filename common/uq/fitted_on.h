@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* For the header of weights: each text's digest, 16 hex digits, ascending, one after another; of its
- * id and of its logits [n_classes] under one prompt. Equal ids in two files do not make two texts one. New
- * reference. */
+/* For the header of weights: each text's digest, 16 hex digits, ascending, one after another; of
+ * its id and of its logits [n_classes] under one prompt. Equal ids in two files do not make two
+ * texts one. New reference. */
 json_t *fitted_on_json(const struct validation *v, size_t prompt);
 
 struct fitted_on {
