@@ -55,7 +55,7 @@ tell() { # TEXT
     exit
 }
 
-model='' rule='' confidence='' json='' output='' score=()
+model='' rule='' confidence='' json='' output=- score=()
 read_options() {
     local parsed
     if [ $# -eq 1 ] && [ "$1" = --list-options ]; then
@@ -140,7 +140,12 @@ as_json() {
         + if .decision then {decision} else {} end
         + if .reason then {answer: (if .answer then $classes[.answer] else null end), score, reason} else {} end
         + if .set then {set: [$classes[.set[]]]} else {} end
-        + {probs: ([$classes, $p] | transpose | map({(.[0]): .[1]}) | add)}'
+        + {probs: ([$classes, $p] | transpose | map({(.[0]): .[1]}) | add)}' || not_written $?
+}
+
+not_written() { # STATUS
+    [ "$1" -eq 2 ] || exit "$1" # jq's, where it cannot write
+    fail 74 "$output: not written"
 }
 
 # Without what only repeats the decision in other words. Where there is neither a terminal nor a width that is asked for,
@@ -152,7 +157,57 @@ as_table() {
         rec show --table "${full[@]}" -n 2147483647
 }
 
-show() {
+cannot_create() { # WHAT-A-PROGRAM-SAYS-OF-IT
+    fail 73 "$output: cannot be created: ${1##*: }"
+}
+
+# Where the output goes, as the other programs have it: to a descriptor; or to $part, which becomes $place once it is
+# complete; or, where that is no regular file, to $place itself.
+descriptor=1 place='' part=''
+find_place() {
+    local links folder target made
+    [ "$output" != - ] || return 0
+    place=$output
+    for ((links = 0; links <= 40; links++)); do
+        [[ $place == */* ]] || place=./$place
+        folder=$(realpath -- "${place%/*}/." 2>&1) || cannot_create "$folder"
+        if [[ $folder =~ ^/proc/[0-9]+/fd$ && ${place##*/} =~ ^[0-9]+$ ]]; then
+            descriptor=${place##*/} place=''
+            return
+        fi
+        [ -L "$place" ] || break
+        target=$(readlink -- "$place")
+        [[ $target == /* ]] || target=${place%/*}/$target
+        place=$target
+    done
+    [ ! -L "$place" ] || cannot_create 'symbolic links that lead in a circle'
+    [ ! -d "$place" ] || cannot_create 'Is a directory'
+    [ -f "$place" ] || [ ! -e "$place" ] || return 0
+    refuse_input
+    made=$(mktemp -- "$place.part.XXXXXX" 2>&1) || cannot_create "$made"
+    part=$made
+    chmod '=rw' -- "$part"
+}
+
+refuse_input() {
+    local input inputs=("$rule" "$model" "$model"/* "$adapter"/*)
+    [ ${#texts[@]} -gt 0 ] || inputs+=(/dev/stdin)
+    for input in "${inputs[@]}"; do
+        [ ! "$place" -ef "$input" ] || fail 73 "$output: would be read and written; an output needs a file of its own"
+    done
+}
+
+open_output() {
+    if [ -n "$place" ]; then
+        exec >"${part:-$place}"
+    else
+        exec >&"$descriptor"
+    fi
+}
+
+answer() {
+    { open_output; } 2>"$work/said" || cannot_create "$(<"$work/said")"
+    ask >"$work/all.mp"
     if [ -n "$json" ]; then
         as_json
     else
@@ -160,19 +215,56 @@ show() {
     fi
 }
 
+# TERM again and again, for who was about to start another.
+end_job() {
+    local i
+    for ((i = 0; i < 50; i++)); do
+        kill -TERM -- "-$job" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL -- "-$job" 2>/dev/null || true
+}
+
+# Nothing outlives this script.
+work='' job='' reader=''
+clean_up() {
+    trap '' HUP INT QUIT TERM
+    [ -z "$reader" ] || kill "$reader" 2>/dev/null || true
+    [ -z "$job" ] || end_job
+    rm -rf -- "$part" "$work"
+}
+
 read_options "$@"
 for program in jq rec prompt-expand tok lm-score decide; do
     type -P "$program" >/dev/null || fail 69 "$program is not on the path: make install puts duq's programs there; jq is a package"
 done
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap clean_up EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 131' QUIT
 trap 'exit 143' TERM
+work=$(mktemp -d)
 read_adapter
-ask >"$work/all.mp"
-if [ -z "$output" ]; then
-    show
-else
-    show >"$output.part.$$" || { rm -f "$output.part.$$" && fail 73 "$output: cannot be created"; }
-    mv "$output.part.$$" "$output"
+find_place
+# A signal is heard while this script waits, not while a program runs that it waits for. What it waits for is a process
+# group of its own, to be ended at once; that may write to a terminal, but not read from it.
+if [ -t 0 ] && [ ${#texts[@]} -eq 0 ]; then
+    exec < <(exec cat)
+    reader=$!
+fi
+set -m
+(
+    set +m
+    trap '' TTOU
+    answer
+) &
+job=$!
+set +m
+status=0
+wait "$job" || status=$?
+job=''
+[ $status -eq 0 ] || exit $status
+if [ -n "$part" ]; then
+    mv -fT -- "$part" "$place" || fail 74 "$output: not put in place"
+    part=''
 fi

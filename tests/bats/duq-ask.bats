@@ -2,6 +2,7 @@
 
 load refuses
 load asked
+load until-true
 
 # The same by the programs that it runs.
 by_hand() { # TEXTS-STREAM
@@ -148,4 +149,130 @@ by_hand() { # TEXTS-STREAM
 @test "help that is not written is an error" {
     refuses 74 'not written' timeout 60 bash -c 'duq-ask --help >/dev/full'
     refuses 74 'not written' timeout 60 bash -c 'duq-ask --version >/dev/full'
+}
+
+# What it says for a text on standard output, in said.json; no file that is unfinished may be left.
+said() {
+    [ -e said.json ] || duq-ask --json edl.lora 'a gem' >said.json
+    cat said.json
+}
+
+nothing_left() {
+    [ -z "$(find . "$TMPDIR" -name '*.part.*' -o -path "$TMPDIR/*")" ]
+}
+
+@test "what is no regular file is written through, and links stay" {
+    export TMPDIR=$PWD/temporary
+    mkdir temporary there
+    said >wanted
+    mkfifo fifo
+    cat fifo >seen &
+    duq-ask --json -o fifo edl.lora 'a gem'
+    wait $!
+    cmp seen wanted
+    [ -p fifo ]
+    if [ "$(id -u)" = 0 ] && mknod null c 1 3 2>/dev/null && : 2>/dev/null >null; then
+        duq-ask --json -o null edl.lora 'a gem'
+        [ -c null ]
+    fi
+    echo old >there/file
+    chmod 600 there/file
+    ln -s there/file link
+    ln -s ../link there/second
+    duq-ask --json -o there/second edl.lora 'a gem'
+    [ -L link ] && [ -L there/second ]
+    cmp there/file wanted
+    ln -s new dangling
+    duq-ask --json -o dangling edl.lora 'a gem'
+    [ -L dangling ]
+    cmp new wanted
+    [ "$(stat -c %a new)" = "$(printf %o $((0666 & ~$(umask))))" ]
+    nothing_left
+}
+
+@test "standard output and other descriptors are written to where they stand" {
+    local name
+    ln -s /proc/self/fd/1 out
+    for name in - /dev/stdout /proc/self/fd/1 out; do
+        { echo before && duq-ask --json -o "$name" edl.lora 'a gem' && echo after; } >file
+        { echo before && said && echo after; } | cmp - file
+    done
+    [ -L out ]
+    echo first >file
+    duq-ask --json -o /dev/fd/7 edl.lora 'a gem' 7>>file
+    { echo first && said; } | cmp - file
+    [ ! -e ./- ]
+}
+
+@test "an output of any name is written; one that cannot be is refused before anything is asked" {
+    export TMPDIR=$PWD/temporary
+    mkdir temporary folder
+    said >wanted
+    duq-ask -o -x.txt --json edl.lora 'a gem'
+    cmp ./-x.txt wanted
+    duq-ask -o 'a "$b"' --json edl.lora 'a gem'
+    cmp 'a "$b"' wanted
+    ln -s b a
+    ln -s a b
+    echo 'a gem' >lines
+    by_hand texts.mp | decide --expected-risk 0.5 --or-abstain -o rule.mp
+    mkdir programs
+    printf '#!/bin/sh\ncat >/dev/null\necho asked >&2\nexit 1\n' >programs/lm-score
+    chmod +x programs/lm-score
+    PATH=$PWD/programs:$PATH
+    local name
+    for name in nowhere/file new/ folder folder/ link/x; do
+        refuses 73 "duq-ask: $name: cannot be created: " duq-ask -o "$name" edl.lora text
+        [[ $output != *asked* && $output != *line* && $(wc -l <<<"$output") -eq 1 ]]
+    done
+    refuses 73 "duq-ask: nowhere/file: cannot be created: No such file or directory" duq-ask -o nowhere/file edl.lora text
+    refuses 73 "duq-ask: folder: cannot be created: Is a directory" duq-ask -o folder edl.lora text
+    refuses 73 'a: cannot be created: symbolic links that lead in a circle' duq-ask -o a edl.lora text
+    refuses 73 'an output needs a file of its own' duq-ask -o lines edl.lora <lines
+    refuses 73 'an output needs a file of its own' duq-ask -o rule.mp --rule rule.mp edl.lora text
+    refuses 73 'an output needs a file of its own' duq-ask -o edl.lora/duq.json edl.lora text
+    refuses 1 asked duq-ask -o lines edl.lora text
+    [ "$(cat lines)" = 'a gem' ]
+    nothing_left
+}
+
+@test "an output that is not written is an error" {
+    [ -c /dev/full ] || skip 'there is no /dev/full'
+    refuses 74 'not written' bash -c 'duq-ask edl.lora text >/dev/full'
+    refuses 74 'not written' bash -c 'duq-ask --json edl.lora text >/dev/full'
+}
+
+@test "a signal ends it at once, its programs with it, and leaves nothing" {
+    export TMPDIR=$PWD/temporary
+    mkdir temporary
+    mkfifo lines
+    local signal status pid
+    for signal in HUP INT QUIT TERM; do
+        env --default-signal=INT,QUIT duq-ask -o out edl.lora <lines 2>errors &
+        pid=$!
+        exec 8>lines
+        until_true 10 compgen -G "$TMPDIR/*/texts.mp" >/dev/null
+        kill -s $signal $pid
+        until_true 10 eval '! kill -0 $pid 2>/dev/null'
+        (trap '' PIPE && ! echo 'a gem' >&8) 2>/dev/null # nobody reads any more
+        status=0
+        wait $pid || status=$?
+        exec 8>&-
+        echo "$signal: status $status, $(cat errors)"
+        [ $status -eq $((128 + $(kill -l $signal))) ]
+        nothing_left
+        [ ! -e out ]
+    done
+}
+
+@test "on a terminal it takes lines from there, and Ctrl-C ends it" {
+    export TMPDIR=$PWD/temporary
+    mkdir temporary
+    (echo 'a gem' && sleep 1 && printf '\4' && until_true 10 grep -q confidence seen) |
+        script -qec 'duq-ask edl.lora' /dev/null >seen
+    grep -Eq '^1 .* a gem' seen
+    # The shell that runs it there tells its status.
+    (sleep 2 && printf '\3' && sleep 3) | timeout 60 script -qec 'trap : INT; duq-ask edl.lora; echo "status $?"' /dev/null >seen
+    grep -q 'status 130' seen
+    nothing_left
 }
