@@ -39,13 +39,28 @@ static json_t *with_integers(json_t *value)
     return value;
 }
 
+/* Goes past a byte order mark, which some editors write; false where the file begins with a part of
+ * one, which no JSON does. */
+static bool pass_mark(FILE *f)
+{
+    int c = getc(f);
+    if (c == 0xef)
+        return getc(f) == 0xbb && getc(f) == 0xbf;
+    ungetc(c, f);
+    return true;
+}
+
 /* Numbers that no 64 bits hold stand in files that mean "no limit" by them. Where there is one, all
  * numbers are read as reals first. */
 static json_t *load(FILE *f, json_error_t *error)
 {
     enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY };
+    *error = (json_error_t){.line = 1, .column = 1, .text = "invalid byte 0xef"};
+    if (!pass_mark(f))
+        return NULL;
     json_t *value = json_loadf(f, FLAGS, error);
-    if (value || json_error_code(error) != json_error_numeric_overflow || fseek(f, 0, SEEK_SET))
+    if (value || json_error_code(error) != json_error_numeric_overflow || fseek(f, 0, SEEK_SET) ||
+        !pass_mark(f))
         return value;
     value = json_loadf(f, FLAGS | JSON_DECODE_INT_AS_REAL, error);
     return value ? with_integers(value) : NULL;

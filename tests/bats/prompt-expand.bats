@@ -175,6 +175,15 @@ END
     [[ $output == *"answers.json: key 'answers' holds more than 16384 answers" ]]
 }
 
+@test "a byte order mark before a task is dropped, and half of one is not" {
+    { printf '\xef\xbb\xbf'; cat "$data/task.json"; } >marked.json
+    prompt-expand --task marked.json --zero-shot "$data/texts.mp" | rec to-json | cmp - <(expand --zero-shot "$data/texts.mp" | rec to-json)
+    { printf '\xef\xbb'; cat "$data/task.json"; } >half.json
+    run prompt-expand --task half.json --zero-shot "$data/texts.mp"
+    [ "$status" -eq 65 ]
+    [ "$output" = "prompt-expand: half.json: line 1, column 1: invalid byte 0xef" ]
+}
+
 @test "what is not JSON, and a key given twice, are errors with their place" {
     echo '{"name": "t",' >bad.json
     run prompt-expand --task bad.json --zero-shot "$data/texts.mp"
