@@ -19,7 +19,7 @@ train=${2:-1000}
 
 run() {
     printf '+ %s\n' "$1"
-    eval "$1"
+    IFS='' eval "$1" # $D is not split where its path has blanks
 }
 note() {
     echo

@@ -3,8 +3,8 @@
 # torchmetrics say about the same model and texts (tests/oracle/demo.py).
 
 setup_file() {
-    export DEMO=$BATS_FILE_TMPDIR/demo
-    BUILD=$BATS_FILE_TMPDIR PROGRAMS=$BUILD/bin "$BATS_TEST_DIRNAME/../../examples/demo.sh" 100 200 \
+    export DEMO="$BATS_FILE_TMPDIR/a folder/demo"
+    BUILD="$BATS_FILE_TMPDIR/a folder" PROGRAMS=$BUILD/bin "$BATS_TEST_DIRNAME/../../examples/demo.sh" 100 200 \
         >"$BATS_FILE_TMPDIR/output"
     export OUTPUT=$BATS_FILE_TMPDIR/output
 }
