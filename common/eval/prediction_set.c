@@ -72,17 +72,16 @@ static void check(struct stream_reader *r, const struct prediction *p, struct pr
 }
 
 static void keep_uncertainty(struct stream_reader *r, const char *id, struct prediction_set *s,
-                             enum uncertainty_kind k, double value, size_t capacity)
+                             enum uncertainty_kind k, bool has, double value, size_t capacity)
 {
-    bool has = !isnan(value);
     const char *field = k < N_PARTS ? uncertainty_name(k) : "alpha";
     if (s->n > 0 && has != (s->uncertainty[k] != NULL))
         stream_bad_record(r, id, "field '%s' is %s, unlike in the records before it", field,
                           has ? "there" : "missing");
     if (!has)
         return;
-    if (isinf(value))
-        stream_bad_record(r, id, "field '%s': %s is infinite", field, uncertainty_name(k));
+    if (!isfinite(value))
+        stream_bad_record(r, id, "field '%s': %s is not finite", field, uncertainty_name(k));
     s->uncertainty[k] = xreallocarray(s->uncertainty[k], capacity, sizeof(double));
     s->uncertainty[k][s->n] = value;
 }
@@ -105,8 +104,10 @@ static void keep_uncertainties(struct stream_reader *r, const struct prediction 
         values[DIFFERENTIAL_ENTROPY] = dirichlet_entropy(p->alpha, p->n_classes);
         values[PAIRWISE_KL] = dirichlet_pairwise_kl(p->alpha, p->n_classes);
     }
-    for (int k = 0; k < N_UNCERTAINTIES; k++)
-        keep_uncertainty(r, p->id, s, k, values[k], capacity);
+    for (int k = 0; k < N_UNCERTAINTIES; k++) {
+        bool has = k < N_PARTS ? !isnan(values[k]) : p->alpha != NULL;
+        keep_uncertainty(r, p->id, s, k, has, values[k], capacity);
+    }
 }
 
 static void keep(struct stream_reader *r, const struct prediction *p, struct prediction_set *s,

@@ -185,6 +185,11 @@ static double labelled_value(const struct statistic *t, const struct draw *d, ch
     return value;
 }
 
+static double if_finite(double value, char *reason)
+{
+    return isfinite(value) ? value : none(reason, "beyond the numbers that a double holds");
+}
+
 double statistic_value(const struct statistic *t, const struct draw *d, char *reason, size_t *n)
 {
     *n = d->n;
@@ -195,11 +200,11 @@ double statistic_value(const struct statistic *t, const struct draw *d, char *re
     if (!t->set->uncertainty[t->uncertainty])
         return none(reason, "the set's predictions do not have it");
     if (t->kind == MEAN)
-        return mean(t->set->uncertainty[t->uncertainty], d);
+        return if_finite(mean(t->set->uncertainty[t->uncertainty], d), reason);
     if (t->kind == SELECTION)
         return labelled_value(t, d, reason, n);
     *n = d->n + d->n_out;
     if (!t->out->uncertainty[t->uncertainty])
         return none(reason, "the out-of-distribution predictions do not have it");
-    return detect(t, d);
+    return if_finite(detect(t, d), reason);
 }

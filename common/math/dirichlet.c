@@ -33,11 +33,26 @@ double dirichlet_vacuity(const double *alpha, size_t n)
     return (double)n / sum(alpha, n);
 }
 
+/* Differential entropy in nats of the Gamma distribution of this shape and scale 1,
+ * a + ln Gamma(a) + (1 - a) psi(a). For large a, where its terms are large and their sum is not,
+ * from their asymptotic series (Abramowitz and Stegun 6.1.40, 6.3.18), in which they cancel. */
+static double gamma_entropy(double a)
+{
+    static const double bernoulli[] = {1. / 6, -1. / 30, 1. / 42, -1. / 30, 5. / 66, -691. / 2730};
+    static const double HALF_LOG_TWO_PI_E = 1.4189385332046727;
+    if (a < ASYMPTOTIC_FROM)
+        return a + log_gamma(a) + (1 - a) * digamma(a);
+    double t = 1 / a, power = t, series = -t / 2;
+    for (int k = 1; k <= 6; k++, power *= t * t)
+        series += bernoulli[k - 1] * (1. / (2 * k - 1) - t / (2 * k)) * power;
+    return log(a) / 2 + HALF_LOG_TWO_PI_E + series;
+}
+
 double dirichlet_entropy(const double *alpha, size_t n)
 {
-    double a0 = sum(alpha, n), psi0 = digamma(a0), h = -log_gamma(a0);
+    double a0 = sum(alpha, n), h = -gamma_entropy(a0) - (double)(n - 1) * digamma(a0);
     for (size_t c = 0; c < n; c++)
-        h += log_gamma(alpha[c]) - (alpha[c] - 1) * (digamma(alpha[c]) - psi0);
+        h += gamma_entropy(alpha[c]);
     return h;
 }
 

@@ -36,6 +36,18 @@ ensemble() {
         "infinite: 10 texts' labels have probability 0" ]
 }
 
+@test "a differential entropy that no double holds is told: a mean by its reason, a text's by its record" {
+    predictions() { # ALPHA...: two predictions with it
+        jq -nc '{duq: 1, schema: "prediction", head: "dirichlet"}'
+        for id in a b; do echo "{\"id\":\"$id\",\"label\":0,\"probs\":[0.5,0.5],\"alpha\":[$1]}"; done
+    }
+    predictions 1e-308,1 | rec from-json | dir-eval --json >out.json # -1e308 each, for psi(x) is -1/x there
+    jq -e '.sets[0].metrics | to_entries[] | select(.key | test("mean.*differential"))
+        | .value.value == null and .value.reason == "beyond the numbers that a double holds"' out.json
+    predictions 1e308,1e308 | rec from-json >huge.mp
+    refuses 65 "huge.mp: record 1 (id a): field 'alpha': differential_entropy is not finite" dir-eval huge.mp
+}
+
 @test "a file's name that is not UTF-8 may be the file's, but not the set's" {
     one=$data/metrics-one-row.mp
     cp "$one" $'b\xe9.mp'

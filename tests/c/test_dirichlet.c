@@ -41,6 +41,30 @@ static void a_dirichlets_uncertainties_agree_with_mpmath(void **state)
     assert_true(rows >= 40);
 }
 
+/* From alphas that are next to nothing to such that ln Gamma has no digit left for the entropy. */
+static void a_dirichlets_differential_entropy_agrees_with_mpmath(void **state)
+{
+    (void)state;
+    FILE *f = fopen("tests/data/uq/dirichlet-entropy.tsv", "r");
+    assert_non_null(f);
+    size_t n;
+    int rows = 0;
+    for (; fscanf(f, "%zu", &n) == 1; rows++) {
+        double alpha[16], want;
+        assert_in_range(n, 1, 16);
+        for (size_t c = 0; c < n; c++)
+            assert_int_equal(fscanf(f, "%lf", &alpha[c]), 1);
+        assert_int_equal(fscanf(f, "%lf", &want), 1);
+        double got = dirichlet_entropy(alpha, n);
+        if (!(fabs(got - want) <= 1e-13 * fmax(1, fabs(want))))
+            fail_msg("%.17g is not %.17g (%zu classes, the first alpha %g)", got, want, n,
+                     alpha[0]);
+    }
+    fclose(f);
+    assert_true(rows >= 60);
+    assert_true(dirichlet_entropy((double[]){1e308, 1e308}, 2) == -INFINITY);
+}
+
 static void an_ensembles_uncertainties_are_the_closed_forms(void **state)
 {
     (void)state;
@@ -66,6 +90,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dirichlets_uncertainties_agree_with_mpmath),
+        cmocka_unit_test(a_dirichlets_differential_entropy_agrees_with_mpmath),
         cmocka_unit_test(an_ensembles_uncertainties_are_the_closed_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

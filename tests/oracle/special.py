@@ -1,7 +1,10 @@
-"""Writes tests/data/uq/special.tsv and dirichlet.tsv: values to 17 digits, computed by mpmath with 60 digits.
+"""Writes tests/data/uq/special.tsv, dirichlet.tsv and dirichlet-entropy.tsv: values to 17 digits, computed by mpmath
+with 60 digits, and where large terms cancel with 400.
 
 special.tsv    x, ln Gamma(x), psi(x), psi'(x)
 dirichlet.tsv  number of classes, alphas, total, aleatoric, epistemic (nats)
+dirichlet-entropy.tsv  number of classes, alphas, differential entropy (nats):
+    sum ln Gamma(alpha_c) - ln Gamma(a0) - sum (alpha_c - 1) (psi(alpha_c) - psi(a0))
 The aleatoric value is the expected entropy's closed form, and for two classes also checked here against
 numerical integration over the Beta density.
 """
@@ -54,3 +57,15 @@ mp.dps = 20
 mean_entropy = quad(lambda p: -(p * log(p) + (1 - p) * log(1 - p)) * p ** (a - 1) * (1 - p) ** (b - 1) / beta(a, b),
                     [0, 0.1, 0.5, 0.9, 1])
 assert abs(mean_entropy - uncertainties([2, 3])[1]) < 1e-12, mean_entropy
+
+mp.dps = 400
+rows = [[a, b] for a in (1e-300, 1e-8, 0.5, 1.0, 11.999999, 12.0, 12.000001, 1e3, 1e15, 1e150)
+        for b in (1e-3, 1.0, a, 2 * a)]
+rows += [[1e6, 2e6], [1e300, 1e300, 1e299], [3.0], [1e10]]
+rows += [[10 ** rng.uniform(-6, 20) for _ in range(n)] for n in (2, 3, 4, 9, 16) for _ in range(8)]
+with open(f"{folder}/dirichlet-entropy.tsv", "w") as f:
+    for row in rows:
+        a = [mpf(v) for v in row]
+        a0 = sum(a)
+        h = sum(loggamma(v) - (v - 1) * (psi(0, v) - psi(0, a0)) for v in a) - loggamma(a0)
+        print(len(row), *map(repr, row), digits(h), sep="\t", file=f)
