@@ -47,8 +47,10 @@ void validation_check_label(struct stream_reader *r, const struct scores *s, int
 
 static size_t prompts_announced(const struct stream_reader *r)
 {
-    json_int_t n = json_integer_value(json_object_get(stream_header(r), "prompts"));
-    return n > 0 ? (size_t)n : 0;
+    const json_t *n = json_object_get(stream_header(r), "prompts");
+    if (n && !(json_is_integer(n) && json_integer_value(n) > 0))
+        die(EX_DATAERR, "%s: the header's 'prompts' is not a whole number above 0", stream_name(r));
+    return (size_t)json_integer_value(n);
 }
 
 static void check_record(struct stream_reader *r, const struct scores *s, size_t n_prompts,

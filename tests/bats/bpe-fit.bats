@@ -161,6 +161,11 @@ setup() {
     [[ $output == *"record 4 (id b): the label at prompt 1 is not that of the text's other prompts"* ]]
 }
 
+@test "a number of prompts in the header that is no whole number is an error" {
+    refuses 65 "the header's 'prompts' is not a whole number above 0" bpe-fit -o out.mp "$data/scores-prompts-real.mp"
+    [ ! -e out.mp ]
+}
+
 @test "a prompt beyond those the header announces is an error" {
     run bpe-fit "$data/scores-beyond.mp"
     [ "$status" -eq 65 ]

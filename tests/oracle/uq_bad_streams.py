@@ -29,6 +29,7 @@ faults = {
 for name, records in faults.items():
     duq_stream.write(f"{folder}/scores-{name}.mp", HEADER, records)
 duq_stream.write(f"{folder}/scores-other-model.mp", {**HEADER, "model": "another"}, good)
+duq_stream.write(f"{folder}/scores-prompts-real.mp", {**HEADER, "prompts": 2.0}, good)
 duq_stream.write(f"{folder}/scores-cut.mp", HEADER, good, close=False)
 
 HEADER = {**HEADER, "schema": "weights"}
