@@ -7,9 +7,11 @@
 #include "common/util/json.h"
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
+#include "common/util/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,6 +447,34 @@ json_t *json_from_msgpack(const msgpack_object *o)
     }
 }
 
+/* Whether JSON has such a value, so that it is passed on as it was. */
+static bool is_json(const msgpack_object *o)
+{
+    bool good = true;
+    switch (o->type) {
+    case MSGPACK_OBJECT_POSITIVE_INTEGER:
+        return o->via.u64 <= INT64_MAX;
+    case MSGPACK_OBJECT_FLOAT32:
+    case MSGPACK_OBJECT_FLOAT64:
+        return isfinite(o->via.f64);
+    case MSGPACK_OBJECT_STR:
+        return utf8_invalid_at(o->via.str.ptr, o->via.str.size) == o->via.str.size;
+    case MSGPACK_OBJECT_ARRAY:
+        for (uint32_t i = 0; i < o->via.array.size; i++)
+            good = good && is_json(&o->via.array.ptr[i]);
+        return good;
+    case MSGPACK_OBJECT_MAP:
+        for (uint32_t i = 0; i < o->via.map.size; i++) {
+            const msgpack_object_kv *kv = &o->via.map.ptr[i];
+            good = good && kv->key.type == MSGPACK_OBJECT_STR && is_json(&kv->key) &&
+                   !memchr(kv->key.via.str.ptr, '\0', kv->key.via.str.size) && is_json(&kv->val);
+        }
+        return good;
+    default:
+        return o->type != MSGPACK_OBJECT_BIN;
+    }
+}
+
 /* Takes in a header: the first one is kept, later ones are held against it. */
 static void take_header(struct stream_reader *r, const char *bytes, size_t len, const char *wanted)
 {
@@ -452,6 +482,9 @@ static void take_header(struct stream_reader *r, const char *bytes, size_t len, 
     const msgpack_object *version = map_get(&o, "duq");
     if (version->type != MSGPACK_OBJECT_POSITIVE_INTEGER || version->via.u64 != STREAM_VERSION)
         bad_stream(r, "stream format version is not %d: made by another duq", STREAM_VERSION);
+    if (!is_json(&o))
+        bad_stream(r, "the header has what JSON has not: a binary value, text that is not UTF-8, a "
+                      "key that is no text or a number out of range");
     json_t *header = json_from_msgpack(&o);
     const char *schema = json_string_value(json_object_get(header, "schema"));
     if (!schema)

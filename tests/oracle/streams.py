@@ -153,6 +153,10 @@ BAD = {  # name: (schema, header, records, what rec check says after the file's 
     "schema-unknown": ("letters", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
     "schema-task": ("task", {}, [EXAMPLE], "header: field 'schema': is none of the values it may have"),
     "classes-number": ("example", {"classes": [1]}, [EXAMPLE], "header: field 'classes[0]': is not of type string"),
+    "header-bin": ("example", {"note": b"x"}, [EXAMPLE], "after record 0: the header has what JSON has not"),
+    "header-inf": ("example", {"fit": {"x": [math.inf]}}, [EXAMPLE], "after record 0: the header has what JSON has not"),
+    "header-large": ("example", {"note": 2**63}, [EXAMPLE], "after record 0: the header has what JSON has not"),
+    "header-key": ("example", {"note": {7: 1}}, [EXAMPLE], "after record 0: the header has what JSON has not"),
     "made-number": ("example", {"made": [{"program": 1, "version": ""}]}, [EXAMPLE], "header: field 'made[0].program': is not of type string"),
 }
 
@@ -175,6 +179,8 @@ def bad_streams():
         yield name, head + record + msgpack.packb(trailer), message
     yield "version-2", stream({"schema": "example"}, [EXAMPLE]).replace(b"\xa3duq\x01", b"\xa3duq\x02"), \
         "after record 0: stream format version is not 1"
+    yield "header-latin1", stream({"schema": "example", "note": "xy"}, [EXAMPLE]).replace(b"\xa2xy", b"\xa2x\xe9"), \
+        "after record 0: the header has what JSON has not"
 
 
 TRICKY = [["id", "a", "b", "label"],
