@@ -166,7 +166,10 @@ cannot_create() { # WHAT-A-PROGRAM-SAYS-OF-IT
 descriptor=1 place='' part=''
 find_place() {
     local links folder target made
-    [ "$output" != - ] || return 0
+    if [ "$output" = - ]; then
+        output='standard output'
+        return
+    fi
     place=$output
     for ((links = 0; links <= 40; links++)); do
         [[ $place == */* ]] || place=./$place

@@ -60,8 +60,8 @@ by_hand() { # TEXTS-STREAM
         decide --apply $rule.mp predictions.mp | rec to-json |
             jq -c 'def name: ["negative", "positive"][.]; {decision, answer: (if .answer then .answer | name else null end),
                 score, reason} + if .set then {set: (.set | map(name))} else {} end' >wanted.json
-        duq-ask --json --rule $rule.mp edl.lora <lines | jq -c 'del(.text, .class, .confidence, .total, .aleatoric, .epistemic,
-            .probs)' | diff - wanted.json
+        duq-ask --json --rule $rule.mp edl.lora <lines |
+            jq -c 'del(.text, .class, .confidence, .total, .aleatoric, .epistemic, .probs)' | diff - wanted.json
     done
     duq-ask --rule sets.mp edl.lora <lines >table
     [ "$(head -n 1 table | tr -s ' ')" = 'id class confidence total aleatoric epistemic decision set text' ]
@@ -239,7 +239,7 @@ nothing_left() {
 @test "an output that is not written is an error" {
     [ -c /dev/full ] || skip 'there is no /dev/full'
     refuses 74 'not written' bash -c 'duq-ask edl.lora text >/dev/full'
-    refuses 74 'not written' bash -c 'duq-ask --json edl.lora text >/dev/full'
+    refuses 74 'duq-ask: standard output: not written' bash -c 'duq-ask --json edl.lora text >/dev/full'
 }
 
 @test "a signal ends it at once, its programs with it, and leaves nothing" {
@@ -272,7 +272,8 @@ nothing_left() {
         script -qec 'duq-ask edl.lora' /dev/null >seen
     grep -Eq '^1 .* a gem' seen
     # The shell that runs it there tells its status.
-    (sleep 2 && printf '\3' && sleep 3) | timeout 60 script -qec 'trap : INT; duq-ask edl.lora; echo "status $?"' /dev/null >seen
+    (sleep 2 && printf '\3' && sleep 3) |
+        timeout 60 script -qec 'trap : INT; duq-ask edl.lora; echo "status $?"' /dev/null >seen
     grep -q 'status 130' seen
     nothing_left
 }

@@ -86,7 +86,7 @@ END
     printf 'id  text\n1   日本語日本語日…\n2   0123456789abcde…\n' | diff - shown
 }
 
-@test "what a table lacks room for is taken from texts, then from the names of numbers, then from words, never from numbers" {
+@test "what a table lacks room for is taken from texts, then names of numbers, then words, never numbers" {
     jq -nc '{duq: 1, schema: "prediction", classes: ["negative", "positive"], head: "softmax"}, {id: "one", label: 1,
         probs: [0.25, 0.75], total: 0.5, aleatoric: 0.25, epistemic: 0.125, text: ("word " * 20)}' | rec from-json >p.mp
     local columns
