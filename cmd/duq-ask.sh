@@ -148,8 +148,8 @@ not_written() { # STATUS
     fail 74 "$output: not written"
 }
 
-# Without what only repeats the decision in other words. Where there is neither a terminal nor a width that is asked for,
-# lines are as long as it takes.
+# Without what only repeats the decision in other words. Where there is neither a terminal nor a width that is asked
+# for, lines are as long as it takes.
 as_table() {
     local full=()
     [ -t 1 ] || [ -n "$columns" ] || full=(--full)

@@ -58,8 +58,8 @@ by_hand() { # TEXTS-STREAM
     local rule
     for rule in sets rule; do
         decide --apply $rule.mp predictions.mp | rec to-json |
-            jq -c 'def name: ["negative", "positive"][.]; {decision, answer: (if .answer then .answer | name else null end),
-                score, reason} + if .set then {set: (.set | map(name))} else {} end' >wanted.json
+            jq -c 'def name: ["negative", "positive"][.]; {decision,
+                answer: (if .answer then .answer | name else null end), score, reason} + if .set then {set: (.set | map(name))} else {} end' >wanted.json
         duq-ask --json --rule $rule.mp edl.lora <lines |
             jq -c 'del(.text, .class, .confidence, .total, .aleatoric, .epistemic, .probs)' | diff - wanted.json
     done
@@ -225,7 +225,8 @@ nothing_left() {
         refuses 73 "duq-ask: $name: cannot be created: " duq-ask -o "$name" edl.lora text
         [[ $output != *asked* && $output != *line* && $(wc -l <<<"$output") -eq 1 ]]
     done
-    refuses 73 "duq-ask: nowhere/file: cannot be created: No such file or directory" duq-ask -o nowhere/file edl.lora text
+    refuses 73 "duq-ask: nowhere/file: cannot be created: No such file or directory" \
+        duq-ask -o nowhere/file edl.lora text
     refuses 73 "duq-ask: folder: cannot be created: Is a directory" duq-ask -o folder edl.lora text
     refuses 73 'a: cannot be created: symbolic links that lead in a circle' duq-ask -o a edl.lora text
     refuses 73 'an output needs a file of its own' duq-ask -o lines edl.lora <lines

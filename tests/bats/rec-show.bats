@@ -109,8 +109,8 @@ END
 
 @test "the sets of decisions are classes by their names, where they have names" {
     local header='{duq: 1, schema: "decision", classes: ["no", "yes", "perhaps"], rule: {}}'
-    jq -nc "$header"', ([[2], [0, 1], []] | to_entries[] | {id: "\(.key)", label: null, decision: "abstain", answer: null,
-        set: .value, score: 0.5, reason: "several"})' >lines
+    jq -nc "$header"', ([[2], [0, 1], []] | to_entries[] | {id: "\(.key)", label: null, decision: "abstain",
+        answer: null, set: .value, score: 0.5, reason: "several"})' >lines
     rec from-json lines | rec show --table >shown
     diff shown - <<'END'
 id  decision  set       score  reason
