@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 struct tally {
-    int64_t label; /* NO_LABEL for nil */
+    int label; /* NO_LABEL for nil */
     uint64_t count;
 };
 
@@ -24,17 +24,14 @@ static int by_label(const void *a, const void *b)
     return (x->label > y->label) - (x->label < y->label);
 }
 
-static void tally_label(struct tally **tallies, size_t *n, const msgpack_object *label)
+static void tally_label(struct tally **tallies, size_t *n, int label)
 {
-    int64_t value = label->type == MSGPACK_OBJECT_POSITIVE_INTEGER && label->via.u64 <= INT32_MAX
-                        ? (int64_t)label->via.u64
-                        : NO_LABEL;
     size_t i = 0;
-    while (i < *n && (*tallies)[i].label != value)
+    while (i < *n && (*tallies)[i].label != label)
         i++;
     if (i == *n) {
         *tallies = xreallocarray(*tallies, ++*n, sizeof **tallies);
-        (*tallies)[i] = (struct tally){value, 0};
+        (*tallies)[i] = (struct tally){label, 0};
     }
     (*tallies)[i].count++;
 }
@@ -48,11 +45,9 @@ void run_count(const struct settings *s)
     size_t n_labels = 0;
     uint64_t n = 0;
     msgpack_object record;
-    for (; stream_next(r, &record); n++) {
-        const msgpack_object *label = map_get(&record, "label");
-        if (label)
-            tally_label(&tallies, &n_labels, label);
-    }
+    for (; stream_next(r, &record); n++)
+        if (map_get(&record, "label"))
+            tally_label(&tallies, &n_labels, label_of(r, NULL, &record));
     FILE *out = outfile_stream(f);
     fprintf(out, "%" PRIu64 "\n", n);
     if (n_labels)
@@ -66,7 +61,7 @@ void run_count(const struct settings *s)
         if (t->label == NO_LABEL)
             fprintf(out, "nil");
         else
-            fprintf(out, "%" PRId64, t->label);
+            fprintf(out, "%d", t->label);
         fprintf(out, "\t%s\t%" PRIu64 "\n", name ? name : "-", t->count);
     }
     outfile_finish(f);

@@ -31,7 +31,7 @@ static int get_int(struct stream_reader *r, const char *id, const msgpack_object
     return (int)v->via.u64;
 }
 
-static int get_label(struct stream_reader *r, const char *id, const msgpack_object *o)
+int label_of(struct stream_reader *r, const char *id, const msgpack_object *o)
 {
     const msgpack_object *v = map_get(o, "label");
     if (!v || v->type == MSGPACK_OBJECT_NIL)
@@ -119,7 +119,7 @@ bool identity_read(struct stream_reader *r, struct identity *i)
     if (!stream_next(r, &o))
         return false;
     i->id = get_id(r, &o);
-    i->label = get_label(r, i->id, &o);
+    i->label = label_of(r, i->id, &o);
     return true;
 }
 
@@ -130,7 +130,7 @@ bool example_read(struct stream_reader *r, struct example *e)
         return false;
     e->id = get_id(r, &o);
     e->text = get_text(r, e->id, &o);
-    e->label = get_label(r, e->id, &o);
+    e->label = label_of(r, e->id, &o);
     return true;
 }
 
@@ -142,7 +142,7 @@ bool prompt_read(struct stream_reader *r, struct prompt *p)
     p->id = get_id(r, &o);
     p->prompt = get_int(r, p->id, &o, "prompt");
     p->text = get_text(r, p->id, &o);
-    p->label = get_label(r, p->id, &o);
+    p->label = label_of(r, p->id, &o);
     p->literal = get_array(r, p->id, &o, "literal", sizeof *p->literal, &p->n_literal);
     return true;
 }
@@ -155,7 +155,7 @@ bool tokens_read(struct stream_reader *r, struct tokens *t)
     t->id = get_id(r, &o);
     t->prompt = get_int(r, t->id, &o, "prompt");
     t->tokens = need_array(r, t->id, &o, "tokens", sizeof *t->tokens, &t->n_tokens);
-    t->label = get_label(r, t->id, &o);
+    t->label = label_of(r, t->id, &o);
     return true;
 }
 
@@ -167,7 +167,7 @@ bool scores_read(struct stream_reader *r, struct scores *s)
     s->id = get_id(r, &o);
     s->prompt = get_int(r, s->id, &o, "prompt");
     s->logits = need_array(r, s->id, &o, "logits", sizeof *s->logits, &s->n_classes);
-    s->label = get_label(r, s->id, &o);
+    s->label = label_of(r, s->id, &o);
     s->has_mass = get_mass(r, s->id, &o, &s->mass);
     return true;
 }
@@ -212,7 +212,7 @@ bool prediction_read(struct stream_reader *r, struct prediction *p)
     if (!stream_next(r, &o))
         return false;
     p->id = get_id(r, &o);
-    p->label = get_label(r, p->id, &o);
+    p->label = label_of(r, p->id, &o);
     p->probs = need_array(r, p->id, &o, "probs", sizeof *p->probs, &p->n_classes);
     size_t n;
     p->alpha = get_array(r, p->id, &o, "alpha", sizeof *p->alpha, &n);

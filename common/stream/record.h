@@ -128,6 +128,9 @@ struct identity {
     int label;
 };
 
+/* Of a record of any type; NO_LABEL where it has none. id: for messages, NULL: not known. */
+int label_of(struct stream_reader *r, const char *id, const msgpack_object *record);
+
 bool identity_read(struct stream_reader *r, struct identity *i);
 bool example_read(struct stream_reader *r, struct example *e);
 bool prompt_read(struct stream_reader *r, struct prompt *p);

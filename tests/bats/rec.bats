@@ -587,6 +587,10 @@ npy_difference() { # NAME FIELD
     rec from-csv --text sentence train.csv | rec count | diff - <(printf '3\nnil\t-\t3\n')
     diff <(rec count "$data/prediction.mp") <(printf '2\nnil\t-\t1\n1\tvery, very positive\t1\n')
     diff <(rec count "$data/weights.mp") <(echo 2)
+    for file in label-minus label-real; do
+        refuses 65 "$file.mp: record 1: field 'label' is missing or not a whole number" rec count "$data/bad/$file.mp"
+    done
+    refuses 65 "record 1: label 2, but there are 2 classes" rec count "$data/bad/label-beyond.mp"
 }
 
 # ---- streams to streams ----
