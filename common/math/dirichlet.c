@@ -10,7 +10,7 @@ double entropy(const double *probs, size_t n)
     for (size_t c = 0; c < n; c++)
         if (probs[c] > 0)
             h -= probs[c] * log(probs[c]);
-    return h;
+    return fmax(h, 0); /* a probability may be above 1 by rounding */
 }
 
 /* Rounding may leave the difference of two nearly equal entropies just below zero, which Jensen's

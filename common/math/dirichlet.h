@@ -15,7 +15,7 @@ struct uncertainty {
     double total, aleatoric, epistemic; /* nats */
 };
 
-/* -sum p log p in nats, 0 log 0 = 0. probs: [n], not checked to sum to one. */
+/* -sum p log p in nats, 0 log 0 = 0; never below 0. probs: [n], not checked to sum to one. */
 double entropy(const double *probs, size_t n);
 
 /* alpha: [n], all > 0. probs: [n], receives the mean alpha / a0.

@@ -86,12 +86,23 @@ static void an_ensembles_uncertainties_are_the_closed_forms(void **state)
     assert_near(u.aleatoric, 0.25 * log(2) + 0.75 * (-0.9 * log(0.9) - 0.1 * log(0.1)));
 }
 
+static void no_entropy_is_below_zero(void **state)
+{
+    (void)state;
+    double probs[2], third = 1. / 3 + 1e-10;
+    assert_true(entropy((double[]){1 + 5e-10, 0}, 2) == 0);
+    struct uncertainty u = ensemble_uncertainty((double[]){1, 0, 1, 0, 1, 0},
+                                                (double[]){third, third, third}, 3, 2, probs);
+    assert_true(u.total == 0 && u.aleatoric == 0 && u.epistemic == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dirichlets_uncertainties_agree_with_mpmath),
         cmocka_unit_test(a_dirichlets_differential_entropy_agrees_with_mpmath),
         cmocka_unit_test(an_ensembles_uncertainties_are_the_closed_forms),
+        cmocka_unit_test(no_entropy_is_below_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
