@@ -50,6 +50,10 @@ void prediction_check(struct stream_reader *r, const struct prediction *p)
     check_probs(r, p->id, "probs", p->probs, p->n_classes);
     for (size_t m = 0; m < p->n_members; m++)
         check_probs(r, p->id, "members", p->members + m * p->n_classes, p->n_classes);
+    const double parts[N_PARTS] = {p->total, p->aleatoric, p->epistemic};
+    for (int k = 0; k < N_PARTS; k++)
+        if (isinf(parts[k]))
+            stream_bad_record(r, p->id, "field '%s' is infinite", uncertainty_name(k));
 }
 
 static void check(struct stream_reader *r, const struct prediction *p, struct prediction_set *s)

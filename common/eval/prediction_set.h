@@ -34,13 +34,14 @@ struct prediction_set {
 };
 
 /* Dies with EX_DATAERR where the probabilities of the record or of a member are not finite, are
- * outside 0 to 1 or do not sum to one (1e-4), and at a label beyond the classes. */
+ * outside 0 to 1 or do not sum to one (1e-4), at a label beyond the classes and at an uncertainty
+ * that is infinite. */
 void prediction_check(struct stream_reader *r, const struct prediction *p);
 
 /* name NULL: the file's, without folder, .mp and .zst. Dies with EX_DATAERR at a stream without
- * records, an id that is there twice, what prediction_check() refuses, an uncertainty that is not
- * finite, alpha that is not above 0, and at a mixture of records with and without an uncertainty,
- * alpha or members. */
+ * records, an id that is there twice, what prediction_check() refuses, alpha that is not above 0
+ * or whose uncertainties are not finite, and at a mixture of records with and without an
+ * uncertainty, alpha or members. */
 struct prediction_set *prediction_set_read(const char *name, const char *path, bool with_members);
 /* The same of a stream that is open already; it stays open. */
 struct prediction_set *prediction_set_take(struct stream_reader *r, bool with_members);

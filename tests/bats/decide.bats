@@ -193,6 +193,8 @@ judged() { # PREDICTIONS
     rec head -n 1 "$uq/predictions-sum.mp" | decide -q --set 0.1 --or-abstain -o rule.mp
     refuses 65 "record 2 (id b): probs: the probability of class 0 is nan" \
         decide --apply rule.mp -o out.mp "$uq/predictions-nan.mp"
+    refuses 65 "record 2 (id b): field 'total' is infinite" \
+        decide --apply rule.mp -o out.mp "$uq/predictions-infinite.mp"
     refuses 65 "record 2 (id b): probs: the probabilities sum to 0.9" decide --apply rule.mp -o out.mp "$uq/predictions-sum.mp"
     refuses 65 "no records" decide --apply rule.mp -o out.mp "$uq/predictions-empty.mp"
     [ ! -e out.mp ]

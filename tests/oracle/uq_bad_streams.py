@@ -64,6 +64,7 @@ HEADER = {"schema": "prediction", "task": "oracle", "classes": ["no", "yes"], "h
 first = prediction("a", [0.25, 0.75])
 for name, records in {"nan": [first, prediction("b", [np.nan, 1])], "sum": [first, prediction("b", [0.2, 0.7])],
                       "twice": [first, first], "empty": [],
+                      "infinite": [first, {**prediction("b", [0.25, 0.75]), "total": np.inf}],
                       "alpha-zero": [with_alpha("a", [1.0, 3.0]), with_alpha("b", [2.0, 0.0])],
                       "alpha-missing": [with_alpha("a", [1.0, 3.0]), prediction("b", [0.25, 0.75])]}.items():
     duq_stream.write(f"{folder}/predictions-{name}.mp", HEADER, records)
