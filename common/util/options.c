@@ -257,12 +257,19 @@ void usage_error(const char *format, ...)
     exit(EX_USAGE);
 }
 
+/* Whether the value consists of these characters and does not begin with a plus: the C library's
+ * conversions also take blanks before a number, "+1" and "0x1p-1". */
+static bool is_plain(const char *value, const char *characters)
+{
+    return value[strspn(value, characters)] == '\0' && *value != '+';
+}
+
 long option_long(const char *option, const char *value, long min, long max)
 {
     char *end;
     errno = 0;
     long v = strtol(value, &end, 10);
-    if (errno || end == value || *end || v < min || v > max)
+    if (!is_plain(value, "-0123456789") || errno || end == value || *end || v < min || v > max)
         usage_error("%s: '%s' is not a whole number from %ld to %ld", option, value, min, max);
     return v;
 }
@@ -272,7 +279,8 @@ double option_double(const char *option, const char *value, double min, double m
     char *end;
     errno = 0;
     double v = strtod(value, &end);
-    if (errno || end == value || *end || !isfinite(v) || v < min || v > max)
+    if (!is_plain(value, "+-.0123456789eE") || errno || end == value || *end || !isfinite(v) ||
+        v < min || v > max)
         usage_error("%s: '%s' is not a number from %.10g to %.10g", option, value, min, max);
     return v;
 }

@@ -204,6 +204,9 @@ static void whole_numbers_have_their_members_size_and_range(void **state)
     REFUSED("--offset: '9223372036854775808' is not a whole number from 0 to 9223372036854775807",
             "--offset=9223372036854775808");
     REFUSED("-n: '0' is not a whole number from 1 to 1099511627776", "-n", "0");
+    REFUSED("-n: ' 1' is not a whole number from 1 to 1099511627776", "-n", " 1");
+    REFUSED("-n: '1 ' is not a whole number from 1 to 1099511627776", "-n", "1 ");
+    REFUSED("-n: '+1' is not a whole number from 1 to 1099511627776", "-n", "+1");
 }
 
 static void real_numbers_have_a_range_and_are_finite(void **state)
@@ -211,8 +214,13 @@ static void real_numbers_have_a_range_and_are_finite(void **state)
     (void)state;
     assert_true(PARSE("--rate", "1e-3").settings.rate == 1e-3);
     assert_true(PARSE("--rate", "2").settings.rate == 2);
+    assert_true(PARSE("--rate", ".5").settings.rate == 0.5);
+    assert_true(PARSE("--rate", "0.1E+1").settings.rate == 1);
     REFUSED("--rate: '2.1' is not a number from 0.001 to 2", "--rate=2.1");
     REFUSED("--rate: '0' is not a number from 0.001 to 2", "--rate=0");
+    REFUSED("--rate: ' 1' is not a number from 0.001 to 2", "--rate= 1");
+    REFUSED("--rate: '+1' is not a number from 0.001 to 2", "--rate=+1");
+    REFUSED("--rate: '0x1p-1' is not a number from 0.001 to 2", "--rate=0x1p-1");
     REFUSED("--rate: 'nan' is not a number from 0.001 to 2", "--rate=nan");
     REFUSED("--rate: '1,5' is not a number from 0.001 to 2", "--rate=1,5");
     REFUSED("--rate: '' is not a number from 0.001 to 2", "--rate", "");
