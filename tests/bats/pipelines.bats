@@ -283,13 +283,13 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
 @test "no setting, of whoever's data set or manifest, is a command" {
     # Words of every kind of shell, where a text is taken.
     local harm='auto$(touch ${PWD}/harm)`touch harm`;touch harm|touch harm&'
-    for key in COMPUTE DEVICE; do
+    for key in COMPUTE DEVICE LABEL; do
         run few run --stop-stage validation "$key=$harm"
         [ "$status" -ne 0 ]
         [[ $output == *"touch"* ]]
     done
     jq --arg harm "$harm" --arg dataset "$top/examples/sst2" \
-        '.dataset = $dataset | .settings += {COMPUTE: $harm, LAUNCH: "touch harm", SSH: "touch harm"}' "$base/manifest.json" >man.json
+        '.dataset = $dataset | .settings += {LABEL: $harm, LAUNCH: "touch harm", SSH: "touch harm"}' "$base/manifest.json" >man.json
     run "$top/pipelines/run.sh" --from-manifest man.json OUT=again --stop-stage validation
     [ "$status" -ne 0 ]
     run "$top/pipelines/run.sh" --from-manifest man.json --settings
