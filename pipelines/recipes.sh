@@ -72,18 +72,14 @@ stage_validation() {
 # Of texts of this data set or, where FOLDER is its run's, of another one, by the instructions and shots there.
 teacher_scores() { # TEXTS [FOLDER]
     local task=${2:+$2/}task.json shots=${2:+$2/}texts/shots.mp
-    local -a prompts=(prompt-expand --task "$task" --model model) tokens=(tok --model model)
+    local -a how=(--shots "$shots")
+    [ "$(jq .shots "$task")" != 0 ] || shots='' how=(--zero-shot)
+    local -a prompts=(prompt-expand --task "$task" --model model "${how[@]}") tokens=(tok --model model)
     local -a score=(lm-score --model model --device "$DEVICE" --compute "$COMPUTE")
     local prompts_per_text
     # shellcheck disable=SC2034 # spread has it
     prompts_per_text=$(jq '.instructions | length' "$task")
-    if [ "$(jq .shots "$task")" = 0 ]; then
-        prompts+=(--zero-shot)
-        spread "$1" "$task"
-    else
-        prompts+=(--shots "$shots")
-        spread "$1" "$task" "$shots"
-    fi
+    spread "$1" "$task" ${shots:+"$shots"}
 }
 
 # ---- weights: how far each instruction is to be trusted ----
@@ -324,7 +320,7 @@ stage_seeds() {
         taught_by "$student"
         asked_with "$student"
         predicted+=("predictions/$student.test.mp")
-        for ((seed = SEED + 1; seed < SEED + SEEDS; seed++)); do
+        for seed in $(other_seeds); do
             name=seeds/$student.seed$seed
             predicted+=("predictions/$name.test.mp")
             makes "students/$name.lora/adapter_config.json" from "${taught[@]}" \
@@ -336,12 +332,16 @@ stage_seeds() {
     makes seeds/table.json from "${predicted[@]}" with version by seeds_table
 }
 
+other_seeds() {
+    seq $((SEED + 1)) $((SEED + SEEDS - 1))
+}
+
 seeds_table() {
     local student seed
     local -a sets=()
     for student in "${students[@]}"; do
         sets+=("$student=predictions/$student.test.mp")
-        for ((seed = SEED + 1; seed < SEED + SEEDS; seed++)); do
+        for seed in $(other_seeds); do
             sets+=("$student=predictions/seeds/$student.seed$seed.test.mp")
         done
     done

@@ -114,8 +114,10 @@ prepare() {
     need_programs
     need_settings
     need_task
-    ! uses_model || need_model
-    ! uses_model || need_shots
+    if uses_model; then
+        need_model
+        need_shots
+    fi
     export PIPELINES=$pipelines DATASET=$dataset NAME=$name FOLDER=$folder PATH OUT=$out CUT=$cut
     lock_folder
     put_settings

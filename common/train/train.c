@@ -400,13 +400,16 @@ static void check_folder(const char *folder)
 /* A checkpoint is written beside its place, if it is no device. */
 static void check_checkpoint(const char *path)
 {
+    int descriptor;
+    char *place = outpath_follow(path, &descriptor);
     struct stat st;
-    if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return;
-    char *folder = outpath_folder(path);
-    if (access(folder, W_OK | X_OK))
-        die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
-    free(folder);
+    if (place && (stat(place, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
+        char *folder = outpath_folder(place);
+        if (access(folder, W_OK | X_OK))
+            die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
+        free(folder);
+    }
+    free(place);
 }
 
 static void close_run(struct run *r)

@@ -77,8 +77,10 @@ need_task() {
 # What stands for a class in the table is not another class's name.
 need_own_labels() {
     local swapped
-    swapped=$(jq -r --arg labels "${value[LABELS]}" '.classes as $classes | $labels | split("|")[] | split(",") | to_entries[]
-        | .key as $class | (.value | sub("^ +"; "") | sub(" +$"; "")) as $word | ($classes | index($word)) as $named
+    # As rec(1) reads a list: a backslash keeps a comma or another one.
+    swapped=$(jq -r --arg labels "${value[LABELS]}" '.classes as $classes | $labels | split("|")[]
+        | [match("(\\\\.|[^,\\\\])+"; "g").string] | to_entries[] | .key as $class
+        | (.value | sub("^ +"; "") | sub(" +$"; "") | gsub("\\\\(?<kept>.)"; .kept)) as $word | ($classes | index($word)) as $named
         | select($named != null and $named != $class) | "\($word) stands for class \($class), and is the name of class \($named)"' \
         "$task" 2>/dev/null | head -n 1) || true # a task that is none is refused by prompt-expand
     [ -z "$swapped" ] || die 64 "LABELS: $swapped in $task"

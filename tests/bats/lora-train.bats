@@ -480,7 +480,8 @@ ended_by() { # SIGNAL OPTION...; its words are in said
 }
 
 @test "what cannot be written is said before the first step" {
-    for where in nowhere/checkpoint "$data/tokens.mp/checkpoint"; do
+    ln -s nowhere/checkpoint leads.there
+    for where in nowhere/checkpoint "$data/tokens.mp/checkpoint" leads.there; do
         run long_run half.lora --checkpoint "$where" --log log.tsv
         [ "$status" -eq 73 ]
         [[ $output == "lora-train: $where: cannot be created: "* ]]

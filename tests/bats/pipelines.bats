@@ -398,6 +398,35 @@ END
     refuses 64 "TRAIN is a number of 1 or more, or several, not 'most'" few run TRAIN=most
     refuses 65 "there is no TEST, neither here nor in " few run TEST=
     refuses 64 "which data set?" "$top/pipelines/run.sh"
+    # Before anything is done: what programs would refuse after hours of others.
+    while IFS=';' read -r wrong said; do
+        refuses 64 "$said" few run MODEL="$top/examples/model" "$wrong"
+    done <<'END'
+SEED=abc;SEED is a number of 0 or more, not 'abc'
+SEED=010;SEED is a number of 0 or more, not '010'
+SHUFFLE=-1;SHUFFLE is a number of 0 or more, not '-1'
+N_TEST=9999999999999999;N_TEST is a number of 1 or more
+BOOTSTRAP=5;BOOTSTRAP is a number of 20 or more, not '5'
+LR=fast;LR is a number above 0, not 'fast'
+EPOCHS=0.0e1;EPOCHS is a number above 0, not '0.0e1'
+DROPOUT=1;DROPOUT is a number below 1, not '1'
+ENTROPY_WEIGHT=-1;ENTROPY_WEIGHT is a number of 0 or more, not '-1'
+BATCH=;BATCH is empty
+DEVICE=gpu;DEVICE is auto, cpu, cuda or cuda:N, not 'gpu'
+OBJECTIVE=newest;OBJECTIVE is one of paper, published, not 'newest'
+SHOTS=44;SHOTS=44 is too few: the prompts of all instructions of
+LABELS=0,1 | positive,negative;LABELS: positive stands for class 0, and is the name of class 1
+END
+    refuses 64 "TEXT has a line break or another control character in it" few run TEXT=$'{sentence}\nor not'
+    for option in --patience=1 '--validate-every 3'; do
+        refuses 64 "KEEP=all measures every epoch, and ${option%%[= ]*} in SOFTMAX_OPTIONS would leave some out" \
+            few run KEEP=all SOFTMAX_OPTIONS="$option"
+    done
+    # A comma that belongs to a name.
+    jq '.classes = ["harsh, or so", "kind"]' "$top/examples/sst2/task.json" >commas.json
+    refuses 64 'LABELS: kind stands for class 0' few run MODEL="$top/examples/model" TASK=commas.json 'LABELS=kind,harsh\, or so'
+    refuses 64 'SHOTS=1 is too few' few run MODEL="$top/examples/model" TASK=commas.json SHOTS=1 'LABELS=harsh\, or so,kind'
+    [ ! -e run ]
     refuses 66 "there is no data set 'imdb'" "$top/pipelines/run.sh" imdb
     mkdir set
     cp "$top/examples/sst2/task.json" set
