@@ -49,12 +49,15 @@ profile_of() { # SET
 }
 
 split_other() { # SET NAME
-    local own status=0
-    local -a arguments=("$1" "OUT=$out/others/$2" --stop-stage split "PROFILE=$(profile_of "$1")")
-    # Of its own, if its settings say where its texts are.
-    own=$("$pipelines/run.sh" "$1" --settings 2>/dev/null | sed -n 's/^DATA = //p') || own=
-    [ -n "$own" ] || arguments+=("DATA=${value[DATA]}")
-    [ -z "${value[N_TEST]}" ] || arguments+=("N_TEST=${value[N_TEST]}")
+    local profile settings data number status=0
+    profile=$(profile_of "$1")
+    local -a arguments=("$1" "OUT=$out/others/$2" --stop-stage split "PROFILE=$profile")
+    # What is its own: where its texts are, if its settings say so, and how many there are to test on.
+    settings=$("$pipelines/run.sh" "$1" "PROFILE=$profile" --settings 2>/dev/null) || settings=
+    data=$(sed -n 's/^DATA = //p' <<<"$settings")
+    number=$(sed -n 's/^TEST = //p' <<<"$settings")
+    [ -n "$data" ] || arguments+=("DATA=${value[DATA]}")
+    [ -z "${value[N_TEST]}" ] || [ "${value[N_TEST]}" -gt "${number:-0}" ] || arguments+=("N_TEST=${value[N_TEST]}")
     [ -z "$dry_run" ] || arguments+=(--dry-run)
     "$pipelines/run.sh" "${arguments[@]}" 9>&- || status=$?
     case $status in

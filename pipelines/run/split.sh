@@ -82,15 +82,19 @@ plan() { # PART
         fail 65 "the texts are too few: $rows rows for $([ "$shots" = "$train" ] && echo "$train (TRAIN)" || echo "$shots (SHOTS_FROM)") + $SHOTS (SHOTS) + $VALIDATION (VALIDATION)$([ "$test_rows" -gt 0 ] || echo " + $TEST (TEST)")"
     test_first=$((shots + SHOTS + VALIDATION))
     [ "$test_rows" = 0 ] || test_first=0
+    at_most TRAIN "$train"
+    at_most TEST "$TEST"
     case $1 in
-    train) echo texts/rows.mp 0 "$(smaller "$train" "$N_TRAIN")" ;;
+    train) echo texts/rows.mp 0 "${N_TRAIN:-$train}" ;;
     shots) echo texts/rows.mp "$shots" "$SHOTS" ;;
     validation) echo texts/rows.mp $((shots + SHOTS)) "$VALIDATION" ;;
-    test) echo "$test_file" "$test_first" "$(smaller "$TEST" "$N_TEST")" ;;
+    test) echo "$test_file" "$test_first" "${N_TEST:-$TEST}" ;;
     esac
 }
 
-smaller() { # NUMBER [NUMBER]
-    printf '%s\n' "$@" | grep . | sort -n | head -n 1
+# N_TRAIN and N_TEST ask for fewer texts than there are.
+at_most() { # SETTING NUMBER
+    local wanted=N_$1
+    [ "${!wanted:-0}" -le "$2" ] || fail 65 "the texts are too few: ${!wanted} ($wanted) of $2 ($1)"
 }
 

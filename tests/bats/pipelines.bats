@@ -719,6 +719,8 @@ with_films() {
     refuses 66 "The official source is https://dl.fbaipublicfiles.com/glue/data/SST-2.zip. DATA=FOLDER says" \
         "$top/pipelines/sst2.sh" OUT=run DATA=empty MODEL="$top/examples/model"
     refuses 2 "the texts are too few: 1645 rows for 1600 (TRAIN) + 45 (SHOTS) + 16 (VALIDATION) + 500 (TEST)" few run TRAIN=1600
+    refuses 2 "the texts are too few: 1001 (N_TRAIN) of 1000 (TRAIN)" few run N_TRAIN=1001
+    refuses 2 "the texts are too few: 501 (N_TEST) of 500 (TEST)" few run N_TEST=501
     few fits TRAIN='1600 900' --stop-stage split
     [ "$(cat fits/texts/shots.plan)" = "texts/rows.mp 900 45" ]
 }
