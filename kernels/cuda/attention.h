@@ -30,6 +30,10 @@
 /* Tokens of a strip at most, and to what numbers of own and of prefix keys are rounded. */
 enum { STRIP = 64, OWN_STEP = 32, PREFIX_STEP = 8 };
 
+/* A bucket's pointers begin where 16 bytes can be read at once, which some of cuBLAS's kernels do
+ * (NVIDIA/FasterTransformer, issue 149). */
+enum { POINTERS_STEP = 16 / sizeof(void *) };
+
 /* ---- the plan ---- */
 
 struct strip {
@@ -84,7 +88,7 @@ struct attention_plan {
     std::vector<bucket> buckets;
     std::vector<sweep> sweeps;
     std::vector<run> runs;
-    std::vector<int> order;      /* strips by chunk and bucket */
+    std::vector<int> order;      /* strips by chunk and bucket, some twice to fill up */
     std::vector<int> query_rows; /* of packed queries: rows of q */
     std::vector<int> key_rows;   /* of packed keys: rows of k, ~rows of prefix_k, or NO_ROW */
     int own_rows;                /* packed keys before those of prefixes */
@@ -207,7 +211,8 @@ static inline struct score_rule score_rule_of(const struct attention *a)
 
 static __device__ inline float score_of(const struct score_rule *r, float product)
 {
-    float x = r->scale * product;
+    /* Rounded, as in the row's log-sum-exp: a difference must not take it unrounded. */
+    float x = __fmul_rn(r->scale, product);
     return r->cap > 0 ? r->cap * tanhf(x / r->cap) : x;
 }
 

@@ -150,7 +150,7 @@ template <typename T> static operand<T> carve_operand(struct carving *c, size_t 
 template <typename T>
 static operands<T> lay_out(const struct attention_plan *p, bool backward, struct carving *c)
 {
-    size_t problems = p->strips.size() * (size_t)p->kv_heads;
+    size_t problems = p->order.size() * (size_t)p->kv_heads;
     size_t queries = packed_query_rows(p, p->most_tokens) * (size_t)p->dim;
     size_t keys = p->key_rows.size() * (size_t)p->kv_heads * (size_t)p->dim;
     operands<T> o = {};
@@ -196,7 +196,7 @@ operands<T> attention_begin(struct device *d, const struct attention_plan *p,
     struct carving carving = {static_cast<char *>(cuda_alloc(d, operand_bytes<T>(p, backward))), 0};
     struct operands<T> o = lay_out<T>(p, backward, &carving);
     pack_all_keys(d, p, a, &o);
-    size_t n = p->strips.size() * (size_t)p->kv_heads;
+    size_t n = p->order.size() * (size_t)p->kv_heads;
     if (n)
         LAUNCH(d, point_at_problems<T>, flat_blocks(n, false), FLAT_THREADS, 0, o, p->device_strips,
                p->device_order, n, p->kv_heads, p->heads / p->kv_heads, p->dim);
@@ -238,12 +238,12 @@ static void multiply_heads(struct device *d, const struct shape *s, int kv_heads
 }
 
 /* One product for each problem of a bucket. A grid's third dimension, which counts the problems in
- * cuBLAS's kernels, has at most 65535. */
+ * cuBLAS's kernels, has at most 65535; calls begin at POINTERS_STEP, too. */
 template <typename T>
 static void multiply_bucket(struct device *d, const struct shape *s, int kv_heads,
                             const struct bucket *bucket, void **a, void **b, void **c)
 {
-    enum : size_t { MOST = 65535 };
+    enum : size_t { MOST = 65535 / POINTERS_STEP * POINTERS_STEP };
     float one = 1, beta = s->accumulate ? 1 : 0;
     size_t first = (size_t)bucket->first * (size_t)kv_heads;
     size_t end = first + (size_t)bucket->strips * (size_t)kv_heads;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <tuple>
 
 static int round_down(int n, int step)
@@ -183,15 +184,20 @@ static void fill_buckets(struct attention_plan *p, struct chunk *c)
         const struct strip *s = &p->strips[i];
         return std::make_tuple(s->ordinal, s->padded, s->own_columns);
     };
+    int step = POINTERS_STEP / std::gcd(p->kv_heads, (int)POINTERS_STEP);
+    std::vector<int> sorted;
     for (int i = 0; i < c->strips; i++)
-        p->order.push_back(c->first_strip + i);
-    std::stable_sort(p->order.begin() + c->first_strip, p->order.end(),
-                     [&](int i, int j) { return key(i) < key(j); });
+        sorted.push_back(c->first_strip + i);
+    std::stable_sort(sorted.begin(), sorted.end(), [&](int i, int j) { return key(i) < key(j); });
     c->first_bucket = (int)p->buckets.size();
-    for (int i = c->first_strip; i < c->first_strip + c->strips; i++) {
-        int at = p->order[i];
-        if (i == c->first_strip || key(at) != key(p->order[i - 1]))
-            p->buckets.push_back({i, 0, p->strips[at].padded, p->strips[at].own_columns});
+    for (size_t i = 0; i < sorted.size(); i++) {
+        int at = sorted[i];
+        if (i == 0 || key(at) != key(sorted[i - 1])) {
+            p->order.resize((size_t)round_up((int)p->order.size(), step), at);
+            p->buckets.push_back(
+                {(int)p->order.size(), 0, p->strips[at].padded, p->strips[at].own_columns});
+        }
+        p->order.push_back(at);
         p->buckets.back().strips++;
     }
     c->buckets = (int)p->buckets.size() - c->first_bucket;

@@ -68,11 +68,24 @@ static size_t room(const struct cuda *c, size_t *total)
     return free + (size_t)(reserved - used);
 }
 
+/* What the pool holds may lie in pieces that are too small, or be released by work that is still
+ * queued. Where it does not do, all that is released goes back to the driver, and comes whole. */
+static cudaError_t allocate(struct cuda *c, void **p, size_t bytes)
+{
+    cudaError_t status = cudaMallocAsync(p, bytes, c->stream);
+    if (status != cudaErrorMemoryAllocation)
+        return status;
+    cudaGetLastError(); /* else the next launch would find it */
+    CUDA(cudaStreamSynchronize(c->stream));
+    CUDA(cudaMemPoolTrimTo(c->pool, 0));
+    return cudaMallocAsync(p, bytes, c->stream);
+}
+
 void *cuda_alloc(struct device *d, size_t bytes)
 {
     struct cuda *c = cuda_of(d);
     void *p = nullptr;
-    cudaError_t status = cudaMallocAsync(&p, bytes ? bytes : 1, c->stream);
+    cudaError_t status = allocate(c, &p, bytes ? bytes : 1);
     if (status == cudaErrorMemoryAllocation) {
         size_t total, free = room(c, &total);
         die(EX_OSERR,

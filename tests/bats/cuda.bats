@@ -164,7 +164,7 @@ END
 }
 
 @test "calls that fail end in one clear line, status 71 and no output" {
-    for fault in malloc:1 malloc:60 memcpy:1 memcpy:45 launch:1 launch:30 cublas:1 cublas:40; do
+    for fault in memory:1 memory:60 memcpy:1 memcpy:45 launch:1 launch:30 cublas:1 cublas:40; do
         export DUQ_CUDASIM_FAIL=$fault
         echo "$fault"
         refuses 71 "lm-score: " score cuda -o scores.mp "$engine/good.mp"

@@ -212,6 +212,7 @@ F=tests/cudasim/selftest/faulty.cu
 
 @test "the call that is to fail, and no other, does" {
     DUQ_CUDASIM_FAIL=malloc:2 selftest second_allocation_fails
+    DUQ_CUDASIM_FAIL=memory:2 selftest only_the_first_allocation_does
     DUQ_CUDASIM_FAIL=memcpy:2 selftest second_copy_fails
     DUQ_CUDASIM_FAIL=launch:2 selftest second_launch_fails
     DUQ_CUDASIM_FAIL=kernel:2 selftest second_kernel_faults
@@ -219,8 +220,9 @@ F=tests/cudasim/selftest/faulty.cu
     DUQ_CUDASIM_FAIL=cublas:2 selftest second_product_fails
 }
 
-@test "memory is as large as it is set to be" {
+@test "memory is as large as it is set to be, and the pool's until it is trimmed" {
     DUQ_CUDASIM_MEMORY=1000000 selftest a_million_bytes
+    DUQ_CUDASIM_MEMORY=1000000 selftest a_pool_of_a_million_bytes
 }
 
 @test "nvcc compiles the same cases" {

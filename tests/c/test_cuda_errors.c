@@ -66,8 +66,24 @@ static void fill_memory(const char *advice)
     d->alloc(d, (size_t)1 << 42);
 }
 
+/* Many pieces, and then one of nearly all the memory that they had. */
+static void grow(void)
+{
+    enum { PIECES = 40, PIECE = 1 << 20 };
+    struct device *d = open_cuda(F32);
+    void *pieces[PIECES];
+    for (int i = 0; i < PIECES; i++)
+        pieces[i] = d->alloc(d, PIECE);
+    for (int i = 0; i < PIECES; i++)
+        d->release(d, pieces[i]);
+    d->release(d, d->alloc(d, (size_t)PIECES * PIECE));
+    d->close(d);
+}
+
 static int run_case(const char *name)
 {
+    if (!strcmp(name, "grow"))
+        grow();
     if (!strcmp(name, "work"))
         work();
     if (!strcmp(name, "full"))
@@ -155,6 +171,21 @@ static void a_device_too_small_for_itself_says_so(void **state)
                 "out of memory on GPU 0: 4.0 MiB were asked for, 1.0 of its 1.0 MiB are free");
 }
 
+/* The driver's pool may have it in pieces, or not have it yet. */
+static void what_was_released_can_be_had_in_one_piece(void **state)
+{
+    (void)state;
+    char said[4096];
+    if (!simulated)
+        skip();
+    setenv("DUQ_CUDASIM_STREAMS", "deferred:1", 1);
+    assert_int_equal(status_of("grow", "DUQ_CUDASIM_MEMORY", "60000000", said), EXIT_SUCCESS);
+    unsetenv("DUQ_CUDASIM_STREAMS");
+    assert_int_equal(status_of("grow", "DUQ_CUDASIM_MEMORY", "60000000", said), EXIT_SUCCESS);
+    assert_string_equal(said, "");
+    assert_int_equal(status_of("work", "DUQ_CUDASIM_FAIL", "malloc:4", said), EXIT_SUCCESS);
+}
+
 static void a_gpu_that_is_not_there_is_unavailable(void **state)
 {
     (void)state;
@@ -225,7 +256,7 @@ static void every_failing_call_ends_in_a_message(void **state)
         int at_least; /* of them the case makes */
         const char *text;
     } kinds[] = {
-        {"malloc", 6, "out of memory"},
+        {"memory", 6, "out of memory"},
         {"memcpy", 5, " from cudaMemcpyAsync in kernels/cuda/"},
         {"launch", 2, " from kernel "},
         {"kernel", 2, "an illegal memory access was encountered"},
@@ -296,6 +327,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_memory_names_what_was_asked_for_and_what_to_lower),
         cmocka_unit_test(a_device_too_small_for_itself_says_so),
+        cmocka_unit_test(what_was_released_can_be_had_in_one_piece),
         cmocka_unit_test(a_gpu_that_is_not_there_is_unavailable),
         cmocka_unit_test(gpus_have_the_numbers_of_nvidia_smi),
         cmocka_unit_test(a_gpu_that_does_not_answer_leaves_the_others),

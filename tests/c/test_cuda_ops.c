@@ -131,7 +131,7 @@ static void memory_says_what_allocations_leave(void **state)
     d->memory(d, &after, &total);
     assert_true(before <= total);
     assert_true(during <= before - 64 * MIB && during >= before - 96 * MIB);
-    assert_true(after >= before - MIB);
+    assert_true(after >= before - 8 * MIB); /* a GPU has tables for what was mapped */
     d->close(d);
 }
 

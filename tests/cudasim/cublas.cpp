@@ -246,6 +246,16 @@ static void run(const std::vector<struct problem> &problems)
     }
 }
 
+/* An array of pointers. Some kernels read two of them at once, and refuse one that begins elsewhere
+ * (NVIDIA/FasterTransformer, issue 149). */
+static void check_array(const void *array, size_t bytes, const char *what)
+{
+    require_device(array, bytes, what);
+    require_set(array, bytes, what);
+    if ((uintptr_t)array % 16)
+        report("align", "%s: %p is not a multiple of 16 bytes", what, array);
+}
+
 /* Batches of pointers: tensor cores read 16 bytes at once where k is a multiple of as many (cuBLAS
  * Library, cublasGemmBatchedEx). */
 static void check_batch_alignment(const struct problem &p, const char *what, const void *q,
@@ -367,12 +377,9 @@ cublasStatus_t cublasGemmBatchedEx(cublasHandle_t handle, cublasOperation_t tran
                         handle->math == CUBLAS_TF32_TENSOR_OP_MATH;
     enqueue(handle->stream, [=]() mutable {
         size_t bytes = (size_t)count * sizeof *a;
-        require_device(a, bytes, "cuBLAS's array of A");
-        require_device(b, bytes, "cuBLAS's array of B");
-        require_device(c, bytes, "cuBLAS's array of C");
-        require_set(a, bytes, "cuBLAS's array of A");
-        require_set(b, bytes, "cuBLAS's array of B");
-        require_set(c, bytes, "cuBLAS's array of C");
+        check_array(a, bytes, "cuBLAS's array of A");
+        check_array(b, bytes, "cuBLAS's array of B");
+        check_array(c, bytes, "cuBLAS's array of C");
         std::vector<struct problem> problems;
         for (int i = 0; i < count; i++) {
             p.a.data = ((const void **)host_view(a))[i];

@@ -11,6 +11,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* What cudaFreeAsync has released stays with the pool, which gives it to those alone who ask for as
+ * many bytes: the worst that fragments can do. */
+struct cudasim_pool {
+    uint64_t threshold;         /* it keeps no more */
+    size_t bytes;               /* that it keeps */
+    std::map<size_t, int> kept; /* bytes of an allocation, how many */
+};
+
 namespace cudasim
 {
 
@@ -30,6 +38,7 @@ struct allocation {
 
 static char *device, *view;
 static size_t reserved, high_water, in_use;
+static struct cudasim_pool pool;
 static int backing;
 static std::map<uintptr_t, struct allocation> allocations;
 uintptr_t device_begin;
@@ -215,13 +224,37 @@ static void disown_pages(uintptr_t p, size_t bytes)
     set_owner(p, bytes, 0);
 }
 
-static cudaError_t allocate(void **p, size_t bytes, const void *caller)
+static size_t free_memory()
+{
+    return settings().memory - in_use - pool.bytes;
+}
+
+static bool take_from_pool(size_t bytes)
+{
+    auto same = pool.kept.find(bytes);
+    if (same == pool.kept.end() || same->second == 0)
+        return false;
+    same->second--;
+    pool.bytes -= bytes;
+    return true;
+}
+
+static void leave_to_pool(size_t bytes)
+{
+    if (pool.bytes + bytes > pool.threshold)
+        return;
+    pool.kept[bytes]++;
+    pool.bytes += bytes;
+}
+
+static cudaError_t allocate(void **p, size_t bytes, bool pooled, const void *caller)
 {
     reserve();
     *p = nullptr;
     if (bytes == 0 || device_status() != cudaSuccess)
         return device_status();
-    if (fails(FAIL_MALLOC) || bytes > settings().memory - in_use)
+    if (fails(FAIL_MALLOC) || fails(FAIL_MEMORY) ||
+        (!(pooled && take_from_pool(bytes)) && bytes > free_memory()))
         return set_error(cudaErrorMemoryAllocation);
     char *room = find_room(bytes);
     if (!room)
@@ -308,12 +341,12 @@ using namespace cudasim;
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
-    return allocate(p, bytes, __builtin_return_address(0));
+    return allocate(p, bytes, false, __builtin_return_address(0));
 }
 
 cudaError_t cudaMallocAsync(void **p, size_t bytes, cudaStream_t)
 {
-    return allocate(p, bytes, __builtin_return_address(0));
+    return allocate(p, bytes, true, __builtin_return_address(0));
 }
 
 cudaError_t cudaFree(void *p)
@@ -330,7 +363,10 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t stream)
 {
     if (p) {
         find_exactly(p, "cudaFreeAsync", __builtin_return_address(0))->second.released = true;
-        enqueue(stream, [p] { forget(p); });
+        enqueue(stream, [p] {
+            leave_to_pool(allocations.find((uintptr_t)p)->second.bytes);
+            forget(p);
+        });
     }
     return device_status();
 }
@@ -338,39 +374,40 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t stream)
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
 {
     *total = settings().memory;
-    *free = *total - in_use;
+    *free = free_memory();
     return cudaSuccess;
 }
 
-/* A pool that keeps nothing: what is released is free at once. */
-struct cudasim_pool {
-    uint64_t threshold;
-};
-
-cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int)
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *the_pool, int)
 {
-    static struct cudasim_pool p;
-    *pool = &p;
+    *the_pool = &pool;
     return cudaSuccess;
 }
 
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, enum cudaMemPoolAttr attribute, void *value)
 {
     if (attribute != cudaMemPoolAttrReleaseThreshold)
         return set_error(cudaErrorInvalidValue);
-    pool->threshold = *(const uint64_t *)value;
+    memcpy(&pool.threshold, value, sizeof pool.threshold);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, enum cudaMemPoolAttr attribute, void *value)
 {
-    uint64_t v = attribute == cudaMemPoolAttrReleaseThreshold ? pool->threshold : in_use;
+    uint64_t v = in_use;
+    if (attribute == cudaMemPoolAttrReleaseThreshold)
+        v = pool.threshold;
+    else if (attribute == cudaMemPoolAttrReservedMemCurrent)
+        v += pool.bytes;
     memcpy(value, &v, sizeof v);
     return cudaSuccess;
 }
 
+/* To nothing, whatever else is asked for. */
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t)
 {
+    pool.kept.clear();
+    pool.bytes = 0;
     return cudaSuccess;
 }
 

@@ -124,7 +124,7 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 {
     reserve();
     *p = nullptr;
-    if (fails(FAIL_MALLOC))
+    if (fails(FAIL_MALLOC) || fails(FAIL_MEMORY))
         return set_error(cudaErrorMemoryAllocation);
     size_t size = (bytes + PAGE - 1) / PAGE * PAGE;
     void *q = mmap(nullptr, size ? size : PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,

@@ -48,7 +48,7 @@ static void read_fail(struct settings *s)
 {
     static const char *name = "DUQ_CUDASIM_FAIL";
     static const char *const calls[FAILING_CALLS] = {
-        "malloc:", "memcpy:", "launch:", "kernel:", "cublas:"};
+        "malloc:", "memcpy:", "launch:", "kernel:", "cublas:", "memory:"};
     const char *value = getenv(name);
     if (!value)
         return;
@@ -121,7 +121,8 @@ const struct settings &settings()
 bool fails(enum failing_call call)
 {
     static uint64_t calls[FAILING_CALLS];
-    return ++calls[call] == settings().fail_at[call];
+    uint64_t n = ++calls[call], at = settings().fail_at[call];
+    return call == FAIL_MEMORY ? at && n >= at : n == at;
 }
 
 uint64_t random::next()

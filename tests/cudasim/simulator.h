@@ -46,6 +46,7 @@ enum failing_call {
     FAIL_LAUNCH,
     FAIL_KERNEL,
     FAIL_CUBLAS,
+    FAIL_MEMORY, /* and all after it */
     FAILING_CALLS,
 };
 

@@ -12,6 +12,16 @@ CASE(second_allocation_fails)
     CUDA(cudaFree(q));
 }
 
+CASE(only_the_first_allocation_does)
+{
+    void *p, *q;
+    CUDA(cudaMalloc(&p, 100));
+    for (int i = 0; i < 3; i++)
+        REQUIRE(cudaMalloc(&q, 100) == cudaErrorMemoryAllocation);
+    REQUIRE(cudaGetLastError() == cudaErrorMemoryAllocation);
+    CUDA(cudaFree(p));
+}
+
 CASE(second_copy_fails)
 {
     float x = 3, y = 4, *d = on_device(&x, 1);
@@ -88,4 +98,31 @@ CASE(a_million_bytes)
     CUDA(cudaMalloc(&p, 600000));
     CUDA(cudaFree(p));
     CUDA(cudaFree(q));
+}
+
+CASE(a_pool_of_a_million_bytes)
+{
+    size_t free, total;
+    void *p, *q;
+    cudaMemPool_t pool;
+    uint64_t keep = UINT64_MAX, reserved, used;
+    CUDA(cudaDeviceGetDefaultMemPool(&pool, 0));
+    CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep));
+    CUDA(cudaMallocAsync(&p, 600000, 0));
+    CUDA(cudaMallocAsync(&q, 100000, 0));
+    CUDA(cudaFreeAsync(p, 0));
+    CUDA(cudaStreamSynchronize(0));
+    CUDA(cudaMemGetInfo(&free, &total));
+    CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
+    CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used));
+    REQUIRE(free == 300000 && reserved == 700000 && used == 100000);
+    REQUIRE(cudaMallocAsync(&p, 500000, 0) == cudaErrorMemoryAllocation);
+    REQUIRE(cudaGetLastError() == cudaErrorMemoryAllocation);
+    CUDA(cudaMallocAsync(&p, 600000, 0));
+    CUDA(cudaFreeAsync(p, 0));
+    CUDA(cudaStreamSynchronize(0));
+    CUDA(cudaMemPoolTrimTo(pool, 0));
+    CUDA(cudaMallocAsync(&p, 500000, 0));
+    CUDA(cudaFreeAsync(p, 0));
+    CUDA(cudaFreeAsync(q, 0));
 }
