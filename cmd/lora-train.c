@@ -231,6 +231,22 @@ static void check_options(const struct settings *s)
     check_validation_options(s);
 }
 
+static bool is_standard(const char *path)
+{
+    return path && !strcmp(path, "-");
+}
+
+/* What one of them has read the next would find empty. */
+static void check_standard_input(const struct settings *s, char *const *files, int count)
+{
+    int readers = count == 0;
+    for (int i = 0; i < count; i++)
+        readers += is_standard(files[i]);
+    readers += is_standard(s->teacher) + is_standard(s->validation);
+    if (readers + is_standard(s->validation_teacher) > 1)
+        usage_error("standard input can be read once: give files for the other inputs");
+}
+
 struct output {
     const char *option, *path; /* path: NULL, not asked for */
 };
@@ -304,7 +320,7 @@ static struct training_set *read_set(char *const *files, int count, const char *
     tokenizer_match(in, model->config->folder);
     struct training_set *set = training_set_read(in, teacher, model->config, loss, options);
     if (set->n == 0)
-        closing_count(0, 0, 0);
+        die(EX_DATAERR, "%s: holds no records: nothing was done", stream_name(in));
     stream_close(in);
     return set;
 }
@@ -458,10 +474,13 @@ int main(int argc, char **argv)
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);
+    check_standard_input(&s, argv + first, argc - first);
     s.files.folder = s.common.output;
     char *checkpoint = beside(s.files.folder, ".checkpoint");
     char *all = beside(s.files.folder, s.train.validate_every ? ".steps" : ".epochs");
     s.files.all = all;
+    char *lock = beside(s.files.folder, ".lock");
+    s.files.lock = lock;
     if (!s.files.checkpoint)
         s.files.checkpoint = checkpoint;
     check_outputs_differ(&s.files);
@@ -484,6 +503,7 @@ int main(int argc, char **argv)
     close_job(&j);
     free(checkpoint);
     free(all);
+    free(lock);
     free(folder);
     closing_count(n, n, 0);
     return EX_OK;

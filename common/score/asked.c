@@ -1,7 +1,7 @@
 #include "common/score/asked.h"
 
+#include "common/stream/asked.h"
 #include "common/util/diag.h"
-#include "common/util/json.h"
 #include "common/util/mem.h"
 
 #include <stdlib.h>
@@ -15,17 +15,6 @@ struct asked {
     size_t n;
     long first; /* the number of one that is known, -1: there is none */
 };
-
-/* All of the layout: a task but for its name and for instructions, of which one is asked by. */
-static json_t *layout_of(const json_t *asked)
-{
-    json_t *layout = json_copy(json_object_get(asked, "task"));
-    json_object_del(layout, "name");
-    json_object_del(layout, "instructions");
-    if (json_object_get(asked, "date"))
-        json_object_set(layout, "date", json_object_get(asked, "date"));
-    return layout;
-}
 
 static _Noreturn void other_layout(const struct stream_reader *r, const char *key,
                                    const char *trained, const char *now)
@@ -44,27 +33,10 @@ static _Noreturn void other_layout(const struct stream_reader *r, const char *ke
 
 static void compare_layouts(const struct stream_reader *r, const json_t *trained, const json_t *now)
 {
-    json_t *then = layout_of(trained), *here = layout_of(now);
     char *before, *after;
-    const char *key = json_difference(then, here, &before, &after);
+    const char *key = asked_difference(trained, now, &before, &after);
     if (key)
         other_layout(r, key, before, after);
-    json_decref(then);
-    json_decref(here);
-}
-
-/* Whether one of the instructions that the adapter was trained on has this text. */
-static bool trained_on(const json_t *trained, const json_t *text)
-{
-    const json_t *all = json_object_get(json_object_get(trained, "task"), "instructions");
-    size_t i;
-    const json_t *number;
-    json_array_foreach(json_object_get(trained, "instructions"), i, number)
-    {
-        if (json_equal(json_array_get(all, (size_t)json_integer_value(number)), text))
-            return true;
-    }
-    return false;
 }
 
 struct asked *asked_match(const struct adapter *a, const struct stream_reader *tokens)
@@ -82,7 +54,7 @@ struct asked *asked_match(const struct adapter *a, const struct stream_reader *t
     s->first = -1;
     for (size_t i = s->n; i-- > 0;) {
         const json_t *text = json_array_get(texts, i);
-        s->known[i] = trained_on(trained, text);
+        s->known[i] = asked_by(trained, json_object_get(trained, "instructions"), text);
         s->texts[i] = xstrdup(json_is_string(text) ? json_string_value(text) : "");
         if (s->known[i])
             s->first = (long)i;

@@ -6,6 +6,7 @@
 #include "common/util/diag.h"
 #include "common/util/file.h"
 #include "common/util/json.h"
+#include "common/util/lock.h"
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
 #include "common/util/outpath.h"
@@ -13,6 +14,7 @@
 #include "common/util/signals.h"
 #include "common/util/unfinished.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -48,6 +50,7 @@ struct run {
     double saved_at; /* of the clock; before the first one, the beginning */
     double *sent;    /* [ranks->size], for told_to_end() */
     int signal;      /* that ends it before it is over, or 0 */
+    struct lock lock;
 };
 
 const char *alpha0_mode_name(enum alpha0_mode m)
@@ -104,8 +107,8 @@ static json_t *describe(const struct run *r)
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:b, s:o, s:f, s:i, s:i, s:o, s:f, s:f, "
         "s:s, "
         "s:I, s:b, s:I, s:s, s:o}",
-        "version", DUQ_VERSION, "model", r->model->digest, "data", r->set->digest, "compute",
-        compute, "device", r->model->device->name, "loss", loss_facts[loss->kind].name, "rank",
+        "version", DUQ_VERSION, "model", r->model->digest, "loss", loss_facts[loss->kind].name,
+        "data", r->set->digest, "compute", compute, "device", r->model->device->name, "rank",
         adapter->rank, "alpha", adapter->alpha, "dropout", adapter->dropout, "rslora",
         adapter->rslora, "targets", targets, "learning_rate", s->rate, "batch", s->step.batch,
         "accumulate", s->step.accumulate, "epochs", json_number(s->epochs), "weight_decay",
@@ -335,6 +338,37 @@ static char *folder_of(const struct run *r, unsigned long taken)
                      r->settings->validate_every ? taken : taken / r->period);
 }
 
+/* KEEP_ALL: dies where the student in the folder `name` is another run's, not to lie among this
+ * one's. It may be written again, so it is no input. */
+static void check_own(const struct run *r, const char *name)
+{
+    char *path = xasprintf("%s/%s/duq.json", r->files->all, name), *theirs, *ours;
+    if (file_exists(path)) {
+        struct file_map map = file_map(path, "what an adapter is");
+        json_t *f = json_loadb(map.base ? map.base : "", map.size, 0, NULL);
+        const char *key =
+            json_difference(json_object_get(f, "training"), r->description, &theirs, &ours);
+        if (key)
+            die(EX_CANTCREAT,
+                "%s: holds students of another training (%s/duq.json: %s = %s, now it is %s): "
+                "remove it, or name another adapter",
+                r->files->all, name, key, theirs, ours);
+        json_decref(f);
+        file_unmap(&map);
+    }
+    free(path);
+}
+
+static void check_all_own(const struct run *r)
+{
+    const char *all = r->files->all;
+    DIR *d = r->settings->keep == KEEP_ALL ? folder_open(all) : NULL;
+    for (const char *name; d && (name = folder_next(d, all));)
+        if (isdigit((unsigned char)*name))
+            check_own(r, name);
+    folder_close(d);
+}
+
 /* A run that is done after so many steps has kept all, if this one is to. */
 static void check_all(const struct run *r, unsigned long steps)
 {
@@ -377,6 +411,7 @@ static bool is_done(const struct run *r)
                 folder, (unsigned long)json_integer_value(diverged));
         check_all(r, (unsigned long)json_integer_value(json_object_get(f, "step")));
         json_decref(f);
+        adapter_free(adapter_read(folder, r->model->config, r->model->digest, r->model->tensors));
     }
     free(config);
     free(path);
@@ -397,18 +432,18 @@ static void check_folder(const char *folder)
         rmdir(folder);
 }
 
-/* A checkpoint is written beside its place, if it is no device. */
+/* A checkpoint is written beside its place, read again, and removed at the end. */
 static void check_checkpoint(const char *path)
 {
     int descriptor;
     char *place = outpath_follow(path, &descriptor);
     struct stat st;
-    if (place && (stat(place, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
-        char *folder = outpath_folder(place);
-        if (access(folder, W_OK | X_OK))
-            die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
-        free(folder);
-    }
+    if (!place || (!stat(place, &st) && !S_ISREG(st.st_mode)))
+        die(EX_CANTCREAT, "%s: not a regular file, which a checkpoint is", path);
+    char *folder = outpath_folder(place);
+    if (access(folder, W_OK | X_OK))
+        die(EX_CANTCREAT, "%s: cannot be created: %s", path, strerror(errno));
+    free(folder);
     free(place);
 }
 
@@ -571,17 +606,22 @@ static enum beginning begin(struct run *r)
     check_checkpoint(files->checkpoint);
     if (r->settings->keep == KEEP_ALL)
         check_folder(files->all);
+    if (!lock_take(&r->lock, files->lock))
+        die(EX_TEMPFAIL,
+            "%s: another training is at work on it (%s): wait for its end, or name another folder",
+            files->folder, files->lock);
+    if (!files->resume && file_exists(files->checkpoint))
+        die(EX_CANTCREAT,
+            "%s: a training was interrupted; go on with --resume, or remove the file to start anew",
+            files->checkpoint);
     outfile_remove_stale(files->checkpoint);
-    if (!files->resume) {
-        if (file_exists(files->checkpoint))
-            die(EX_CANTCREAT,
-                "%s: a training was interrupted; go on with --resume, or remove the file to start "
-                "anew",
-                files->checkpoint);
+    bool resumed = files->resume && checkpoint_read(files->checkpoint, r->state, r->description);
+    if (!resumed && files->resume && is_done(r))
+        return DONE;
+    if (!resumed) {
+        check_all_own(r);
         return ANEW;
     }
-    if (!checkpoint_read(files->checkpoint, r->state, r->description))
-        return is_done(r) ? DONE : ANEW;
     r->saved = true;
     inform("%s: going on after step %lu of %lu", files->checkpoint, r->state->step,
            r->schedule.total);
@@ -631,8 +671,13 @@ static char *whole_path(const char *model)
 void train(struct model *m, const struct training_set *t, struct validator *v,
            const struct train_settings *s, const struct train_files *files, struct ranks *ranks)
 {
-    struct run r = {
-        .model = m, .set = t, .validator = v, .settings = s, .files = files, .ranks = ranks};
+    struct run r = {.model = m,
+                    .set = t,
+                    .validator = v,
+                    .settings = s,
+                    .files = files,
+                    .ranks = ranks,
+                    .lock = {.fd = -1}};
     unsigned long per_step = (unsigned long)s->step.batch * (unsigned long)s->step.accumulate;
     r.steps_per_epoch = ((unsigned long)t->n + per_step - 1) / per_step;
     r.schedule = (struct schedule){s->schedule, s->warmup, steps_of(s->epochs, r.steps_per_epoch)};
@@ -660,6 +705,7 @@ void train(struct model *m, const struct training_set *t, struct validator *v,
     /* Only now: until the adapter is in place the checkpoint is all there is. */
     if (ranks->rank == 0 && unlink(files->checkpoint) && errno != ENOENT)
         die(EX_IOERR, "%s: cannot be removed: %s", files->checkpoint, strerror(errno));
+    lock_release(&r.lock);
     close_run(&r);
     signals_release(); /* one that came with the last step or later */
 }

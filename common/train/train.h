@@ -28,6 +28,7 @@ struct train_settings {
 struct train_files {
     const char *folder;     /* the adapter's */
     const char *checkpoint; /* kept while training, removed at its end */
+    const char *lock;       /* there while training (common/util/lock.h) */
     unsigned long every;    /* steps between checkpoints; 0: none are made for their number */
     double minutes;         /* between checkpoints; 0: none are made for the time */
     bool resume;

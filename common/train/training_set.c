@@ -1,6 +1,7 @@
 #include "common/train/training_set.h"
 
 #include "common/model/token_input.h"
+#include "common/stream/id_index.h"
 #include "common/stream/record.h"
 #include "common/util/diag.h"
 #include "common/util/digest.h"
@@ -25,6 +26,15 @@ struct teacher {
     double *weights; /* [n_weights] of the members, NULL before the first that are used */
     size_t n_weights;
 };
+
+static void check_task(const struct stream_reader *tokens, const struct stream_reader *teacher)
+{
+    const char *task = json_string_value(json_object_get(stream_header(tokens), "task"));
+    const char *other = json_string_value(json_object_get(stream_header(teacher), "task"));
+    if (task && other && strcmp(task, other) != 0)
+        die(EX_DATAERR, "%s: the task is '%s', that of %s is '%s': the texts cannot be the same",
+            stream_name(teacher), other, stream_name(tokens), task);
+}
 
 static void check_classes(const struct stream_reader *tokens, const struct stream_reader *teacher)
 {
@@ -73,6 +83,9 @@ static void check_probabilities(const struct stream_reader *r, const char *id, c
         stream_bad_record(r, id, "the probabilities sum to %g", sum);
 }
 
+/* Of the least double above 0 it is -744.4. */
+enum { LEAST_LOG = -745 };
+
 /* What a Dirichlet student needs of the members: their mean log p, which may stand for them. */
 static void take_members(struct teacher *t, const struct stream_reader *r,
                          const struct prediction *p, double *target)
@@ -86,7 +99,7 @@ static void take_members(struct teacher *t, const struct stream_reader *r,
                           "predictions with bpe-fit --apply or rec from-npy");
     if (p->mean_log) {
         for (size_t c = 0; c < classes; c++)
-            if (!(isfinite(p->mean_log[c]) && p->mean_log[c] <= LOSS_LOG_FLOOR))
+            if (!(p->mean_log[c] >= LEAST_LOG && p->mean_log[c] <= LOSS_LOG_FLOOR))
                 stream_bad_record(r, p->id, "'mean_log' holds %g, no logarithm of a probability",
                                   p->mean_log[c]);
         memcpy(target, p->mean_log, classes * sizeof *target);
@@ -129,6 +142,7 @@ static struct teacher read_teacher(const char *path, const struct stream_reader 
 {
     struct teacher t = {.path = path, .index = json_object()};
     struct stream_reader *r = stream_open(path, "prediction");
+    check_task(tokens, r);
     check_classes(tokens, r);
     struct prediction p;
     while (prediction_read(r, &p))
@@ -182,6 +196,16 @@ static void add_instruction(struct training_set *t, int number)
     json_array_append_new(t->instructions, json_integer(number));
 }
 
+static void check_once(struct id_index *seen, const struct stream_reader *r, const struct tokens *x)
+{
+    bool added;
+    char *both = xasprintf("%d %s", x->prompt, x->id);
+    id_index_add(seen, both, &added);
+    free(both);
+    if (!added)
+        stream_bad_record(r, x->id, "prompt %d comes twice; was a part joined twice?", x->prompt);
+}
+
 static void add_example(struct training_set *t, const struct tokens *x)
 {
     add_instruction(t, x->prompt);
@@ -198,6 +222,23 @@ static void add_example(struct training_set *t, const struct tokens *x)
     t->sequences[t->n++] = (struct sequence){tokens, (int)x->n_tokens};
 }
 
+/* What there is to say of the classes, their answers and the prompts, as text. */
+static char *names_of(const struct training_set *t)
+{
+    json_t *names =
+        json_pack("{s:O, s:O}", t->tree->key, t->tree->json, "instructions", t->instructions);
+    if (t->classes)
+        json_object_set(names, "classes", t->classes);
+    if (t->layout)
+        json_object_set(names, "layout", t->layout);
+    if (t->asked)
+        json_object_set(names, "asked", t->asked);
+    char *text = json_text(names, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(names);
+    return text;
+}
+
+/* Of all that an adapter depends on, or says of itself. */
 static void compute_digest(struct training_set *t)
 {
     XXH64_state_t *h = digest_new();
@@ -208,13 +249,9 @@ static void compute_digest(struct training_set *t)
                      (size_t)t->sequences[i].n * sizeof *t->sequences[i].tokens);
     }
     XXH64_update(h, t->targets, (size_t)t->n * (size_t)t->n_classes * sizeof *t->targets);
-    if (t->tree->plain) {
-        XXH64_update(h, t->class_tokens, (size_t)t->n_classes * sizeof *t->class_tokens);
-    } else {
-        char *answers = json_text(t->tree->json, JSON_COMPACT);
-        XXH64_update(h, answers, strlen(answers));
-        free(answers);
-    }
+    char *names = names_of(t);
+    XXH64_update(h, names, strlen(names));
+    free(names);
     digest_text(XXH64_digest(h), t->digest);
     XXH64_freeState(h);
 }
@@ -254,9 +291,11 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
     struct teacher taught = {0};
     if (loss_facts[loss].target != TARGET_LABEL)
         taught = read_teacher(teacher, tokens, classes, loss);
+    struct id_index *seen = id_index_new();
     struct tokens x;
     while (tokens_read(tokens, &x)) {
         check_tokens(tokens, &x, c, t->tree->depth);
+        check_once(seen, tokens, &x);
         add_example(t, &x);
         double *target = t->targets + (size_t)(t->n - 1) * classes;
         if (loss_facts[loss].target != TARGET_LABEL) {
@@ -274,6 +313,7 @@ struct training_set *training_set_read(struct stream_reader *tokens, const char 
     if (unused)
         warn("%s: %zu of its %zu predictions are of no text in %s and are not used", teacher,
              unused, taught.n, stream_name(tokens));
+    id_index_free(seen);
     free_teacher(&taught);
     compute_digest(t);
     return t;
@@ -338,22 +378,6 @@ static struct training_set *empty_set(const struct sizes *s)
     t->class_tokens = xcalloc((size_t)s->n_outputs, sizeof *t->class_tokens);
     memcpy(t->digest, s->digest, sizeof t->digest);
     return t;
-}
-
-/* What there is to say of the classes, their answers and the prompts, as text. */
-static char *names_of(const struct training_set *t)
-{
-    json_t *names =
-        json_pack("{s:O, s:O}", t->tree->key, t->tree->json, "instructions", t->instructions);
-    if (t->classes)
-        json_object_set(names, "classes", t->classes);
-    if (t->layout)
-        json_object_set(names, "layout", t->layout);
-    if (t->asked)
-        json_object_set(names, "asked", t->asked);
-    char *text = json_text(names, JSON_COMPACT);
-    json_decref(names);
-    return text;
 }
 
 static void take_names(struct training_set *t, const char *text)

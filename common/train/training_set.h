@@ -25,13 +25,13 @@ struct training_set {
     json_t *layout;                 /* of the prompts, as in the header; NULL: plain */
     json_t *asked;                  /* how texts were asked, as in the header; may be NULL */
     json_t *instructions;           /* the numbers of those they were asked by */
-    char digest[DIGEST_SIZE];       /* "xxh64:" and 16 digits, of sequences and targets */
+    char digest[DIGEST_SIZE];       /* "xxh64:" and 16 digits, of all but labels and weights */
 };
 
 /* Reads a tokens stream and, but for a loss on labels, the prediction stream `teacher` (NULL then),
  * which must hold each of its ids; records of one id under several prompts are examples each. Dies
- * (EX_DATAERR), naming file and record: no or another teacher's word on an id, labels or classes
- * that disagree, no members where the loss needs them, probabilities that are none, no label under
+ * (EX_DATAERR), naming file and record: a text that comes twice under one prompt, no or another
+ * teacher's word on an id, a teacher of another task, labels or classes that disagree, no members where the loss needs them, probabilities that are none, no label under
  * a loss on labels (the message says which options need it), ib-edl with answers that take several
  * tokens to tell. */
 struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,

@@ -1,5 +1,6 @@
 #include "common/train/validation.h"
 
+#include "common/stream/asked.h"
 #include "common/stream/id_index.h"
 #include "common/util/diag.h"
 #include "common/util/mem.h"
@@ -98,6 +99,33 @@ static void check_texts(const struct training_set *training, const struct traini
     free(places);
 }
 
+/* A student is asked as it was trained to be: what it says otherwise tells nothing of it. */
+static void check_asked(const struct training_set *training, const struct training_set *validation,
+                        const char *file)
+{
+    char *then, *now;
+    if (!training->asked || !validation->asked)
+        return;
+    const char *key = asked_difference(training->asked, validation->asked, &then, &now);
+    if (key)
+        die(EX_DATAERR,
+            "%s: prompts whose '%s' is %s, where it is %s in those to train on: make both with one "
+            "task and the same options",
+            file, key, now, then);
+    size_t i;
+    const json_t *number;
+    json_array_foreach(validation->instructions, i, number)
+    {
+        const json_t *text =
+            asked_instruction(validation->asked, (size_t)json_integer_value(number));
+        if (!text || !asked_by(training->asked, training->instructions, text))
+            die(EX_DATAERR,
+                "%s: asked by instruction %d, by which no text to train on is asked: make both "
+                "with the same --instruction",
+                file, (int)json_integer_value(number));
+    }
+}
+
 void check_held_out(const struct training_set *training, const struct training_set *validation,
                     const char *file)
 {
@@ -110,6 +138,7 @@ void check_held_out(const struct training_set *training, const struct training_s
             "%s: its classes, their tokens or the prompts' layout are not those of the texts to "
             "train on: make both with one task and one tokenizer",
             file);
+    check_asked(training, validation, file);
     check_ids(training, validation, file);
     check_texts(training, validation, file);
 }

@@ -31,7 +31,7 @@ void unfinished_watch_signals(void)
     signals_catch(unfinished_remove);
 }
 
-static void watch(char *name)
+void unfinished_add(char *name)
 {
     unfinished_watch_signals();
     for (int i = 0; i < MAX_PENDING; i++)
@@ -51,7 +51,7 @@ int unfinished_create(char *pattern)
     pthread_sigmask(SIG_BLOCK, &all, &present);
     int fd = mkstemp(pattern), error = errno;
     if (fd >= 0)
-        watch(pattern);
+        unfinished_add(pattern);
     pthread_sigmask(SIG_SETMASK, &present, NULL);
     errno = error;
     if (fd < 0)

@@ -7,6 +7,8 @@
  * The pattern stays the caller's and in its place until then. Returns -1 and errno where the file
  * cannot be made; dies (EX_SOFTWARE) where there are more at once than any program needs. */
 int unfinished_create(char *pattern);
+/* A file that is there already; its name stays the caller's. */
+void unfinished_add(char *name);
 /* The file has got its own name, or is gone. */
 void unfinished_done(const char *name);
 

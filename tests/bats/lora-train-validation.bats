@@ -4,6 +4,7 @@
 setup() {
     load adapters
     load interrupted
+    load refuses
     data=$BATS_TEST_DIRNAME/../data/lora/streams
     model=$BATS_TEST_DIRNAME/../data/engine/llama-tied
     export DUQ_THREADS=1
@@ -288,6 +289,24 @@ refused() { # STATUS MESSAGE OPTION...
     rec to-json --header "$data/teacher.mp" | rename >teacher.mp
     refused 65 "renamed.mp: id nt5 is the same text as id t5 of those to train on" \
         "${common[@]}" --validation-teacher teacher.mp --validation renamed.mp
+}
+
+@test "validation texts are asked as those to train on" {
+    top=$BATS_TEST_DIRNAME/../..
+    rec from-csv --text sentence --label label --classes negative,positive "$top/examples/data/sst2.csv" | rec head -n 61 >all.mp
+    rec head -n 45 all.mp >shots.mp
+    asked() { # FIRST OPTION...
+        rec head --skip "$1" -n 8 all.mp | prompt-expand --task "$top/pipelines/sst2/task.json" "${@:2}" |
+            tok --model "$top/examples/model"
+    }
+    asked 45 --instruction 0 --zero-shot >train.mp
+    asked 53 --instruction 0 --zero-shot >same.mp
+    asked 53 --instruction 1 --zero-shot >other.mp
+    asked 53 --instruction 0 --shots shots.mp >shown.mp
+    validated() { lora-train --model "$top/examples/model" --rank 2 --epochs 1 --loss labels --validation "$1" --keep best -o a.lora train.mp; }
+    refuses 65 "other.mp: asked by instruction 1, by which no text to train on is asked" validated other.mp
+    refuses 65 "shown.mp: prompts whose 'shots' is 5, where it is 0 in those to train on" validated shown.mp
+    validated same.mp
 }
 
 @test "a validation set that does not go with the training is refused" {

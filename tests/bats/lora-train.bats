@@ -487,6 +487,12 @@ ended_by() { # SIGNAL OPTION...; its words are in said
         [[ $output == "lora-train: $where: cannot be created: "* ]]
         [ ! -e log.tsv ] || [ "$(wc -l <log.tsv)" -le 1 ]
     done
+    # Where it would be removed at the end.
+    for where in /dev/null . ; do
+        run long_run half.lora --checkpoint "$where"
+        [ "$status" -eq 73 ]
+        [[ $output == "lora-train: $where: not a regular file, which a checkpoint is" ]]
+    done
     # It keeps adapters there.
     : >half.lora.epochs
     run long_run half.lora --keep all
@@ -502,6 +508,39 @@ ended_by() { # SIGNAL OPTION...; its words are in said
     [ -e half.lora.checkpoint ]
 }
 
+@test "while a training is at work on an adapter, no other begins there" {
+    runner=exec long_run half.lora --epochs 100000 --checkpoint-every 1 &
+    pid=$!
+    while [ ! -e half.lora.checkpoint ] && kill -0 $pid; do sleep 0.01; done
+    for again in '' --resume; do
+        # shellcheck disable=SC2086 # none, or an option
+        run long_run half.lora --epochs 100000 $again
+        echo "$output"
+        [ "$status" -eq 75 ]
+        [[ $output == *"half.lora: another training is at work on it (half.lora.lock)"* ]]
+    done
+    kill -0 $pid
+    kill $pid
+    wait $pid || true
+    # One that was killed holds nothing, nor does a file of somebody's own.
+    [ ! -e half.lora.lock ]
+    rm half.lora.checkpoint
+    for left in '' 'of my own'; do
+        printf %s "$left" >half.lora.lock
+        long_run half.lora
+        [ -z "$left" ] || [ "$(cat half.lora.lock)" = "$left" ]
+        [ -n "$left" ] || [ ! -e half.lora.lock ]
+    done
+}
+
+@test "among the students of each epoch none is of another training" {
+    long_run a.lora --epochs 3 --keep all
+    run long_run a.lora --epochs 2 --keep all --lr 1e-3
+    [ "$status" -eq 73 ]
+    [[ $output == *"a.lora.epochs: holds students of another training ("*"/duq.json: learning_rate = "* ]]
+    long_run a.lora --epochs 3 --keep all
+}
+
 @test "a run that is complete is left alone by --resume" {
     long_run done.lora
     before=$(stat -c %Y.%i done.lora/adapter_model.safetensors)
@@ -514,6 +553,29 @@ ended_by() { # SIGNAL OPTION...; its words are in said
     [ "$status" -eq 65 ]
     [[ $output == *"done.lora: complete, but made with learning_rate = "*", now it is 0.0001: name another folder"* ]]
     [ "$before" = "$(stat -c %Y.%i done.lora/adapter_model.safetensors)" ]
+    # Nor is what is no longer whole.
+    cp done.lora/adapter_model.safetensors whole
+    printf x | dd of=done.lora/adapter_model.safetensors bs=1 seek=2000 conv=notrunc status=none
+    run long_run done.lora --resume
+    [ "$status" -eq 65 ]
+    : >done.lora/adapter_model.safetensors
+    run long_run done.lora --resume
+    [ "$status" -eq 65 ]
+    rm done.lora/adapter_model.safetensors
+    run long_run done.lora --resume
+    [ "$status" -eq 66 ]
+    mv whole done.lora/adapter_model.safetensors
+    long_run done.lora --resume
+}
+
+@test "names that the adapter records are of the training, too" {
+    rec to-json --header "$data/tokens.mp" | jq -c 'if .duq then .classes = ["poor", "fair", "good"] else . end' |
+        rec from-json >renamed.mp
+    long() { lora-train --model "$model" --loss labels --epochs 2 -o a.lora "$@"; }
+    long "$data/tokens.mp"
+    run long --resume renamed.mp
+    [ "$status" -eq 65 ]
+    [[ $output == *"a.lora: complete, but made with data = "* ]]
 }
 
 @test "options of a learned alpha0 are refused where nothing is learned" {
@@ -623,6 +685,12 @@ refused() { # STATUS MESSAGE OPTION...
         --teacher "$data/teacher-classes.mp" "$data/tokens.mp"
     refused 65 "teacher-twice.mp: record 25 (id t0): this id comes twice" \
         --teacher "$data/teacher-twice.mp" "$data/tokens.mp"
+    of_task() { rec to-json --header "$2" | jq -c --arg task "$1" 'if .duq then .task = $task else . end' | rec from-json; }
+    of_task sst2 "$data/tokens-unlabelled.mp" >sst2.mp
+    of_task amazon "$data/teacher.mp" >amazon.mp
+    refused 65 "amazon.mp: the task is 'amazon', that of sst2.mp is 'sst2'" --teacher amazon.mp sst2.mp
+    cat "$data/tokens.mp" "$data/tokens.mp" >twice.mp
+    refused 65 "twice.mp: record 25 (id t0): prompt 0 comes twice; was a part joined twice?" --loss labels twice.mp
     run train --teacher "$data/teacher-more.mp" -o more.lora --epochs 1
     [ "$status" -eq 0 ]
     [[ $output == *"teacher-more.mp: 1 of its 25 predictions are of no text"* ]]
@@ -655,6 +723,8 @@ refused() { # STATUS MESSAGE OPTION...
     refused 65 "both.mp: record 2 (id t1): both 'members' and 'mean_log'" --loss dirichlet --teacher both.mp "$data/tokens.mp"
     rec to-json --header means.mp | jq -c 'if .id == "t1" then .mean_log[0] = 1e-7 else . end' | rec from-json >above.mp
     refused 65 "above.mp: record 2 (id t1): 'mean_log' holds 1e-07" --loss dirichlet --teacher above.mp "$data/tokens.mp"
+    rec to-json --header means.mp | jq -c 'if .id == "t1" then .mean_log[0] = -1e308 else . end' | rec from-json >below.mp
+    refused 65 "below.mp: record 2 (id t1): 'mean_log' holds -1e+308" --loss dirichlet --teacher below.mp "$data/tokens.mp"
 }
 
 @test "tokens that the model cannot take are refused" {
@@ -662,11 +732,14 @@ refused() { # STATUS MESSAGE OPTION...
     refused 65 "(id x): 513 tokens, but the model takes 512" --loss labels "$data/tokens-long.mp"
     refused 65 "no 'class_tokens'" --loss labels "$data/tokens-no-classes.mp"
     refused 65 "tokens-cut.mp" --loss labels "$data/tokens-cut.mp"
-    refused 65 "holds no records" --loss labels "$data/tokens-empty.mp"
+    refused 65 "tokens-empty.mp: holds no records" --loss labels "$data/tokens-empty.mp"
+    refused 65 "tokens-empty.mp: holds no records" --loss labels --validation "$data/tokens-empty.mp" "$data/tokens.mp"
 }
 
 @test "usage errors say what is wrong" {
     refused 64 "--teacher FILE is needed" "$data/tokens.mp"
+    refused 64 "standard input can be read once" --teacher -
+    refused 64 "standard input can be read once" --loss labels --validation - -
     refused 64 "--loss: 'mse' is none of softmax, dirichlet, labels, edl, ib-edl" --loss mse
     refused 64 "--alpha0 goes with --loss dirichlet" --loss labels --alpha0 learned
     refused 64 "--alpha0: 'often' is none of" --alpha0 often
