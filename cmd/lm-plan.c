@@ -7,6 +7,7 @@
 #include "common/util/mem.h"
 #include "common/util/outfile.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ struct figures {
 struct settings {
     struct common_options common;
     const char *config, *gpu, *synthetic, *validation;
-    bool json;
+    bool json, of_score, of_train; /* options that go with one stage were given */
     struct figures figures;
     struct plan_settings plan; /* its adapter's rank -1: not given */
 };
@@ -51,21 +52,26 @@ static const struct option_row rows[] = {
     {"compute", 0, "TYPE", "bf16 (default) or f32: what products take in",
      OPTION_CHOICE(enum dtype, struct settings, plan.compute, computes)},
     {"batch-tokens", 0, "N", "of score: tokens of one pass (2048)",
-     OPTION_WHOLE(struct settings, plan.score.batch_tokens, 1, 1 << 20)},
+     OPTION_WHOLE(struct settings, plan.score.batch_tokens, 1, 1 << 20),
+     OPTION_GIVEN(struct settings, of_score)},
     {"no-share", 0, NULL, "of score: common prefixes again for every record",
-     OPTION_CLEAR(struct settings, plan.score.share)},
+     OPTION_CLEAR(struct settings, plan.score.share), OPTION_GIVEN(struct settings, of_score)},
     {"rank", 0, "N", "the adapter's rank (score: 0, none; train: 16)",
      OPTION_WHOLE(struct settings, plan.adapter.rank, 0, 65536)},
     TARGETS_ROW(struct settings, plan.adapter),
     {"dropout", 0, "P", "of train: of the adapter's input (0.05)",
-     OPTION_REAL(struct settings, plan.adapter.dropout, 0, 0.99)},
+     OPTION_REAL(struct settings, plan.adapter.dropout, 0, 0.99),
+     OPTION_GIVEN(struct settings, of_train)},
     {"batch", 0, "N", "of train: examples of a pass (16)",
-     OPTION_WHOLE(struct settings, plan.batch, 1, 1 << 16)},
+     OPTION_WHOLE(struct settings, plan.batch, 1, 1 << 16),
+     OPTION_GIVEN(struct settings, of_train)},
     {"accumulate", 0, "N", "of train: passes of an optimizer step (1)",
-     OPTION_WHOLE(struct settings, plan.accumulate, 1, 1 << 12)},
-    {"epochs", 0, "N", "of train (10)", OPTION_REAL(struct settings, plan.epochs, 1e-6, 1e6)},
+     OPTION_WHOLE(struct settings, plan.accumulate, 1, 1 << 12),
+     OPTION_GIVEN(struct settings, of_train)},
+    {"epochs", 0, "N", "of train (10)", OPTION_REAL(struct settings, plan.epochs, 1e-6, 1e6),
+     OPTION_GIVEN(struct settings, of_train)},
     {"validation", 0, "FILE", "of train: tokens that each epoch is validated on",
-     OPTION_TEXT(struct settings, validation)},
+     OPTION_TEXT(struct settings, validation), OPTION_GIVEN(struct settings, of_train)},
     {"synthetic", 0, "T,P,S,O",
      "instead of a stream: T texts under P prompts, each of\n"
      "S tokens that its texts share and O of their own",
@@ -122,16 +128,32 @@ static struct work read_work(char *const *files, int count, const struct config 
     return w;
 }
 
+/* n whole numbers with commas between them, of digits alone. */
+static bool read_numbers(const char *text, int *numbers, int n)
+{
+    for (int i = 0; i < n; i++) {
+        char *end;
+        long number = strtol(text, &end, 10); /* LONG_MAX where it does not fit */
+        if (!isdigit((unsigned char)*text) || number > INT_MAX || *end != (i < n - 1 ? ',' : 0))
+            return false;
+        numbers[i] = (int)number;
+        text = end + 1;
+    }
+    return true;
+}
+
 /* Prompts that begin differently from each other, texts that begin differently within a prompt. */
 static struct work make_work(const char *option, const struct config *c)
 {
-    int texts, prompts, shared, own, end = -1;
-    if (sscanf(option, "%d,%d,%d,%d%n", &texts, &prompts, &shared, &own, &end) != 4 ||
-        option[end] || texts < 1 || prompts < 1 || shared < 0 || own < 1 || c->vocab < 4 ||
-        (long)texts * prompts > 1 << 24 || (long)shared + own > c->max_positions)
+    enum { TEXTS, PROMPTS, SHARED, OWN, NUMBERS };
+    int n[NUMBERS];
+    if (!read_numbers(option, n, NUMBERS) || n[TEXTS] < 1 || n[PROMPTS] < 1 || n[OWN] < 1 ||
+        c->vocab < 4 || (long)n[TEXTS] * n[PROMPTS] > 1 << 24 ||
+        (long)n[SHARED] + n[OWN] > c->max_positions)
         usage_error("--synthetic: '%s' is not texts,prompts,shared,own: whole numbers, at most %d "
                     "tokens a prompt and 16 million prompts",
                     option, c->max_positions);
+    int texts = n[TEXTS], prompts = n[PROMPTS], shared = n[SHARED], own = n[OWN];
     struct work w = {.tree = answer_tree_plain((const int32_t[]){0, 1}, 2)};
     for (int t = 0; t < texts; t++)
         for (int p = 0; p < prompts; p++) {
@@ -207,9 +229,12 @@ static void complete_settings(struct settings *s, int n_files)
         usage_error("-z: a plan is text, which is not compressed");
     if (s->synthetic && n_files)
         usage_error("--synthetic takes the place of files");
-    if (s->validation && s->plan.stage != PLAN_TRAIN)
-        usage_error("--validation goes with --stage train");
     struct plan_settings *p = &s->plan;
+    if (s->of_train && p->stage != PLAN_TRAIN)
+        usage_error("--dropout, --batch, --accumulate, --epochs and --validation go with --stage "
+                    "train");
+    if (s->of_score && p->stage != PLAN_SCORE)
+        usage_error("--batch-tokens and --no-share go with --stage score");
     if (p->adapter.rank < 0)
         p->adapter.rank = p->stage == PLAN_TRAIN ? 16 : 0;
 }
@@ -237,6 +262,7 @@ int main(int argc, char **argv)
     struct work validation = {0};
     if (s.validation)
         validation = read_work((char *const[]){(char *)s.validation}, 1, config);
+    s.plan.stored = config->stored;
     config_free(config);
     if (w.n == 0 || (s.validation && validation.n == 0))
         closing_count(0, 0, 0);

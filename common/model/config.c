@@ -323,6 +323,13 @@ static void read_root(struct source *s)
     free(gguf);
 }
 
+static enum dtype read_stored(const struct source *s)
+{
+    const json_t *said = json_object_get(s->root, "dtype");
+    const char *name = json_string_value(said ? said : json_object_get(s->root, "torch_dtype"));
+    return !name ? BF16 : !strcmp(name, "float32") ? F32 : !strcmp(name, "float16") ? F16 : BF16;
+}
+
 /* folder: what messages call the model. */
 static struct config *read_config(const char *path, const char *folder)
 {
@@ -341,6 +348,7 @@ static struct config *read_config(const char *path, const char *folder)
     take_architecture(a, c);
     c->norm_eps = (float)get_real(&s, s.root, "rms_norm_eps", a->norm_eps);
     c->tied = get_bool(&s, "tie_word_embeddings", a->tied);
+    c->stored = read_stored(&s);
     read_biases(&s, a, c);
     config_read_unturned(&s, a, c);
     bool *sliding = read_sliding(&s, a, c);

@@ -33,7 +33,8 @@ struct config {
     int heads, kv_heads, head_dim;
     int max_positions;
     float norm_eps;
-    bool tied; /* output matrix = embedding */
+    bool tied;         /* output matrix = embedding */
+    enum dtype stored; /* what most weights are said to be; BF16 where nothing is said */
     bool qkv_bias, o_bias, mlp_bias;
     bool fused; /* files have qkv_proj and gate_up_proj */
     enum activation activation;

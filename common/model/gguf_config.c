@@ -225,12 +225,22 @@ static void set_bool_by_tensor(const struct reading *r, const char *key, const c
     json_object_set_new(r->config, key, json_boolean(there == if_there));
 }
 
+/* As config.json calls it: packed numbers are unpacked to single precision. */
+static const char *read_as(const struct gguf_type *type)
+{
+    return !strcmp(type->name, "BF16")  ? "bfloat16"
+           : !strcmp(type->name, "F16") ? "float16"
+                                        : "float32";
+}
+
 static void read_tensors(const struct reading *r)
 {
     set_bool_by_tensor(r, "tie_word_embeddings", "output.weight", false);
     set_bool_by_tensor(r, "attention_bias", "blk.0.attn_q.bias", true);
     set_bool_by_tensor(r, "mlp_bias", "blk.0.ffn_gate.bias", true);
     const struct gguf_tensor *embedding = gguf_tensor_find(r->file, "token_embd.weight");
+    if (embedding)
+        json_object_set_new(r->config, "dtype", json_string(read_as(embedding->type)));
     if (embedding && !json_object_get(r->config, "vocab_size"))
         json_object_set_new(r->config, "vocab_size", json_integer(embedding->shape[0]));
 }

@@ -170,6 +170,7 @@ struct train_memory train_memory(const struct model *m, const struct trainer_set
     struct shadow shadow = make_shadow(m);
     struct plan_settings settings = {.stage = PLAN_TRAIN,
                                      .compute = m->device->compute,
+                                     .stored = model_stored_type(m),
                                      .attends_as = m->device,
                                      .adapter = s->adapter,
                                      .batch = s->batch,

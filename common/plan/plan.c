@@ -141,7 +141,7 @@ struct plan *plan_make(const char *config, const struct machine *machine,
     struct plan *p = xcalloc(1, sizeof *p);
     p->settings = *s;
     p->machine = *machine;
-    struct model *m = model_without_weights(config, BF16);
+    struct model *m = model_without_weights(config, s->stored);
     struct device *d = count_device_open(s->compute, machine);
     if (s->attends_as)
         count_device_attend_as(d, s->attends_as);

@@ -31,9 +31,9 @@ struct training_set {
 /* Reads a tokens stream and, but for a loss on labels, the prediction stream `teacher` (NULL then),
  * which must hold each of its ids; records of one id under several prompts are examples each. Dies
  * (EX_DATAERR), naming file and record: a text that comes twice under one prompt, no or another
- * teacher's word on an id, a teacher of another task, labels or classes that disagree, no members where the loss needs them, probabilities that are none, no label under
- * a loss on labels (the message says which options need it), ib-edl with answers that take several
- * tokens to tell. */
+ * teacher's word on an id, a teacher of another task, labels or classes that disagree, no members
+ * where the loss needs them, probabilities that are none, no label under a loss on labels (the
+ * message says which options need it), ib-edl with answers that take several tokens to tell. */
 struct training_set *training_set_read(struct stream_reader *tokens, const char *teacher,
                                        const struct config *c, enum loss_kind loss,
                                        const char *options);

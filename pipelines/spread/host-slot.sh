@@ -31,7 +31,7 @@ may_take() {
     local login mine other
     mine=$(failures "$host")
     while [ "$mine" -gt 0 ] && IFS= read -r login; do
-        [ ! -e "$folder/hosts/$login/lost" ] || continue
+        [ ! -e "$folder/hosts/of/$login/lost" ] || continue
         other=$(failures "$login")
         [ "$other" -ge "$mine" ] || return 1
     done <"$folder/hosts/list"
@@ -45,11 +45,11 @@ failures() { # LOGIN: of $shard
 # ssh failed, or lost the host, where the status is 255. A host that answers again gets other shards.
 failed_here() { # STATUS
     [ "$1" = 255 ] || return 0
-    if [ ! -e "$folder/hosts/$host/lost" ] && (remote "$host" true) </dev/null 2>/dev/null; then
+    if [ ! -e "$folder/hosts/of/$host/lost" ] && (remote "$host" true) </dev/null 2>/dev/null; then
         echo "shard $shard on $host: the connection broke; the shard is tried again" >&2
         return
     fi
-    if (set -o noclobber && : >"$folder/hosts/$host/lost") 2>/dev/null; then
+    if (set -o noclobber && : >"$folder/hosts/of/$host/lost") 2>/dev/null; then
         echo "$host is lost, at shard $shard; what it had goes to the others" >&2
     fi
     exit 0
@@ -58,7 +58,7 @@ failed_here() { # STATUS
 # A function that ends in exit was read as a whole: a script that is replaced while it runs does no harm.
 main() {
     local folder=$1 slot=$2 host=$3 place=$4 on_host_words=" on $3" said=$1/said.$2 to_terminal='' log places gpus status=0
-    IFS=$'\t' read -r places gpus <"$folder/hosts/$host/places"
+    IFS=$'\t' read -r places gpus <"$folder/hosts/of/$host/places"
     exec {log}>>"$said" || exit 74
     trap 'end_server; exit 143' TERM INT HUP
     trap : PIPE # whoever is written to may be gone: the answer tells

@@ -30,7 +30,7 @@ remote() { # LOGIN COMMAND
 }
 
 on_host() { # LOGIN ARGUMENT...: becomes on-host.sh, in the folder that was made there
-    remote "$1" "exec bash --norc $(quote "$(cat "$folder/hosts/$1/folder")/on-host.sh" "${@:2}")"
+    remote "$1" "exec bash --norc $(quote "$(cat "$folder/hosts/of/$1/folder")/on-host.sh" "${@:2}")"
 }
 
 # A shard as on-host.sh takes it.
@@ -56,13 +56,13 @@ result() { # of an exchange, on standard input
     read -r status size && head -c "$size"
 }
 
-# Makes $folder/hosts/LOGIN, with what HOSTS says of it, and $folder/hosts/list, the logins.
+# Makes $folder/hosts/of/LOGIN, with what HOSTS says of it, and $folder/hosts/list, the logins.
 read_hosts() {
     local line word login number=0
     local -a words
     local -A of
     rm -rf "$folder/hosts"
-    mkdir -p "$folder/hosts"
+    mkdir -p "$folder/hosts/of"
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))
         line=${line%$'\r'}
@@ -72,18 +72,23 @@ read_hosts() {
             fail 65 "$HOSTS:$number: not a host as in 4/user@host:22 -- ${words[0]}"
         login=${BASH_REMATCH[3]}
         of=([places]=${BASH_REMATCH[2]} [bin]='' [model]='' [gpus]='')
-        [ ! -e "$folder/hosts/$login" ] || fail 65 "$HOSTS:$number: $login comes a second time"
+        [ ! -e "$folder/hosts/of/$login" ] || fail 65 "$HOSTS:$number: $login comes a second time"
         for word in "${words[@]:1}"; do
             case $word in
-            bin=* | model=* | gpus=*) of[${word%%=*}]=${word#*=} ;;
+            bin=* | model=*) of[${word%%=*}]=${word#*=} ;;
+            gpus=*)
+                of[gpus]=${word#*=}
+                [[ ${of[gpus]} =~ ^[A-Za-z0-9/-]+(,[A-Za-z0-9/-]+)*$ ]] ||
+                    fail 65 "$HOSTS:$number: not GPUs as in gpus=0,1 -- $word"
+                ;;
             *) fail 65 "$HOSTS:$number: neither bin=, model= nor gpus= -- $word" ;;
             esac
         done
         [ -n "${of[places]}" ] || of[places]=$(tr ',' '\n' <<<"${of[gpus]}" | wc -l)
-        mkdir "$folder/hosts/$login"
-        printf '%s\t%s\n' "${of[places]}" "${of[gpus]}" >"$folder/hosts/$login/places"
-        echo "${of[bin]}" >"$folder/hosts/$login/bin"
-        echo "${of[model]:-$(realpath model)}" >"$folder/hosts/$login/model"
+        mkdir "$folder/hosts/of/$login"
+        printf '%s\t%s\n' "${of[places]}" "${of[gpus]}" >"$folder/hosts/of/$login/places"
+        echo "${of[bin]}" >"$folder/hosts/of/$login/bin"
+        echo "${of[model]:-$(realpath model)}" >"$folder/hosts/of/$login/model"
         echo "$login" >>"$folder/hosts/list"
     done <"$HOSTS"
     [ -s "$folder/hosts/list" ] || fail 65 "$HOSTS: names no host"
@@ -92,7 +97,7 @@ read_hosts() {
 # Makes ready a host: its folder, identity, a first result (probe.mp), and as status what this ended with: a number,
 # or "other" for one whose identity is not this machine's.
 make_ready() { # LOGIN
-    local host=$folder/hosts/$1
+    local host=$folder/hosts/of/$1
     local quiet="a shell there (~/.bashrc and the like) must not write to standard output by itself, as it does"
     {
         # On one line, for csh has no words of several.
@@ -124,7 +129,7 @@ judge() {
     local login host first='' here=$folder/hosts/here there
     local -a usable=()
     while IFS= read -r login; do
-        host=$folder/hosts/$login
+        host=$folder/hosts/of/$login
         case $(cat "$host/status") in
         0) ;;
         255)
@@ -137,16 +142,16 @@ judge() {
             continue
             ;;
         other)
-            there=$(diff "$here" "$host/identity" | sed -n 's/^[<>] //p' | tail -n 1)
+            there=$(diff "$here" "$host/identity" | sed -n 's/^[<>] //p' | head -n 1)
             fail 65 "$login is not like this machine (HOSTS). There $(on_line "$host/identity" "$there"), here $(on_line "$here" "$there")"
             ;;
         *) fail 69 "$login cannot be used (HOSTS): $(cat "$host/said")" ;;
         esac
         [ -n "$first" ] || first=$login
-        there=$(jq -rn --argjson a "$(header "$folder/hosts/$first/probe.mp")" --argjson b "$(header "$host/probe.mp")" \
+        there=$(jq -rn --argjson a "$(header "$folder/hosts/of/$first/probe.mp")" --argjson b "$(header "$host/probe.mp")" \
             'first($b | to_entries[] | select(.value != $a[.key])) | "\(.key) is \(.value), and \($a[.key]) on"')
         [ -z "$there" ] || fail 65 "$login is not like the others (HOSTS): $there $first"
-        cmp -s "$folder/hosts/$first/probe.mp" "$host/probe.mp" ||
+        cmp -s "$folder/hosts/of/$first/probe.mp" "$host/probe.mp" ||
             say "$login and $first differ in a score's last digits: results depend on which of them has a shard"
         usable+=("$login")
     done <"$folder/hosts/list"
@@ -160,7 +165,7 @@ slots() {
     for ((place = 1; more; place++)); do
         more=0
         while IFS= read -r login; do
-            IFS=$'\t' read -r places _ <"$folder/hosts/$login/places"
+            IFS=$'\t' read -r places _ <"$folder/hosts/of/$login/places"
             [ "$place" -le "$places" ] || continue
             echo "$((slot += 1)) $login $place"
             more=1
@@ -202,7 +207,7 @@ leave_hosts() {
     local login
     trap '' TERM INT HUP # whoever ends the run may say so more than once
     while IFS= read -r login; do
-        [ ! -s "$folder/hosts/$login/folder" ] || [ -e "$folder/hosts/$login/lost" ] || (on_host "$login" remove) </dev/null >&2 &
+        [ ! -s "$folder/hosts/of/$login/folder" ] || [ -e "$folder/hosts/of/$login/lost" ] || (on_host "$login" remove) </dev/null >&2 &
     done <"$folder/hosts/list"
     wait
 }

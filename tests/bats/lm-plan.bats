@@ -36,6 +36,19 @@ planned() { # OPTION...
     done
 }
 
+@test "weights take what lm-score says that they take, whatever they are stored in" {
+    printf '%s\n' '{"duq":1,"schema":"tokens","classes":["a","b"],"made":[],"class_tokens":[3,4]}' \
+        '{"id":"0","prompt":0,"tokens":[1,5,6],"label":0}' | rec from-json >few.mp
+    for model in "$data/llama-tied" "$BATS_TEST_DIRNAME"/../data/gguf/{llama,qwen2}.gguf; do
+        config=$model
+        [ ! -d "$model" ] || config=$model/config.json
+        theirs=$(lm-score -v --model "$model" --compute bf16 -o /dev/null few.mp 2>&1 | sed -n 's/.*memory: \([^ ]*\) GB of weights.*/\1/p')
+        ours=$(lm-plan --config "$config" --gpu h100 --compute bf16 --json few.mp | jq .memory.weights)
+        echo "${model##*/}: planned $ours, said $theirs"
+        awk -v a="$ours" -v b="$theirs" 'BEGIN { exit !(b > 0 && a / b > 0.995e9 && a / b < 1.005e9) }'
+    done
+}
+
 @test "answers of several tokens are planned as they are computed" {
     answers=$BATS_TEST_DIRNAME/../data/answers/branches.mp
     theirs=$(lm-score -v --model "$BATS_TEST_DIRNAME/../data/engine/mistral-window" -o /dev/null "$answers" 2>&1 |
@@ -111,8 +124,17 @@ planned() { # OPTION...
     refuses 64 "none of q, k, v" plan --targets x "$data/good.mp"
     refuses 64 "rank 1 or more" plan --stage train --rank 0 "$data/good.mp"
     refuses 64 "takes the place of files" plan --synthetic 1,1,1,1 "$data/good.mp"
-    for bad in 1,1,1 0,1,1,1 1,1,1,0 1,1,1,1x 1,1,-1,1 1,1,1,9999999 99999999,9999,1,1; do
-        refuses 64 "is not texts,prompts,shared,own" plan --synthetic $bad
+    for bad in 1,1,1 0,1,1,1 1,1,1,0 1,1,1,1x 1,1,-1,1 1,1,1,9999999 99999999,9999,1,1 4294967297,1,5,5 \
+        2,1,4294967301,5 99999999999999999999,1,1,1 +2,1,5,5 ' 2,1,5,5' '2, 1,5,5' 0x2,1,5,5; do
+        refuses 64 "is not texts,prompts,shared,own" plan --synthetic "$bad"
+    done
+    for option in '--dropout 0' '--batch 2' '--accumulate 2' '--epochs 1' "--validation $data/good.mp"; do
+        # shellcheck disable=SC2086
+        refuses 64 "go with --stage train" plan $option "$data/good.mp"
+    done
+    for option in '--batch-tokens 50' --no-share; do
+        # shellcheck disable=SC2086
+        refuses 64 "go with --stage score" plan --stage train $option "$data/good.mp"
     done
     refuses 64 "a plan is text" plan -z "$data/good.mp"
 }

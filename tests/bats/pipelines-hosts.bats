@@ -120,13 +120,14 @@ jobs() {
 
 @test "two hosts, and this machine, make what one process makes" {
     cat >hosts <<END
-# one with two GPUs, one of two places, and this machine
+# one with two GPUs, called as a file of the pipeline's own, one of two places, and this machine
 
-2/host1 model=/root/model bin=/root/bin gpus=3,5
+2/list model=/root/model bin=/root/bin gpus=3,5
 2/root@host2:22 bin=/root/bin model=/root/model  # user and port
 :
 END
-    spread HOSTS=hosts
+    { cat "$LAN/hosts.conf" && printf '%s\n' 'Host list' 'HostName 10.0.0.1'; } >conf
+    spread HOSTS=hosts SSH="ssh -F $PWD/conf"
     same
     [ "$(jobs | cut -d ' ' -f 2,3 | sort)" = "$(printf '0 %s\n' 0 1 2 3 4 5)" ]
     clean
@@ -268,10 +269,20 @@ idle() { # I: no scoring there
 
 @test "a host with another model, tokenizer or version is refused by name before the first shard" {
     home=$LAN/host2/home
+    local gpus
+    for gpus in '' '0;1'; do
+        echo "host1 gpus=$gpus" >hosts
+        run -2 spread HOSTS=hosts
+        [[ $output == *"hosts:1: not GPUs as in gpus=0,1 -- gpus=$gpus"* ]]
+    done
     cp -r "$home/model" model
     jq '.rope_theta = 9000' model/config.json >"$home/model/config.json"
     run -2 spread
     [[ $output == *"host2 is not like this machine (HOSTS). There model xxh64:"*", here model xxh64:"* ]]
+    mv "$home/model/tokenizer.json" .
+    run -2 spread
+    [[ $output == *"host2 is not like this machine (HOSTS). There model xxh64:"*", here model xxh64:"* ]]
+    mv tokenizer.json "$home/model"
     cp model/config.json "$home/model"
     jq -c . model/tokenizer.json >"$home/model/tokenizer.json"
     run -2 spread

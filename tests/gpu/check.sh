@@ -127,7 +127,7 @@ say "lm-score: $(grep -o 'memory: .*' "$work/score.log")"
 say "lora-train: $(sed -nE 's/^lora-train: ([0-9]+ steps in .*)/\1/p' "$work/train.log")"
 say "lora-train: $(grep -o 'memory: .*' "$work/train.log")"
 # By its name, or as PLAN describes it.
-plan=(--config "$model/config.json" --batch-tokens "$(sed -nE 's/.* a pass of ([0-9]+) tokens.*/\1/p' "$work/score.log")")
+plan=(--config "$model/config.json")
 if [ -n "${PLAN:-}" ]; then
     read -ra described <<<"$PLAN"
     plan+=("${described[@]}")
@@ -135,11 +135,11 @@ else
     plan+=(--gpu "${gpu%%,*}")
 fi
 if lm-plan "${plan[@]}" --synthetic 1,1,1,1 >/dev/null 2>&1; then
-    bound() { # STAGE
-        lm-plan "${plan[@]}" --stage "$1" --json "$work/$1.mp" | tr -d '\n' |
+    bound() { # STAGE [OPTION...]
+        lm-plan "${plan[@]}" --stage "$1" "${@:2}" --json "$work/$1.mp" | tr -d '\n' |
             sed -E 's/.*"records": *([0-9]+).*"bound_seconds": *([0-9.e+-]+).*/\2 s for \1 records/'
     }
-    say "bound, score: $(bound score)"
+    say "bound, score: $(bound score --batch-tokens "$(sed -nE 's/.* a pass of ([0-9]+) tokens.*/\1/p' "$work/score.log")")"
     say "bound, train: $(bound train), an epoch of the 2"
 else
     say "no bound: lm-plan does not know this machine; describe it in PLAN='--peak-tflops ...'"
