@@ -271,7 +271,7 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     wrap_together 'echo "$CUDA_VISIBLE_DEVICES $DUQ_THREADS" >>"$folder/seen"'
     echo 2 >slots
     (
-        unset DUQ_THREADS
+        unset DUQ_THREADS CUDA_VISIBLE_DEVICES
         PROGRAMS=$PWD/bin few run GPUS=3,5 SHARD=4 --stop-stage validation
     )
     [ "$(cut -d' ' -f1 seen | sort | uniq -c | tr -s ' ' | paste -sd,)" = " 1 , 1 3, 1 5" ] || { cat seen; false; }
