@@ -350,7 +350,7 @@ idle() { # RUN: nothing is at work there
         [ "$status" != 0 ]
         [ -z "$(find run -name '*.part')" ]
         while read -r pid name; do
-            [ ! -e "/proc/$pid" ] || { echo "left: $name"; false; }
+            soon ended "$pid" || { echo "left: $name"; false; }
         done <ancestors
         goes_on few run --stop-stage teacher
         same_results run "$base"
