@@ -273,8 +273,8 @@ nothing_left() {
         script -qec 'duq-ask edl.lora' /dev/null >seen
     grep -Eq '^1 .* a gem' seen
     # The shell that runs it there tells its status.
-    (sleep 2 && printf '\3' && sleep 3) |
-        timeout 60 script -qec 'trap : INT; duq-ask edl.lora; echo "status $?"' /dev/null >seen
+    (until_true 10 compgen -G "$TMPDIR/*/texts.mp" >/dev/null && printf '\3' && until_true 10 grep -q status seen) |
+        timeout 180 script -qec 'trap : INT; duq-ask edl.lora; echo "status $?"' /dev/null >seen
     grep -q 'status 130' seen
     nothing_left
 }
