@@ -20,14 +20,14 @@
 enum { VOCAB = 1000, LONGEST = 4000 };
 
 static const struct config config = {.vocab = VOCAB, .max_positions = LONGEST};
-static char path[64];
+static char folder[] = "/tmp/test_read_ahead.XXXXXX", path[64];
 
 /* What a program has read it does not write: each stream has a name of its own. */
 static void rename_path(void)
 {
     static int n;
     unlink(path);
-    snprintf(path, sizeof path, "/tmp/test_read_ahead.%d.%d.mp", (int)getpid(), n++);
+    snprintf(path, sizeof path, "%s/%d.mp", folder, n++);
 }
 
 static int32_t token(int record, int i)
@@ -320,11 +320,17 @@ static void cut_streams_are_named(void **state)
     assert_dies(false, "the stream was cut off");
 }
 
-static int remove_path(void **state)
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
 {
     (void)state;
     unlink(path);
-    return 0;
+    return rmdir(folder);
 }
 
 int main(void)
@@ -338,5 +344,5 @@ int main(void)
         cmocka_unit_test(bad_records_are_named),
         cmocka_unit_test(cut_streams_are_named),
     };
-    return cmocka_run_group_tests(tests, NULL, remove_path);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -3,7 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -11,8 +11,8 @@
 static void tensors_survive(void **state)
 {
     (void)state;
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/duq-test-safetensors.%ld", (long)getpid());
+    char path[] = "/tmp/test_safetensors.XXXXXX";
+    close(mkstemp(path));
     float wide[6] = {1, 2, 3, 4, 5, 6};
     uint16_t narrow[3] = {0x3f80, 0x4000, 0xc000};
     struct tensor tensors[] = {

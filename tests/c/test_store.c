@@ -11,12 +11,12 @@
 #include <cmocka.h>
 
 enum { RECORDS = 8, SEEDS = 8000 };
-static char path[64];
+static char path[] = "/tmp/test_store.XXXXXX";
 
 static int make_stream(void **state)
 {
     (void)state;
-    snprintf(path, sizeof path, "/tmp/duq-test-store.%ld", (long)getpid());
+    close(mkstemp(path));
     struct stream_writer *w =
         stream_create(path, false, stream_header_from(NULL, "weights", 0, NULL));
     for (int i = 0; i < RECORDS; i++)

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-static char path[64], said[96];
+static char folder[] = "/tmp/test_stream.XXXXXX", path[64], said[96];
 
 /* What a program has read it does not write: each file has a name of its own. */
 static const char *renewed(const char *to)
@@ -25,7 +25,7 @@ static const char *renewed(const char *to)
     if (to != path)
         return to;
     unlink(path);
-    snprintf(path, sizeof path, "/tmp/duq-test-stream.%ld.%d", (long)getpid(), n++);
+    snprintf(path, sizeof path, "%s/%d", folder, n++);
     return path;
 }
 
@@ -560,8 +560,10 @@ static void flush_hands_on_whole_records_only(void **state)
 
 int main(void)
 {
-    snprintf(path, sizeof path, "/tmp/duq-test-stream.%ld", (long)getpid());
-    snprintf(said, sizeof said, "%s.stderr", path);
+    if (!mkdtemp(folder))
+        return 1;
+    snprintf(path, sizeof path, "%s/first", folder);
+    snprintf(said, sizeof said, "%s/stderr", folder);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(scores_survive, NULL),
         {"scores_survive_zstd", scores_survive, NULL, NULL, path},
@@ -588,5 +590,6 @@ int main(void)
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(said);
     unlink(path);
+    rmdir(folder);
     return failed;
 }

@@ -17,7 +17,7 @@
 
 enum { LAYERS = 2, WIDTH = 512, HEADS = 8, MLP = 2048, VOCAB = 1000 };
 
-static char folder[64];
+static char folder[] = "/tmp/test_weights.XXXXXX";
 static size_t file_bytes;
 
 /* ---- the model ---- */
@@ -41,8 +41,7 @@ static void add(char *name, int rows, int columns)
 static int make_model(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/duq-test-weights.%ld", (long)getpid());
-    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_non_null(mkdtemp(folder));
     char path[128];
     snprintf(path, sizeof path, "%s/config.json", folder);
     FILE *f = fopen(path, "w");
