@@ -767,7 +767,7 @@ npy_difference() { # NAME FIELD
         [ "$status" -eq 74 ] || { echo "$command: $status $output"; false; }
     done
     refuses 74 "/dev/full: not written: No space left" rec cat -o /dev/full a.mp
-    refuses 73 "cannot be created" rec cat -o /nonexistent/out.mp a.mp
+    refuses 73 "cannot be created" rec cat -o /proc/none/out.mp a.mp
 }
 
 @test "a reader that has had enough ends a writer quietly" {
