@@ -10,9 +10,9 @@
 
 set -euo pipefail
 # Numbers and the order of names are the same wherever a run is; what is meant for a user's own shell or make is not
-# for these scripts and the programs.
+# for these scripts and the programs. nproc(1) heeds the limits for OpenMP.
 export LC_ALL=C.UTF-8
-unset BASH_ENV CDPATH POSIXLY_CORRECT MAKEFLAGS MAKELEVEL MFLAGS GNUMAKEFLAGS MAKEFILES
+unset BASH_ENV CDPATH POSIXLY_CORRECT MAKEFLAGS MAKELEVEL MFLAGS GNUMAKEFLAGS MAKEFILES TAR_OPTIONS OMP_NUM_THREADS OMP_THREAD_LIMIT
 pipelines=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=pipelines/recipes.sh
 source "$pipelines/recipes.sh"

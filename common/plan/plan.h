@@ -13,7 +13,7 @@ enum plan_stage { PLAN_SCORE, PLAN_TRAIN };
 
 struct plan_settings {
     enum plan_stage stage;
-    enum dtype compute, stored; /* the type of products, that of the files' weights */
+    enum dtype compute, stored;     /* the type of products, that of the files' weights */
     struct score_options score;     /* of PLAN_SCORE, but for the tree */
     const struct answer_tree *tree; /* where sequences are read, or NULL: at their last positions */
     struct adapter_settings adapter; /* rank 0: none, of PLAN_SCORE alone */

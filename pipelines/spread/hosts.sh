@@ -103,7 +103,7 @@ make_ready() { # LOGIN
         # On one line, for csh has no words of several.
         # shellcheck disable=SC2016 # for the other side
         (remote "$1" "exec bash --norc -c $(quote \
-            'umask 077; d=$(mktemp -d "${TMPDIR:-/tmp}/duq.XXXXXX") && tar -x -C "$d" && echo "$d"')") \
+            'umask 077; unset TAR_OPTIONS; d=$(mktemp -d "${TMPDIR:-/tmp}/duq.XXXXXX") && tar -x -C "$d" && echo "$d"')") \
             <"$folder/sent.tar" >"$host/answer" &&
             tail -n 1 "$host/answer" >"$host/folder" &&
             { [ "$(wc -l <"$host/answer")" = 1 ] || { echo "$quiet: $(head -n 1 "$host/answer")" >&2 && false; }; } &&

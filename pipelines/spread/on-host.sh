@@ -5,6 +5,7 @@
 #        on-host.sh serve PLACE PLACES GPUS       scores shards, as long as one comes
 #        on-host.sh remove
 set -uo pipefail
+unset OMP_NUM_THREADS OMP_THREAD_LIMIT # which nproc(1) heeds
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 # shellcheck source=pipelines/spread/scorer.sh
 source ./scorer.sh

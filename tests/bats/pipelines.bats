@@ -477,7 +477,7 @@ END
     (
         cd tree
         export MODEL=/none DATA=/none OUT=/none JOBS=many TEXT=none CDPATH=.:tests:/ BASH_ENV=$BATS_TEST_TMPDIR/rc \
-            POSIXLY_CORRECT=1 MAKEFLAGS=n GNUMAKEFLAGS=-n MAKEFILES=$BATS_TEST_TMPDIR/makefile \
+            OMP_NUM_THREADS=7 TAR_OPTIONS=-v POSIXLY_CORRECT=1 MAKEFLAGS=n GNUMAKEFLAGS=-n MAKEFILES=$BATS_TEST_TMPDIR/makefile \
             PARALLEL_SHELL=/bin/false PARALLEL=--dry-run GREP_OPTIONS=--color=always LC_ALL=de_DE
         unset HOME SHELL
         top=. whole "$BATS_TEST_TMPDIR/run" --ood "$top/examples/youtube"
