@@ -130,6 +130,8 @@ static bool stands_alone(const struct piece *p, size_t start, size_t end)
 static size_t strip_left(const struct piece *p, size_t start, size_t from)
 {
     size_t n;
+    if (start < from) /* blanks that it begins with were the last one's */
+        return from;
     while (start > from && unicode_is_space(utf8_get(p->s + before(p->s, start), &n)))
         start = before(p->s, start);
     return start;
@@ -183,6 +185,8 @@ void added_tokens_split(const struct added_tokens *a, const struct piece *piece,
             start = strip_left(piece, start, done);
         if (token->rstrip)
             end = strip_right(piece, end);
+        if (start >= end)
+            continue;
         if (done < start)
             pieces_add_part(out, piece, done, start);
         pieces_add(out, (struct piece){piece->s + start, end - start, token->id, false});

@@ -153,10 +153,11 @@ static bool crosses_into_space(const char *token, size_t len)
 }
 
 /* When no merge makes such a token, what stands before and after a boundary into U+2581 never
- * meets: a text may be cut there into words, which the cache knows, with the same result. */
+ * meets: a text may be cut there into words, which the cache knows, with the same result. Where
+ * whole words are looked up, a part is none. */
 static bool may_split_at_spaces(const struct bpe *m)
 {
-    if (m->options.byte_level || m->continuing_prefix || m->suffix ||
+    if (m->options.byte_level || m->options.ignore_merges || m->continuing_prefix || m->suffix ||
         bpe_find(m, SPACE_MARK, SPACE_MARK_LEN) == NO_TOKEN)
         return false;
     for (size_t i = 0; i < m->merge_slots; i++) {

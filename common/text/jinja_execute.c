@@ -186,6 +186,7 @@ static enum ending execute_for(struct jinja_run *run, const struct jinja_node *n
     struct jinja_loop *loop = jinja_take(run, 1, sizeof *loop);
     *loop = (struct jinja_loop){items, 0};
     enum ending ending = AT_END;
+    bool whole = false; /* a turn came to its end */
     jinja_open_scope(run, outer);
     for (size_t i = 0; i < items->count && ending != AT_BREAK; i++) {
         run->scope->count = 0;
@@ -193,9 +194,10 @@ static enum ending execute_for(struct jinja_run *run, const struct jinja_node *n
         jinja_assign(run, run->loop_name, (struct jinja_value){.kind = JINJA_LOOP, .loop = loop});
         assign(run, node->a, items->items[i]);
         ending = execute_all(run, &node->body);
+        whole = whole || ending == AT_END;
     }
     run->scope = outer;
-    return items->count ? AT_END : execute_all(run, &node->list);
+    return whole ? AT_END : execute_all(run, &node->list);
 }
 
 static enum ending execute(struct jinja_run *run, const struct jinja_node *node)

@@ -196,10 +196,18 @@ static struct jinja_list *rest(struct jinja_run *run, const struct jinja_list *l
     return behind;
 }
 
+/* What map() and the like go through: nothing of what is false, none and numbers included, which
+ * have no items. */
+static const struct jinja_list *items_if_true(struct jinja_run *run, struct jinja_value self)
+{
+    static const struct jinja_list nothing;
+    return jinja_truth(run, self) ? jinja_items(run, self) : &nothing;
+}
+
 /* map(attribute=...), or map(filter, its arguments). */
 FILTER(map)
 {
-    const struct jinja_list *all = jinja_items(run, self);
+    const struct jinja_list *all = items_if_true(run, self);
     struct jinja_value result = jinja_list_new(run, JINJA_LIST);
     const struct jinja_value *path =
         jinja_dict_get(run, call->keywords, jinja_str(jinja_text("attribute")));
@@ -230,7 +238,7 @@ FILTER(map)
 static struct jinja_value selected(struct jinja_run *run, struct jinja_value self,
                                    const struct jinja_call *call, bool by_path, bool wanted)
 {
-    const struct jinja_list *all = jinja_items(run, self);
+    const struct jinja_list *all = items_if_true(run, self);
     struct jinja_value result = jinja_list_new(run, JINJA_LIST);
     const struct jinja_callable *test = NULL;
     if (call->list->count < by_path)

@@ -17,11 +17,12 @@
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}!-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"      \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"                 \
     "\\x{3001}-\\x{d7ff}\\x{e000}-\\x{10ffff}"
-/* Alphabetic, M, Nd, Pc, and of Latin-1 the numbers; PCRE2's own \w is L, N and the underscore. */
-#define WORD                                                                                       \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe\\x{24b6}-\\x{24e9}\\x{1f130}-"    \
-    "\\x{1f149}"                                                                                   \
+/* Alphabetic, M, Nd, Pc, and outside brackets the numbers of Latin-1; PCRE2's own \w is L, N and
+ * the underscore. */
+#define WORD_WITHIN                                                                                \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                    \
     "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD WORD_WITHIN "\\xb2\\xb3\\xb9\\xbc-\\xbe"
 #define BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
 #define NOT_BOUNDARY "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
 
@@ -98,9 +99,11 @@ static const struct {
     char letter;
     const char *outside, *inside; /* brackets; NULL: not to be said there */
 } escapes[] = {
-    {'s', "[" SPACES "]", SPACES}, {'S', "[^" SPACES "]", NOT_SPACES}, {'w', "[" WORD "]", WORD},
-    {'W', "[^" WORD "]", NULL},    {'h', "[0-9a-fA-F]", "0-9a-fA-F"},  {'H', "[^0-9a-fA-F]", NULL},
-    {'b', BOUNDARY, "\\x08"},      {'B', NOT_BOUNDARY, NULL},          {'v', "\\x0b", "\\x0b"},
+    {'s', "[" SPACES "]", SPACES},     {'S', "[^" SPACES "]", NOT_SPACES},
+    {'w', "[" WORD "]", WORD_WITHIN},  {'W', "[^" WORD "]", NULL},
+    {'h', "[0-9a-fA-F]", "0-9a-fA-F"}, {'H', "[^0-9a-fA-F]", NULL},
+    {'b', BOUNDARY, "\\x08"},          {'B', NOT_BOUNDARY, NULL},
+    {'v', "\\x0b", "\\x0b"},
 };
 
 /* The escape at *at; inside: within brackets. */

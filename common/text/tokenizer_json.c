@@ -140,16 +140,20 @@ static void add_to_search(struct tokenizer *t, const char *content, size_t len, 
     }
     struct piece piece = {content, len, NO_TOKEN, true};
     normalize(t->normalizer, &t->arena, &piece);
+    if (piece.len == 0)
+        die(EX_DATAERR, "%s: of the added token '%s' the normalizer leaves nothing", t->path,
+            content);
     added_tokens_add(t->normalized, piece.s, piece.len, token);
     arena_reset(&t->arena);
 }
 
-static void read_added_tokens(struct tokenizer *t, const json_t *list)
+static void read_added_tokens(struct tokenizer *t, const json_t *list, int32_t words)
 {
     static const char role[] = "added token";
     const char *path = t->path;
     const json_t *item;
     size_t i;
+    int32_t next = words; /* the id that the library gives to one that the vocabulary lacks */
     json_array_foreach(list, i, item)
     {
         size_t len;
@@ -161,6 +165,12 @@ static void read_added_tokens(struct tokenizer *t, const json_t *list)
             !string_table_add(t->added, content, len, id))
             die(EX_DATAERR, "%s: the added token '%s' has the id %d, which is not its own", path,
                 content, id);
+        if (known == NO_TOKEN && id != next)
+            die(EX_DATAERR,
+                "%s: the added token '%s' has the id %d, but the library gives it %d: tokens are "
+                "missing before it",
+                path, content, id, next);
+        next = id >= next ? id + 1 : next;
         struct added_token token = {
             .id = id,
             .single_word = json_part_flag(item, "single_word", false, role, path),
@@ -256,7 +266,9 @@ void tokenizer_json_read(struct tokenizer *t, const char *bytes, size_t len, con
     t->pretokenizer = pretokenizer_from_json(json_object_get(file, "pre_tokenizer"), t->path);
     t->decoder = decoder_from_json(json_object_get(file, "decoder"), t->path);
     read_model(t, json_object_get(file, "model"));
-    read_added_tokens(t, json_object_get(file, "added_tokens"));
+    json_t *vocabulary = json_object_get(json_object_get(file, "model"), "vocab");
+    read_added_tokens(t, json_object_get(file, "added_tokens"),
+                      (int32_t)json_object_size(vocabulary));
     read_post_processor(t, json_object_get(file, "post_processor"));
     json_decref(file);
 }

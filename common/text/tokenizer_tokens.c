@@ -259,7 +259,8 @@ static void read_roles(struct additions *a, bool legacy)
     }
     json_object_foreach(f->config, key, value)
     {
-        if (ends_with_token(key) && json_is_string(value) && !json_object_get(a->names, key))
+        bool token = json_is_string(value) || json_object_get(value, "__type");
+        if (ends_with_token(key) && token && !json_object_get(a->names, key))
             set_role(a, key, value, true);
     }
     /* The newer key silences the older one, but not where it gives roles. */
@@ -272,21 +273,23 @@ static void read_roles(struct additions *a, bool legacy)
     json_decref(of_class);
 }
 
+/* Those that no file has. Of several roles of one token the last has its flags. */
 static void add_roles(struct additions *a)
 {
+    json_t *before = json_copy(a->tokens), *value;
     const char *role;
-    json_t *value;
     size_t i;
     json_object_foreach(a->names, role, value)
     {
-        if (!json_object_get(a->tokens, content_of(value)))
+        if (!json_object_get(before, content_of(value)))
             add(a, json_copy(value), ANY_ID, a->path);
     }
     json_array_foreach(a->extras, i, value)
     {
-        if (!json_object_get(a->tokens, content_of(value)))
+        if (!json_object_get(before, content_of(value)))
             add(a, json_copy(value), ANY_ID, a->path);
     }
+    json_decref(before);
 }
 
 /* Qwen2Tokenizer adds its special tokens once more, as plain ones. */

@@ -65,7 +65,7 @@ read_at() {
 
 @test "answers are looked up after the open phrase, blank included" {
     # The tokenizer's merges end words: " is" and "positive" are tokens of theirs.
-    jq '.model.vocab += {"is": 15, "Ġis": 16, "Ġpo": 17, "Ġn": 18} |
+    jq '.model.vocab += {"<s>": 14, "is": 15, "Ġis": 16, "Ġpo": 17, "Ġn": 18} |
         .model.merges += ["i s", "Ġ is", "Ġ po", "Ġ n"]' tokenizer.json >t.json
     answers negative,positive '[" negative", " positive"]' '{text} is' | tok -t t.json | rec check
     [ "$(answers negative,positive '[" negative", " positive"]' '{text} is' | tok -t t.json | read_at)" = '[[18,17],null]' ]
@@ -168,6 +168,35 @@ refused() { # JQ_FILTER MESSAGE
         "Split: the pattern '[a&&b]' holds an intersection"
     refused '.pre_tokenizer = {type: "Split", pattern: {Regex: "(a"}, behavior: "Isolated"}' \
         "Split: the pattern '(a' cannot be compiled"
+}
+
+# What tokenizers 0.23.3 gives: FILTER of the tokenizer below, TEXT, ids.
+@test "parts of a tokenizer.json that are seldom together are as in the library" {
+    jq -n '{added_tokens: [], model: {type: "BPE", vocab: {a: 0, b: 1, "▁": 2, ab: 3, " ": 4}, merges: []}}' >plain.json
+    made() { # FILTER TEXT IDS
+        jq "$1" plain.json >made.json
+        jq -cn --arg text "$2" '{duq: 1, schema: "prompt", made: []}, {id: "0", prompt: 0, text: $text}' | rec from-json |
+            tok --tokenizer made.json | rec to-json | jq -c .tokens >ids
+        echo "$1: $(cat ids)"
+        [ "$(cat ids)" = "$3" ]
+    }
+    # A part of a word is no word.
+    made '.model.ignore_merges = true' 'ab▁ab' '[0,1,2,0,1]'
+    made '.model.ignore_merges = true' ab '[3]'
+    # In brackets these numbers are no letters of words.
+    made '.model.vocab["½"] = 5 | .pre_tokenizer = {type: "Split", pattern: {Regex: "[^\\w]+"}, behavior: "Removed"}' 'a½b' '[0,1]'
+    made '.model.vocab["½"] = 5 | .pre_tokenizer = {type: "Split", pattern: {Regex: "\\w+"}, behavior: "Removed"}' 'a½b ' '[4]'
+    # Blanks that one token has taken along are not another's.
+    made '.added_tokens = [{id: 5, content: "  ", lstrip: true, rstrip: true}]' 'a    b' '[0,5,1]'
+    made '.added_tokens = [{id: 5, content: "<x>", rstrip: true}, {id: 6, content: "\n\n", lstrip: true}]' $'a<x>\n\nb' '[0,5,1]'
+    made '.added_tokens = [{id: 5, content: "<x>", rstrip: true}, {id: 6, content: "\n\n", lstrip: true}]' $'a\n\nb' '[0,6,1]'
+}
+
+@test "added tokens that the library would number or match otherwise are refused" {
+    refused '.added_tokens += [{id: 16, content: "<y>"}]' \
+        "the added token '<y>' has the id 16, but the library gives it 15: tokens are missing before it"
+    refused '.normalizer = {type: "Strip", strip_left: true, strip_right: true} | .added_tokens += [{id: 15, content: " "}]' \
+        "of the added token ' ' the normalizer leaves nothing"
 }
 
 @test "a damaged tokenizer.json is refused with the place" {

@@ -204,6 +204,14 @@ TEMPLATES = [
     "{% for a in [1, 2] %}{% for b in [3, 4] %}{{ loop.depth }}{{ loop.depth0 }}{% endfor %}"
     "{{ loop.index }}{% endfor %}",
     "{% for x in [] %}a{% else %}none{% endfor %}{% for x in nope %}a{% else %}none{% endfor %}",
+    "{% for x in [1, 2] %}{% continue %}{% else %}none{% endfor %}"
+    "{% for x in [1, 2] %}{% break %}{% else %}none{% endfor %}"
+    "{% for x in [1, 2] %}{% if x == 2 %}{% break %}{% endif %}{% else %}none{% endfor %}",
+    "{% for y in [1, 2] %}{% for x in [1] %}{% break %}{% else %}{{ y }}{% break %}{% endfor %}{{ y }}{% endfor %}",
+    "{{ nothing | selectattr('a', 'equalto', 1) | list | length }}{{ nothing | map('upper') | list }}"
+    "{{ 0 | select | list }}{{ false | reject | list }}{{ nope | rejectattr('a') | list }}{{ '' | map(attribute='a') | list }}",
+    "{{ 1 | map('upper') | list }}",
+    "{{ nothing | list }}",
     "{% for x in numbers if x > 1 %}{{ x }}{{ loop.index }}{{ loop.last }};{% else %}none{% endfor %}",
     "{% for x in numbers if x > 9 %}{{ x }}{% else %}none{% endfor %}",
     "{% for k, v in pairs.items() %}{{ k }}={{ v }};{% endfor %}",

@@ -56,6 +56,13 @@ def folders():
     yield case("decoder", "gpt2", {**plain, "added_tokens_decoder": {
         str(n["gpt2"] + 1): token("<extra_0>", lstrip=True), str(n["gpt2"]): token("<new>", special=False, normalized=True, rstrip=True)}})
     yield case("decoder changes flags", "smollm2", {**plain, "added_tokens_decoder": {"1": token("<|im_start|>", lstrip=True, rstrip=True)}})
+    yield case("a role of the model's own, an object", "llama3", {**plain, "image_token": typed("<image>")})
+    yield case("a role of the model's own, a string", "llama3", {**plain, "image_token": "<image>"})
+    again = typed("<new>", rstrip=True)
+    yield case("two roles of one token, the second's flags", "llama3", {**plain, "bos_token": "<new>", "eos_token": again})
+    yield case("two roles of one token, in their order", "llama3", {**plain, "eos_token": again, "pad_token": "<new>"})
+    yield case("a role and an extra of one token", "llama3", {**plain, "eos_token": again, "additional_special_tokens": ["<new>", "<n2>"]})
+    yield case("a role and an extra of one token with flags", "llama3", {**plain, "eos_token": "<new>", "additional_special_tokens": [again]})
     yield case("decoder silences older files", "gpt2", {**plain, "added_tokens_decoder": {}}, added={"<new>": n["gpt2"]},
                special={"additional_special_tokens": ["<extra_0>"]})
     yield case("added_tokens.json", "qwen2", plain, model={"model_type": "mistral"}, added={"<new>": n["qwen2"], "<pad>": n["qwen2"] + 1},
