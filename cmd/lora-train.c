@@ -189,6 +189,11 @@ static struct settings default_settings(void)
     return s;
 }
 
+static bool is_standard(const char *path)
+{
+    return path && !strcmp(path, "-");
+}
+
 static void check_validation_options(const struct settings *s)
 {
     enum loss_kind loss = s->train.step.loss.kind;
@@ -226,14 +231,11 @@ static void check_options(const struct settings *s)
         usage_error("--edl-form and --edl-annealing go with --loss edl");
     if (s->ib_given && loss != LOSS_IB_EDL)
         usage_error("--ib-beta and --ib-samples go with --loss ib-edl");
+    if (is_standard(s->files.log))
+        usage_error("--log FILE: '-' is none; /dev/stdout is");
     if (s->class_weights && !by_labels)
         usage_error("--class-weights goes with --loss labels, edl or ib-edl");
     check_validation_options(s);
-}
-
-static bool is_standard(const char *path)
-{
-    return path && !strcmp(path, "-");
 }
 
 /* What one of them has read the next would find empty. */

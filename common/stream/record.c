@@ -27,7 +27,8 @@ static int get_int(struct stream_reader *r, const char *id, const msgpack_object
 {
     const msgpack_object *v = map_get(o, key);
     if (!v || v->type != MSGPACK_OBJECT_POSITIVE_INTEGER || v->via.u64 > INT32_MAX)
-        stream_bad_record(r, id, "field '%s' is missing or not a whole number", key);
+        stream_bad_record(r, id, "field '%s' is missing or no whole number from 0 to %d", key,
+                          INT32_MAX);
     return (int)v->via.u64;
 }
 

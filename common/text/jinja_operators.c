@@ -82,10 +82,34 @@ static struct jinja_value whole_numbers(struct jinja_run *run, int op, int64_t a
     return jinja_int(result);
 }
 
+/* a // b and a % b as Python has them: the remainder is exact and has the sign of b, and the
+ * quotient is what goes with it. */
+static double floor_divided(double a, double b, double *remainder)
+{
+    double r = fmod(a, b), quotient = (a - r) / b;
+    if (r == 0) {
+        r = copysign(0, b);
+    } else if (signbit(r) != signbit(b)) {
+        r += b;
+        quotient--;
+    }
+    *remainder = r;
+    return quotient == 0 ? copysign(0, a / b) : round(quotient);
+}
+
+static struct jinja_value real_power(struct jinja_run *run, double a, double b)
+{
+    double result = pow(a, b);
+    if (isfinite(a) && isfinite(b) && !isfinite(result))
+        jinja_fail(run, "%.17g ** %.17g is no number", a, b);
+    return jinja_float(result);
+}
+
 static struct jinja_value real_numbers(struct jinja_run *run, int op, double a, double b)
 {
     if ((op == '/' || op == '%' || op == JINJA_FLOORDIV) && b == 0)
         jinja_fail(run, "division by zero");
+    double remainder;
     switch (op) {
     case '+':
         return jinja_float(a + b);
@@ -96,11 +120,12 @@ static struct jinja_value real_numbers(struct jinja_run *run, int op, double a, 
     case '/':
         return jinja_float(a / b);
     case '%':
-        return jinja_float(a - floor(a / b) * b);
+        floor_divided(a, b, &remainder);
+        return jinja_float(remainder);
     case JINJA_FLOORDIV:
-        return jinja_float(floor(a / b));
+        return jinja_float(floor_divided(a, b, &remainder));
     default:
-        return jinja_float(pow(a, b));
+        return real_power(run, a, b);
     }
 }
 

@@ -739,6 +739,7 @@ refused() { # STATUS MESSAGE OPTION...
 @test "usage errors say what is wrong" {
     refused 64 "--teacher FILE is needed" "$data/tokens.mp"
     refused 64 "standard input can be read once" --teacher -
+    refused 64 "--log FILE: '-' is none" --loss labels --log -
     refused 64 "standard input can be read once" --loss labels --validation - -
     refused 64 "--loss: 'mse' is none of softmax, dirichlet, labels, edl, ib-edl" --loss mse
     refused 64 "--alpha0 goes with --loss dirichlet" --loss labels --alpha0 learned

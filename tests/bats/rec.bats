@@ -588,7 +588,7 @@ npy_difference() { # NAME FIELD
     diff <(rec count "$data/prediction.mp") <(printf '2\nnil\t-\t1\n1\tvery, very positive\t1\n')
     diff <(rec count "$data/weights.mp") <(echo 2)
     for file in label-minus label-real; do
-        refuses 65 "$file.mp: record 1: field 'label' is missing or not a whole number" rec count "$data/bad/$file.mp"
+        refuses 65 "$file.mp: record 1: field 'label' is missing or no whole number from 0 to 2147483647" rec count "$data/bad/$file.mp"
     done
     refuses 65 "record 1: label 2, but there are 2 classes" rec count "$data/bad/label-beyond.mp"
 }
