@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* White_Space; PCRE2's own \s has U+180E as well. */
 #define SPACES                                                                                     \
@@ -167,6 +168,37 @@ static const char *brackets(const char **at, struct buf *out)
     return NULL;
 }
 
+/* What Oniguruma matches otherwise where case does not count, at p; NULL: nothing. It has letters
+ * for two, as U+00DF for ss, and takes classes of letters of one case for those of both. */
+static const char *folded_otherwise(const char *p)
+{
+    static const char *const starts[] = {"ss",      "ff",      "fi",      "fl",  "st", "\\p{Ll}",
+                                         "\\p{Lu}", "\\p{Lt}", "\\p{L&}", "\\u", "\\x"};
+    if ((unsigned char)*p >= 0x80)
+        return cannot("the caseless", p, (int)strcspn(p, ")|"));
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (!strncasecmp(p, starts[i], strlen(starts[i])))
+            return cannot("the caseless", p, (int)strlen(starts[i]));
+    return NULL;
+}
+
+/* Looks through the group, or pattern, whose flags end before p. */
+static const char *without_case(const char *p, bool whole)
+{
+    const char *problem = NULL;
+    int depth = 1;
+    for (bool inside = false; !problem && *p && (whole || depth > 0); p++) {
+        problem = folded_otherwise(p);
+        if (*p == '\\' && p[1])
+            p++;
+        else if (*p == '[' || *p == ']')
+            inside = *p == '[';
+        else if (!inside)
+            depth += (*p == '(') - (*p == ')');
+    }
+    return problem;
+}
+
 /* The opening of a group at *at. In Ruby's syntax m lets the dot match newlines, and flags without
  * a colon reach over the alternatives that follow: at the very beginning that is the same in both.
  */
@@ -193,6 +225,12 @@ static const char *group(const char **at, bool first, struct buf *out)
     char end = p[2 + flags];
     if (flags == 0 || (end != ':' && !(end == ')' && first)))
         return cannot("the group", p, 4);
+    const char *i_flag = memchr(p + 2, 'i', flags), *minus = memchr(p + 2, '-', flags);
+    if (i_flag && (!minus || i_flag < minus)) {
+        const char *problem = without_case(p + 2 + flags + 1, end == ')');
+        if (problem)
+            return problem;
+    }
     put(out, "(?");
     for (size_t i = 0; i < flags; i++)
         buf_addc(out, p[2 + i] == 'm' ? 's' : p[2 + i]);

@@ -96,7 +96,7 @@ void die_errno(const char *format, ...)
 {
     int error = errno;
     bool no_input = error == ENOENT || error == EACCES || error == EISDIR || error == ENOTDIR;
-    struct last_words w = {.status = no_input ? EX_NOINPUT : EX_IOERR};
+    struct last_words w = {.status = no_input ? EX_NOINPUT : error == ENOMEM ? EX_OSERR : EX_IOERR};
     char tail[256];
     snprintf(tail, sizeof tail, ": %s", strerror(error));
     va_list args;

@@ -20,7 +20,7 @@ extern enum verbosity verbosity;
 DUQ_NORETURN void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* As die(), with ": strerror(errno)" appended; status is EX_IOERR, or EX_NOINPUT for a file that is
- * missing or may not be read. */
+ * missing or may not be read, or EX_OSERR where memory is short. */
 DUQ_NORETURN void die_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* What a thread said when it died. */

@@ -166,6 +166,13 @@ refused() { # JQ_FILTER MESSAGE
     refused '.post_processor = {type: "BertProcessing"}' "the post-processor 'BertProcessing' is not supported"
     refused '.pre_tokenizer = {type: "Split", pattern: {Regex: "[a&&b]"}, behavior: "Isolated"}' \
         "Split: the pattern '[a&&b]' holds an intersection"
+    for caseless in '(?i:a|ss)' '(?i)xST' '(?i:é)' '(?i)[\\p{Ll}]' '(?i:\\x41)'; do
+        refused ".pre_tokenizer = {type: \"Split\", pattern: {Regex: \"$caseless\"}, behavior: \"Isolated\"}" "Split: the pattern '$(printf %b "$caseless")' holds the caseless '"
+    done
+    for caseless in "(?i:'s|'t|'re|'ve|'m|'ll|'d)|ss" '(?i:s)s|\\p{Lu}' '(?-i:ss)'; do
+        jq ".pre_tokenizer = {type: \"Split\", pattern: {Regex: \"$caseless\"}, behavior: \"Isolated\"}" tokenizer.json >good.json
+        tok --tokenizer good.json --digest
+    done
     refused '.pre_tokenizer = {type: "Split", pattern: {Regex: "(a"}, behavior: "Isolated"}' \
         "Split: the pattern '(a' cannot be compiled"
 }
