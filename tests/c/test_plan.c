@@ -30,6 +30,7 @@ static struct plan_settings scoring(int batch_tokens, bool share)
 {
     return (struct plan_settings){.stage = PLAN_SCORE,
                                   .compute = F32,
+                                  .stored = BF16,
                                   .score = {.batch_tokens = batch_tokens, .share = share}};
 }
 
@@ -313,6 +314,7 @@ static void an_epoch_has_its_passes_and_its_adapter(void **state)
     struct sequence *s = make_sequences(N, 10, own);
     struct plan_settings settings = {.stage = PLAN_TRAIN,
                                      .compute = BF16,
+                                     .stored = BF16,
                                      .adapter = {.rank = 4, .alpha = 8, .dropout = 0.05},
                                      .batch = 2,
                                      .accumulate = 2,
@@ -353,6 +355,7 @@ static void what_no_adapter_reads_is_not_converted(void **state)
     struct sequence *s = make_sequences(1, 10, own);
     struct plan_settings settings = {.stage = PLAN_TRAIN,
                                      .compute = BF16,
+                                     .stored = BF16,
                                      .adapter = {.rank = 4, .alpha = 8},
                                      .batch = 1,
                                      .accumulate = 1,
