@@ -224,6 +224,10 @@ static void read_template(struct tokenizer *t, const json_t *template)
                 t->path);
         }
     }
+    /* The library then goes by the second one's template for pairs. */
+    if (after.len && t->after.len)
+        json_part_refuse("post-processor",
+                         "a second TemplateProcessing with tokens behind the text", t->path);
     /* Processors in a sequence wrap what those before them made. */
     ids_append(&before, t->before.data, t->before.len);
     ids_append(&t->after, after.data, after.len);

@@ -164,6 +164,8 @@ refused() { # JQ_FILTER MESSAGE
         "a pre-tokenizer after ByteLevel is not supported"
     refused '.decoder = {type: "CTC"}' "the decoder 'CTC' is not supported"
     refused '.post_processor = {type: "BertProcessing"}' "the post-processor 'BertProcessing' is not supported"
+    refused '.post_processor.single |= reverse | .post_processor = {type: "Sequence", processors: [.post_processor, .post_processor]}' \
+        "the post-processor 'a second TemplateProcessing with tokens behind the text' is not supported"
     refused '.pre_tokenizer = {type: "Split", pattern: {Regex: "[a&&b]"}, behavior: "Isolated"}' \
         "Split: the pattern '[a&&b]' holds an intersection"
     for caseless in '(?i:a|ss)' '(?i)xST' '(?i:é)' '(?i)[\\p{Ll}]' '(?i:\\x41)'; do
