@@ -32,7 +32,10 @@ static void check_task(const struct stream_reader *tokens, const struct stream_r
     const char *task = json_string_value(json_object_get(stream_header(tokens), "task"));
     const char *other = json_string_value(json_object_get(stream_header(teacher), "task"));
     if (task && other && strcmp(task, other) != 0)
-        die(EX_DATAERR, "%s: the task is '%s', that of %s is '%s': the texts cannot be the same",
+        die(EX_DATAERR,
+            "%s: the task is '%s', that of %s is '%s': teacher and tokens must be of the same "
+            "texts "
+            "(if they are, give both task files one name)",
             stream_name(teacher), other, stream_name(tokens), task);
 }
 
