@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -397,6 +398,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     }
     atexit(remove_folder);
     setenv("DUQ_THREADS", "1", 1);
+    /* Or each date of a template that asks for it leaves the C library another name of the zone. */
+    setenv("TZ", "UTC0", 1);
+    tzset();
     fuzz_start();
     if (!__sanitizer_install_malloc_and_free_hooks(note_malloc, note_free))
         abort();
