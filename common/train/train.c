@@ -338,6 +338,14 @@ static char *folder_of(const struct run *r, unsigned long taken)
                      r->settings->validate_every ? taken : taken / r->period);
 }
 
+/* The first setting in which the training of an adapter with these facts is another one than this,
+ * with both values (json_difference()); NULL: it is this one. */
+static const char *difference_from(const struct run *r, const json_t *facts, char **theirs,
+                                   char **ours)
+{
+    return json_difference(json_object_get(facts, "training"), r->description, theirs, ours);
+}
+
 /* KEEP_ALL: dies where the student in the folder `name` is another run's, not to lie among this
  * one's. It may be written again, so it is no input. */
 static void check_own(const struct run *r, const char *name)
@@ -346,8 +354,7 @@ static void check_own(const struct run *r, const char *name)
     if (file_exists(path)) {
         struct file_map map = file_map(path, "what an adapter is");
         json_t *f = json_loadb(map.base ? map.base : "", map.size, 0, NULL);
-        const char *key =
-            json_difference(json_object_get(f, "training"), r->description, &theirs, &ours);
+        const char *key = difference_from(r, f, &theirs, &ours);
         if (key)
             die(EX_CANTCREAT,
                 "%s: holds students of another training (%s/duq.json: %s = %s, now it is %s): "
@@ -396,8 +403,7 @@ static bool is_done(const struct run *r)
     if (there) {
         json_t *f = json_read_file(path);
         char *theirs, *ours;
-        const char *key =
-            json_difference(json_object_get(f, "training"), r->description, &theirs, &ours);
+        const char *key = difference_from(r, f, &theirs, &ours);
         if (key)
             die(EX_DATAERR,
                 "%s: complete, but made with %s = %s, now it is %s: name another folder, or remove "

@@ -34,8 +34,7 @@ static void check_task(const struct stream_reader *tokens, const struct stream_r
     if (task && other && strcmp(task, other) != 0)
         die(EX_DATAERR,
             "%s: the task is '%s', that of %s is '%s': teacher and tokens must be of the same "
-            "texts "
-            "(if they are, give both task files one name)",
+            "texts (if they are, give both task files one name)",
             stream_name(teacher), other, stream_name(tokens), task);
 }
 
