@@ -28,9 +28,9 @@ parts=(train shots validation test)
 
 stage_split() {
     local part
-    makes texts/rows.mp from data/files \
+    makes texts/rows.mp from data/files task.json \
         with HEADER ID TEXT LABEL LABELS MISSING SHUFFLE TRAIN SHOTS_FROM SHOTS VALIDATION TEST by rows train
-    makes texts/test-rows.mp from data/files \
+    makes texts/test-rows.mp from data/files task.json \
         with HEADER ID TEXT LABEL LABELS MISSING TEST by rows test
     for part in "${parts[@]}"; do
         makes "texts/$part.plan" from texts/rows.mp texts/test-rows.mp \

@@ -1,12 +1,16 @@
 # shellcheck shell=bash disable=SC2153 # settings are in the environment
 # From tables to the parts of a data set: reading the tables, and which of their rows each part has.
 
-# A table's rows as a stream, with these labels.
+# A table's rows as a stream, with these labels; where none are said, with the names of the task's classes or their numbers.
 from_table() { # LABELS FILE...
     local -a options=(--text "$(unescaped "$TEXT")" --label "$LABEL" --missing "$MISSING")
     [ "$HEADER" = yes ] || options+=(--no-header --ignore-unused)
     [ -z "$ID" ] || options+=(--id "$ID")
-    [ -z "$1" ] || options+=(--labels "$1")
+    if [ -n "$1" ]; then
+        options+=(--labels "$1")
+    else
+        options+=(--classes "$(jq -r '.classes | map(gsub("(?<kept>[\\\\,])"; "\\\(.kept)")) | join(",")' task.json)")
+    fi
     shift
     case $1 in
     *.csv) rec from-csv "${options[@]}" "$@" ;;

@@ -103,6 +103,22 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     [[ $output == *"1,2: rec: data/train.1.csv: row 3: label '3' is not among those given"* ]]
 }
 
+@test "labels are the names of the task's classes, too" {
+    with_rows
+    sed -i '/^LABELS/d; s/TEST = 3/TEST = 2/' set/settings
+    sed -i 's/^1,/"kind\\, or so",/; s/^0,title 2/harsh,title 2/' set/rows.csv
+    jq '.classes = ["harsh", "kind\\, or so"]' "$top/examples/sst2/task.json" >set/task.json
+    split
+    [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '1 0 1 0 1 0' ]
+    sed -i 's/^harsh,/mild,/' set/rows.csv
+    refuses 2 "label 'mild' is neither a class name nor a number from 0 to 1" split
+    # Where the names of classes are numbers, they are no others.
+    sed -i 's/^mild,/5,/; s/^0,/5,/; s/^"[^"]*",/1,/' set/rows.csv
+    jq '.classes = ["1", "5"]' "$top/examples/sst2/task.json" >set/task.json
+    split
+    [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '0 1 0 1 0 1' ]
+}
+
 @test "shots begin where SHOTS_FROM says, which is no row to train on" {
     with_rows
     split SHOTS_FROM=5 TEST=2
