@@ -6,7 +6,7 @@ export LC_ALL=C.UTF-8
 # COLUMNS is the caller's, whatever the terminal is.
 shopt -u checkwinsize
 columns=${COLUMNS:-}
-unset CDPATH GETOPT_COMPATIBLE
+unset CDPATH GETOPT_COMPATIBLE POSIXLY_CORRECT
 
 usage='usage: duq-ask [OPTION]... ADAPTER [TEXT]...
 Asks the student that lora-train left in the folder ADAPTER about each TEXT, or each line of standard input: its class,
@@ -66,6 +66,8 @@ read_options() {
     eval "set -- $parsed"
     while [ "$1" != -- ]; do
         case $1 in
+        # A variable that is not set would have them left out.
+        -[mrc] | --model | --rule | --confidence) [ -n "$2" ] || wrong "$1: it is empty" ;;&
         -m | --model) model=$2 && shift ;;
         -r | --rule) rule=$2 && shift ;;
         -c | --confidence) confidence=$2 && shift ;;
@@ -89,19 +91,22 @@ read_options() {
 
 # What the adapter's folder says of how to ask: sets model, instruction and how, and writes the task.
 read_adapter() {
-    local facts=$adapter/duq.json base
+    local facts=$adapter/duq.json config=$adapter/adapter_config.json file base
     [ -d "$adapter" ] || fail 66 "$adapter: no such folder; lora-train -o makes one"
-    [ -r "$facts" ] || fail 66 "$facts: cannot be read: duq-ask takes adapters that lora-train wrote"
-    jq -e . "$facts" >/dev/null || fail 65 "$facts: no JSON"
+    for file in "$facts" "$config"; do
+        [ -r "$file" ] || fail 66 "$file: cannot be read: duq-ask takes adapters that lora-train wrote"
+        jq -e -s 'length == 1 and (.[0] | type == "object")' "$file" >/dev/null 2>&1 || fail 65 "$file: no JSON object"
+    done
     jq -e '.asked.task | objects' "$facts" >"$work/task.json" ||
         fail 65 "$facts: does not say by which prompt to ask (prompts made by hand, or by an older duq): ask with prompt-expand, tok and lm-score"
     jq -e '.asked.task.shots == 0' "$facts" >/dev/null ||
         fail 65 "$facts: the adapter was trained on prompts with worked examples, which its folder does not hold: ask with prompt-expand --shots, tok and lm-score"
-    [ "$(jq -r .head "$facts")" != none ] || fail 65 "$facts: the adapter gives no probabilities"
+    jq -e '.head | . == "softmax" or . == "dirichlet"' "$facts" >/dev/null || fail 65 "$facts: the adapter gives no probabilities"
     instruction=$(jq -r '.asked.instructions[0] // 0' "$facts")
     mapfile -t how < <(jq -r '.asked.date // empty | "--date", .' "$facts")
-    base=$(jq -r '.base_model_name_or_path // empty' "$adapter/adapter_config.json")
+    base=$(jq -r '.base_model_name_or_path | strings' "$config")
     model=${model:-$base}
+    [ -n "$model" ] || fail 65 "$config: names no base model; say with --model where it is"
     [ -e "$model" ] || fail 66 "$model: the base model is not there; say with --model where it is"
 }
 
@@ -168,6 +173,7 @@ find_place() {
     local links folder target made
     if [ "$output" = - ]; then
         output='standard output'
+        refuse_input /dev/stdout
         return
     fi
     place=$output
@@ -176,6 +182,7 @@ find_place() {
         folder=$(realpath -- "${place%/*}/." 2>&1) || cannot_create "$folder"
         if [[ $folder =~ ^/proc/[0-9]+/fd$ && ${place##*/} =~ ^[0-9]+$ ]]; then
             descriptor=${place##*/} place=''
+            refuse_input "/dev/fd/$descriptor"
             return
         fi
         [ -L "$place" ] || break
@@ -186,17 +193,18 @@ find_place() {
     [ ! -L "$place" ] || cannot_create 'symbolic links that lead in a circle'
     [ ! -d "$place" ] || cannot_create 'Is a directory'
     [ -f "$place" ] || [ ! -e "$place" ] || return 0
-    refuse_input
+    refuse_input "$place"
     made=$(mktemp -- "$place.part.XXXXXX" 2>&1) || cannot_create "$made"
     part=$made
     chmod '=rw' -- "$part"
 }
 
-refuse_input() {
+refuse_input() { # OUTPUT
+    [ -f "$1" ] || return 0
     local input inputs=("$rule" "$model" "$model"/* "$adapter"/*)
     [ ${#texts[@]} -gt 0 ] || inputs+=(/dev/stdin)
     for input in "${inputs[@]}"; do
-        [ ! "$place" -ef "$input" ] || fail 73 "$output: would be read and written; an output needs a file of its own"
+        [ ! "$1" -ef "$input" ] || fail 73 "$output: would be read and written; an output needs a file of its own"
     done
 }
 
@@ -246,7 +254,7 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 131' QUIT
 trap 'exit 143' TERM
-work=$(mktemp -d)
+work=$(mktemp -d) || fail 73 'TMPDIR says where there is room for what is read and written on the way'
 read_adapter
 find_place
 # A signal is heard while this script waits, not while a program runs that it waits for. What it waits for is a process

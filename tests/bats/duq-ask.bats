@@ -111,7 +111,25 @@ by_hand() { # TEXTS-STREAM
     refuses 65 'the input holds no records' duq-ask edl.lora </dev/null
     refuses 65 'UTF-8' duq-ask edl.lora < <(printf 'ab\xffcd\n')
     refuses 73 'cannot be created' duq-ask -o nowhere/file edl.lora text
-    jq 'del(.asked)' edl.lora/duq.json >facts && mv facts edl.lora/duq.json
+    local option
+    for option in -r --rule --confidence --model -m; do
+        refuses 64 "$option: it is empty" duq-ask $option '' edl.lora text
+    done
+    cp -r edl.lora kept.lora
+    rm edl.lora/adapter_config.json
+    refuses 66 'duq-ask: edl.lora/adapter_config.json: cannot be read' duq-ask -m model edl.lora text
+    for option in '{' '[]' '' '{} {}'; do
+        echo "$option" >edl.lora/adapter_config.json
+        refuses 65 'duq-ask: edl.lora/adapter_config.json: no JSON object' duq-ask -m model edl.lora text
+    done
+    echo '{}' >edl.lora/adapter_config.json
+    refuses 65 'names no base model' duq-ask edl.lora text
+    cp kept.lora/* edl.lora
+    : >edl.lora/duq.json
+    refuses 65 'duq-ask: edl.lora/duq.json: no JSON object' duq-ask edl.lora text
+    jq 'del(.head)' kept.lora/duq.json >edl.lora/duq.json
+    refuses 65 'gives no probabilities' duq-ask edl.lora text
+    jq 'del(.asked)' kept.lora/duq.json >edl.lora/duq.json
     refuses 65 'does not say by which prompt to ask' duq-ask edl.lora text
     student_tokens --instruction 2 --shots shots.mp texts.mp |
         lora-train --model model --loss edl --rank 2 --epochs 1 -o few.lora
@@ -126,6 +144,7 @@ by_hand() { # TEXTS-STREAM
     refuses 64 "unrecognized option '--no-such'" duq-ask edl.lora hello --no-such
     refuses 64 "invalid option -- 'x'" duq-ask -jx edl.lora hello
     GETOPT_COMPATIBLE=1 duq-ask edl.lora --json hello -c 0.3 -- -c | cmp - wanted.json
+    POSIXLY_CORRECT=1 duq-ask edl.lora --json hello -c 0.3 -- -c | cmp - wanted.json
 }
 
 @test "files and folders may have any name" {
@@ -232,6 +251,8 @@ nothing_left() {
     refuses 73 'an output needs a file of its own' duq-ask -o lines edl.lora <lines
     refuses 73 'an output needs a file of its own' duq-ask -o rule.mp --rule rule.mp edl.lora text
     refuses 73 'an output needs a file of its own' duq-ask -o edl.lora/duq.json edl.lora text
+    refuses 73 'standard output: would be read and written' bash -c 'duq-ask edl.lora <lines >>lines'
+    refuses 73 'an output needs a file of its own' bash -c 'duq-ask -o /dev/fd/7 edl.lora <lines 7>>lines'
     refuses 1 asked duq-ask -o lines edl.lora text
     [ "$(cat lines)" = 'a gem' ]
     nothing_left
