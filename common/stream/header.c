@@ -18,8 +18,8 @@ static const struct {
     {"schema", J},
     {"task", J | W | R},
     {"classes", J | W | R},
-    {"answers", J},
-    {"open", J},
+    {"answers", J | W | R},
+    {"open", J | W | R},
     {"layout", J | W | O | R},
     {"prompts", J | W | O | R},
     {"model", J | W | O | R | M},
@@ -33,9 +33,33 @@ static const struct {
     {"ensemble", J | R | M},
     {"fit", J},
     {"rule", J},
-    {"made_for", J},
+    {"made_for", J | R},
     {"asked", J},
 };
+
+/* The first key of the task in which two streams' prompts were made otherwise. Prompts made by hand
+ * say nothing of that, and a date may be another one. */
+static const char *asked_key(const json_t *a, const json_t *b)
+{
+    json_t *x = json_object_get(json_object_get(a, "asked"), "task");
+    json_t *y = json_object_get(json_object_get(b, "asked"), "task");
+    const char *key;
+    json_t *value;
+    if (!x || !y)
+        return NULL;
+    json_object_foreach(x, key, value)
+    {
+        const json_t *other = json_object_get(y, key);
+        if (!other || !json_equal(value, other))
+            return key;
+    }
+    json_object_foreach(y, key, value)
+    {
+        if (!json_object_get(x, key))
+            return key;
+    }
+    return NULL;
+}
 
 const char *header_difference(const json_t *a, const json_t *b, enum header_use use)
 {
@@ -46,7 +70,7 @@ const char *header_difference(const json_t *a, const json_t *b, enum header_use 
         if (x != y && !(x && y && json_equal(x, y)))
             return keys[i].name;
     }
-    return NULL;
+    return use & (HEADER_WEIGHTS | HEADER_RULE) ? asked_key(a, b) : NULL;
 }
 
 void header_copy_task(json_t *to, const json_t *from)

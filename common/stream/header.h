@@ -15,7 +15,8 @@ enum header_use {
 };
 
 /* The first key in which the headers do not agree for this use; NULL where there is none. A key
- * that neither has is no difference. */
+ * that neither has is no difference. For weights and rules it may be one of the tasks that prompts
+ * were made by ("asked"), such as "instructions". */
 const char *header_difference(const json_t *a, const json_t *b, enum header_use use);
 
 /* Puts whose texts they are, "task" and "classes", into another header, or an object of one, as far

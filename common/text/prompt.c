@@ -1,5 +1,6 @@
 #include "common/text/prompt.h"
 
+#include "common/stream/asked.h"
 #include "common/text/unicode.h"
 #include "common/util/diag.h"
 #include "common/util/utf8.h"
@@ -187,6 +188,13 @@ size_t best_instruction(const char *path, const struct task *t)
     }
     if (best.weight < 0)
         die(EX_DATAERR, "%s: holds no weights; make them with bpe-fit", stream_name(r));
+    const char *own = json_string_value(
+        asked_instruction(json_object_get(stream_header(r), "asked"), (size_t)best.prompt));
+    if (own && strcmp(own, t->instructions[best.prompt]) != 0)
+        die(EX_DATAERR,
+            "%s: prompt %d, of the highest weight, was the instruction '%s', in %s it is '%s'; fit "
+            "weights on prompts of this task file",
+            stream_name(r), best.prompt, own, t->file, t->instructions[best.prompt]);
     inform("%s: prompt %d has the highest weight, %g", stream_name(r), best.prompt, best.weight);
     stream_close(r);
     return (size_t)best.prompt;

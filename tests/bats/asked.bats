@@ -95,3 +95,44 @@ END
     prompt-expand --task task.json --student texts.mp >none.mp
     refuses 65 "a concatenated stream's header has another 'asked' than the first's" rec cat few.mp none.mp
 }
+
+@test "weights and rules are for prompts that ask as those did that they were fitted on" {
+    local change key few=(prompt-expand --task task.json --shots shots.mp texts.mp)
+    scores() { tok --model model | lm-score --model model; }
+    "${few[@]}" | scores >scores.mp
+    bpe-fit -o weights.mp scores.mp
+    bpe-fit --apply weights.mp scores.mp | decide --expected-risk 0.6 --or-abstain -o rule.mp
+    prompt-expand --task task.json --zero-shot texts.mp | scores >zero.mp
+    refuses 65 "weights.mp: fitted on scores with another 'shots' than those of zero.mp" bpe-fit --apply weights.mp zero.mp
+    bpe-fit --uniform zero.mp | bpe-fit --apply - zero.mp -o zero-predictions.mp
+    rec to-json --header zero-predictions.mp | jq -c 'del(.ensemble, .weights)' | rec from-json -o one.mp
+    rec to-json --header rule.mp | jq -c 'del(.ensemble, .weights)' | rec from-json -o one-rule.mp
+    refuses 65 "one-rule.mp: fitted on predictions with another 'shots' than those of one.mp" decide --apply one-rule.mp one.mp
+    # On purpose, or where nobody knows.
+    bpe-fit --apply weights.mp --other-task zero.mp -o zero-predictions.mp
+    refuses 65 "rule.mp: fitted on predictions with another 'made_for'" decide --apply rule.mp zero-predictions.mp
+    rec to-json --header zero.mp | jq -c 'del(.asked)' | rec from-json | bpe-fit --apply weights.mp -o silent.mp
+    decide --apply rule.mp silent.mp -o decisions.mp
+    while IFS=$'\t' read -r key change; do
+        cp "$BATS_FILE_TMPDIR/student/task.json" task.json
+        change_task "$change"
+        "${few[@]}" | scores >other.mp
+        refuses 65 "weights.mp: fitted on scores with another '$key' than those of other.mp" bpe-fit --apply weights.mp other.mp
+    done <<'END'
+instructions	.instructions |= reverse
+content	.content |= "Look: " + .
+separator	.separator = "\n--\n"
+END
+}
+
+@test "the best instruction is the one that its weight was fitted on" {
+    prompt-expand --task task.json --shots shots.mp texts.mp | tok --model model | lm-score --model model | bpe-fit -o weights.mp
+    prompt-expand --task task.json --student --instruction best:weights.mp texts.mp -o best.mp 2>said
+    best=$(rec to-json weights.mp | jq -s 'max_by(.weight).prompt')
+    change_task '.instructions += ["What is it?"]'
+    prompt-expand --task task.json --student --instruction best:weights.mp texts.mp -o same.mp
+    cmp <(rec to-json best.mp) <(rec to-json same.mp)
+    change_task '.instructions |= (.[-1:] + .[:-1])'
+    refuses 65 "weights.mp: prompt $best, of the highest weight, was the instruction '" \
+        prompt-expand --task task.json --student --instruction best:weights.mp texts.mp
+}
