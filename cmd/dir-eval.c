@@ -441,6 +441,8 @@ int main(int argc, char **argv)
     e->n_sets = argc > first ? (size_t)(argc - first) : 1;
     if (e->baseline)
         check_baseline(e);
+    if (s.figures)
+        check_figure_names(e);
     struct ood_set *oods = read_oods(&s);
     e->oods = oods;
     e->n_oods = s.oods.n;

@@ -3,6 +3,7 @@
 #include "common/eval/gnuplot.h"
 #include "common/eval/risk.h"
 #include "common/eval/statistic.h"
+#include "common/util/options.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -103,6 +104,21 @@ static char *file_name(const char *prefix, const char *set)
         if ((unsigned char)*c < 0x80 && !isalnum((unsigned char)*c) && !strchr("-_.", *c))
             *c = '_';
     return name;
+}
+
+void check_figure_names(const struct evaluation_settings *e)
+{
+    for (size_t i = 0; i < e->n_sets; i++)
+        for (size_t j = 0; j < i; j++) {
+            char *a = file_name("uncertainty", e->sets[j]->name);
+            char *b = file_name("uncertainty", e->sets[i]->name);
+            if (!strcmp(a, b))
+                usage_error(
+                    "the figures of '%s' and '%s' would both be %s.svg; name the sets apart",
+                    e->sets[j]->name, e->sets[i]->name, a);
+            free(a);
+            free(b);
+        }
 }
 
 static int rows_of(size_t panels)

@@ -5,6 +5,9 @@
 #include "common/eval/evaluation.h"
 #include "common/eval/training_log.h"
 
+/* A usage error where two sets' figures would have one name. */
+void check_figure_names(const struct evaluation_settings *e);
+
 /* reliability: accuracy over confidence, a panel per set. */
 void draw_reliability(const char *folder, const struct evaluation_settings *e,
                       const struct result *results, size_t n_results);

@@ -48,13 +48,22 @@ static json_t *abstention_json(const struct report *r, const struct prediction_s
                      list);
 }
 
-/* The set's own entry among the sets, made on first use: sets come one after another. */
+static bool says(const json_t *entry, const char *key, const char *value)
+{
+    return !strcmp(json_string_value(json_object_get(entry, key)), value);
+}
+
+/* The set's own entry among the sets, made on first use. */
 static json_t *entry_for(json_t *sets, const struct report *r, const char *name)
 {
-    json_t *last = json_array_get(sets, json_array_size(sets) - 1);
-    if (last && !strcmp(json_string_value(json_object_get(last, "name")), name))
-        return last;
-    json_t *entry = json_pack("{s:s}", "name", name);
+    size_t n;
+    json_t *entry;
+    json_array_foreach(sets, n, entry)
+    {
+        if (says(entry, "name", name))
+            return entry;
+    }
+    entry = json_pack("{s:s}", "name", name);
     for (size_t i = 0; i < r->settings->n_sets; i++) {
         const struct prediction_set *s = r->settings->sets[i];
         if (strcmp(s->name, name))
@@ -69,14 +78,17 @@ static json_t *entry_for(json_t *sets, const struct report *r, const char *name)
     return entry;
 }
 
-/* The last of the list where it compares the same, else a new one; of detection or differences. */
+/* The list's entry that compares the same, made on first use; of detection or differences. */
 static json_t *comparison_entry(json_t *list, const struct result *x)
 {
-    json_t *last = json_array_get(list, json_array_size(list) - 1);
-    if (last && !strcmp(json_string_value(json_object_get(last, "set")), x->set) &&
-        !strcmp(json_string_value(json_object_get(last, "against")), x->against))
-        return last;
-    json_t *entry = json_pack("{s:s, s:s, s:{}}", "set", x->set, "against", x->against, "metrics");
+    size_t n;
+    json_t *entry;
+    json_array_foreach(list, n, entry)
+    {
+        if (says(entry, "set", x->set) && says(entry, "against", x->against))
+            return entry;
+    }
+    entry = json_pack("{s:s, s:s, s:{}}", "set", x->set, "against", x->against, "metrics");
     json_array_append_new(list, entry);
     return entry;
 }

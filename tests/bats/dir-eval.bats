@@ -178,6 +178,11 @@ ensemble() {
     [ "$(jq -c '.sets | map(.name)' out.json)" = '["s#1","s#2","other","s"]' ]
     jq -e '.sets[3].metrics.nll | .seeds == 2 and .deviation > 0 and .low < .value and .value < .high' out.json
     [ "$(jq '.sets[0].metrics.nll | has("deviation")' out.json)" = false ]
+    # Seeds that alternate, of which the first has no alphas to measure, are one mean.
+    rec to-json --header "$data/metrics-dirichlet.mp" | jq -c 'del(.alpha, .total, .aleatoric, .epistemic)' | rec from-json -o plain.mp
+    set -- s=plain.mp t="$data/metrics-dirichlet.mp" s="$data/metrics-dirichlet.mp" t="$data/metrics-dirichlet.mp" s="$data/metrics-dirichlet.mp"
+    dir-eval --seeds --json "$@" >out.json
+    jq -e '[.sets[].name] == ["s#1", "t#1", "s#2", "t#2", "s#3", "s", "t"] and (.sets[5].metrics | has("nll") and has("aurc_total"))' out.json
     run dir-eval --seeds "${seeds[@]}"
     [[ $output == *" ± "* ]]
     # Columns stay aligned: all lines of the first table end in the same column.
@@ -437,4 +442,7 @@ END
     [ "$status" -eq 73 ]
     run dir-eval "$data/metrics-binary.mp" --figures no/such/folder
     [ "$status" -eq 73 ]
+    run dir-eval "a b=$data/metrics-binary.mp" "a_b=$data/metrics-binary.mp" --figures out
+    [ "$status" -eq 64 ]
+    [[ $output == *"the figures of 'a b' and 'a_b' would both be uncertainty-a_b.svg; name the sets apart"* ]]
 }
