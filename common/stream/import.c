@@ -41,7 +41,7 @@ struct import {
     struct id_index *ids;
     uint64_t *row_of_id; /* by its number there */
     size_t cap_ids;
-    struct buf id_text, text_text;
+    struct buf id_text, text_text, label_text;
     struct buf problem;
     uint64_t skipped, empty;
 };
@@ -239,6 +239,9 @@ static void take_classes(struct import *im, const char *classes)
         if (!header_class_fits(im->classes[i]))
             set_fault(im, IMPORT_CLASSES,
                       ": '%s' begins or ends with a blank or holds a line break", im->classes[i]);
+        for (size_t other = 0; other < i; other++)
+            if (!strcmp(im->classes[i], im->classes[other]))
+                set_fault(im, IMPORT_CLASSES, ": '%s' is given twice", im->classes[i]);
         if (json_array_append_new(im->class_names, json_string(im->classes[i])))
             set_fault(im, IMPORT_CLASSES, ": '%s' is not UTF-8", im->classes[i]);
     }
@@ -329,14 +332,13 @@ static void map_labels(struct import *im, const struct import_options *o)
 }
 
 /* The class of a raw label, -1 when it has none. */
-static long class_of(const struct import *im, struct span raw)
+static long class_of(struct import *im, struct span raw)
 {
-    char text[256]; /* longer ones are nobody's label */
     size_t n;
-    if (raw.len < sizeof text && !memchr(raw.data, '\0', raw.len)) {
-        memcpy(text, raw.data, raw.len);
-        text[raw.len] = '\0';
-        if (id_index_find(im->labels, text, &n))
+    if (!memchr(raw.data, '\0', raw.len)) {
+        im->label_text.len = 0;
+        buf_add(&im->label_text, raw.data, raw.len);
+        if (id_index_find(im->labels, buf_str(&im->label_text), &n))
             return im->class_of_label[n];
     }
     if (im->mapped || !raw.len || raw.len > 9)
@@ -530,6 +532,7 @@ void import_free(struct import *im)
     free(im->row_of_id);
     buf_free(&im->id_text);
     buf_free(&im->text_text);
+    buf_free(&im->label_text);
     buf_free(&im->problem);
     free(im);
 }

@@ -119,7 +119,7 @@ bool join_record(struct join *j, const struct stream_reader *r, const msgpack_ob
         msgpack_pack_object(p, b->ptr[i].key);
         msgpack_pack_object(p, b->ptr[i].val);
     }
-    stream_commit(w);
+    stream_commit_any(w);
     return true;
 }
 

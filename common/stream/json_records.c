@@ -156,9 +156,12 @@ static void pack_field(struct json_records *j, const char *key, const json_t *va
 static void check_record(struct json_records *j)
 {
     msgpack_object o;
+    char *excess = object_excess(j->packed.data, j->packed.len);
+    if (excess)
+        bad_line(j, "the record would have %s", excess);
     msgpack_zone_clear(&j->zone);
     if (!object_unpack(&j->zone, j->packed.data, j->packed.len, &o))
-        bad_line(j, "nested too deep");
+        die(EX_OSERR, "out of memory");
     if (checker_record(j->checker, &o, ++j->records))
         return;
     const char *id = checker_id(j->checker);

@@ -64,6 +64,8 @@ struct rows {
     size_t line_at;  /* where the next line begins in it */
     uint64_t lines;  /* read of this file */
     json_t *object;
+    uint64_t objects;  /* so far */
+    bool *met;         /* [width] whether any object had the key */
     struct buf quoted; /* a JSON line whose numbers are strings */
 };
 
@@ -435,11 +437,15 @@ static enum row_found next_json(struct rows *r)
         buf_addf(&r->problem, "%s", r->object ? "not a JSON object" : error.text);
         return ROW_BAD;
     }
-    for (size_t i = 0; i < r->width; i++)
-        if (!json_field(json_object_get(r->object, r->names[i]), &r->fields[i])) {
+    r->objects++;
+    for (size_t i = 0; i < r->width; i++) {
+        const json_t *value = json_object_get(r->object, r->names[i]);
+        r->met[i] |= value != NULL;
+        if (!json_field(value, &r->fields[i])) {
             buf_addf(&r->problem, "the value of '%s' is a list or an object", r->names[i]);
             return ROW_BAD;
         }
+    }
     return ROW_GOOD;
 }
 
@@ -594,7 +600,9 @@ size_t rows_column(struct rows *r, const char *spec)
     if (r->format == ROWS_JSONL) {
         r->names = xreallocarray(r->names, r->width + 1, sizeof *r->names);
         r->fields = xreallocarray(r->fields, r->width + 1, sizeof *r->fields);
+        r->met = xreallocarray(r->met, r->width + 1, sizeof *r->met);
         r->names[r->width] = xstrdup(spec);
+        r->met[r->width] = false;
         return r->width++;
     }
     char *end;
@@ -615,6 +623,14 @@ size_t rows_unnamed_columns(const struct rows *r)
     return is_table(r) && !r->names ? r->width : 0;
 }
 
+/* A key that no object had is a misspelt one: a table would have no such column. */
+static void check_met(const struct rows *r)
+{
+    for (size_t i = 0; r->objects > 0 && i < r->width; i++)
+        if (!r->met[i])
+            die(EX_DATAERR, "%s: no line has the key '%s'", name_of(r), r->names[i]);
+}
+
 enum row_found rows_next(struct rows *r, const struct span **fields)
 {
     enum row_found found;
@@ -625,7 +641,10 @@ enum row_found rows_next(struct rows *r, const struct span **fields)
         r->problem.len = 0;
         while ((found = next_in_file(r)) == ROW_END && start_file(r))
             ;
-        r->number += found != ROW_END;
+        if (found == ROW_END)
+            check_met(r);
+        else
+            r->number++;
     }
     *fields = r->fields;
     return found;
@@ -671,6 +690,7 @@ void rows_close(struct rows *r)
     free(r->chunk);
     free(r->cells);
     free(r->parsed);
+    free(r->met);
     buf_free(&r->text);
     free(r);
 }

@@ -416,7 +416,10 @@ static void print_row(const struct show *s, struct buf *out, const struct row *r
         const char *text = !row ? s->columns[c].name : c < row->n ? row->cells[c] : NULL;
         text = text ? text : "";
         buf_addf(out, "%*s", i ? GAP : 0, "");
-        add_cell(out, text, strlen(text), widths[i], s->columns[c].right);
+        /* Behind the last column no blanks are needed; a character has no more columns than bytes.
+         */
+        size_t len = strlen(text), width = i + 1 == n && len < widths[i] ? len : widths[i];
+        add_cell(out, text, len, s->columns[c].right ? widths[i] : width, s->columns[c].right);
     }
     while (out->len && out->data[out->len - 1] == ' ')
         out->len--;

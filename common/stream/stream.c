@@ -793,22 +793,24 @@ static void drain_held_back(void *writer)
     w->held_back = false;
 }
 
-/* What the reader would refuse is not written. Of records, whose values follow from their schemas,
- * only the size is looked at (stream_commit()): there may be millions. */
-static void check_header(const struct stream_writer *w)
+char *object_excess(const char *bytes, size_t len)
 {
+    if (len > MAX_RECORD)
+        return xasprintf("%zu bytes, the most is %d", len, MAX_RECORD);
     struct scan s = {.depth = 1, .items = {1}};
-    if (w->packed.len > MAX_RECORD)
-        die(EX_DATAERR, "%s: the header would have %zu bytes, the most is %d",
-            outfile_name(w->file), w->packed.len, MAX_RECORD);
-    enum found found = scan_object(w->packed.data, w->packed.len, &s);
+    enum found found = scan_object(bytes, len, &s);
     if (found == TOO_LARGE)
-        die(EX_DATAERR,
-            "%s: the header would have more than %d values, or a map in it more than %d keys",
-            outfile_name(w->file), MAX_ITEMS, MAX_KEYS);
-    if (found != WHOLE)
-        die(EX_DATAERR, "%s: the header would be nested more than %d deep", outfile_name(w->file),
-            MAX_DEPTH);
+        return xasprintf("more than %d values, or a map in it more than %d keys", MAX_ITEMS,
+                         MAX_KEYS);
+    return found == WHOLE ? NULL : xasprintf("values nested more than %d deep", MAX_DEPTH);
+}
+
+/* What the reader would refuse is not written. */
+static void check_pending(const struct stream_writer *w, const char *what)
+{
+    char *excess = object_excess(w->packed.data + w->committed, w->packed.len - w->committed);
+    if (excess)
+        die(EX_DATAERR, "%s: %s would have %s", outfile_name(w->file), what, excess);
 }
 
 struct stream_writer *stream_create(const char *path, bool compress, json_t *header)
@@ -829,7 +831,7 @@ struct stream_writer *stream_create(const char *path, bool compress, json_t *hea
     w->hash = digest_new();
     msgpack_packer_init(&w->packer, &w->packed, append);
     pack_json(&w->packer, header);
-    check_header(w);
+    check_pending(w, "the header");
     w->committed = w->packed.len;
     w->held_back = true;
     w->header_sum = XXH64(w->packed.data, w->packed.len, 0);
@@ -854,6 +856,14 @@ void stream_commit(struct stream_writer *w)
     w->count++;
     if (w->packed.len >= PACKED)
         drain(w, ZSTD_e_continue);
+}
+
+void stream_commit_any(struct stream_writer *w)
+{
+    char what[40];
+    snprintf(what, sizeof what, "record %" PRIu64, w->count + 1);
+    check_pending(w, what);
+    stream_commit(w);
 }
 
 void stream_write_raw(struct stream_writer *w, const void *bytes, size_t len)

@@ -68,6 +68,9 @@ struct stream_writer *stream_create(const char *path, bool compress, json_t *hea
 /* Pack exactly one map into the packer, then commit it. */
 msgpack_packer *stream_packer(struct stream_writer *w);
 void stream_commit(struct stream_writer *w);
+/* The same of a record whose values are not this program's own: what readers would refuse (too many
+ * values, too deep) is an error (65). stream_commit() looks at the size alone. */
+void stream_commit_any(struct stream_writer *w);
 /* An already encoded record, as it is. */
 void stream_write_raw(struct stream_writer *w, const void *bytes, size_t len);
 /* Hands what is complete to the next program now, for writers whose records come slowly. */
@@ -84,6 +87,9 @@ const msgpack_object *map_get(const msgpack_object *map, const char *key);
 /* The whole object that the bytes are, as a tree whose strings point into them (empty ones at "");
  * false where it is not msgpack or nests too deep. */
 bool object_unpack(msgpack_zone *zone, const char *bytes, size_t len, msgpack_object *object);
+/* What the object has that no reader takes ("more than 1048576 values ..."), for the caller to
+ * free; NULL: nothing. */
+char *object_excess(const char *bytes, size_t len);
 /* Packs any JSON value. */
 void pack_json(msgpack_packer *p, const json_t *value);
 /* Any msgpack value as JSON (bin as null; use the schemas for those). New reference. */

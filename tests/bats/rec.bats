@@ -148,6 +148,8 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     }
     [ "$(labels --classes ham,spam names.csv)" = "1 0" ]
     [ "$(labels --labels ham,spam names.csv)" = "1 0" ]
+    long=$(printf 'spam%.0s' {1..100})
+    [ "$(labels --classes "ham,$long" <(sed "s/spam/$long/" names.csv))" = "1 0" ]
     [ "$(labels --label-map 'spam=1,ham=0' names.csv)" = "1 0" ]
     [ "$(labels --labels 1,2 ones.csv)" = "1 0" ]
     [ "$(labels --labels 1,2 --classes negative,positive ones.csv)" = "1 0" ]
@@ -283,6 +285,7 @@ Answer: {{{4}}}' in.csv | rec to-json | diff - <(printf '%s\n' \
     refuses 64 "--labels has 3 names for 2 classes" rec from-csv --text sentence --label label --labels a,b,c --classes x,y train.csv
     refuses 64 "is not LABEL=CLASS" rec from-csv --text sentence --label label --label-map a train.csv
     refuses 64 "'a' is given twice" rec from-csv --text sentence --label label --labels a,a train.csv
+    refuses 64 "--classes: 'a' is given twice" rec from-csv --text sentence --label label --classes a,a --labels 0,1 train.csv
     refuses 64 "an empty name" rec from-csv --text sentence --classes a,,b train.csv
     refuses 64 "not one character" rec from-csv --text sentence --delimiter ab train.csv
     refuses 64 "no command 'tail'" rec tail train.csv
@@ -371,6 +374,9 @@ END
     refuses 65 "row 1: it has no text" rec from-jsonl --text text other.jsonl
     printf '{"text": "a", "id": null}\n' >noid.jsonl
     refuses 65 "row 1: it has no id" rec from-jsonl --id id --text text noid.jsonl
+    printf '%s\n' '{"text": "a", "label": 1}' '{"text": "b"}' >some.jsonl
+    rec from-jsonl --text text --label label some.jsonl | rec check
+    refuses 65 "some.jsonl: no line has the key 'lable'" rec from-jsonl --text text --label lable some.jsonl -o out.mp
     printf '{"text": "a", "text": "b"}\n' >twice.jsonl
     refuses 65 "row 1: " rec from-jsonl --text text twice.jsonl
 }
@@ -724,11 +730,32 @@ npy_difference() { # NAME FIELD
     printf '{"duq":1,"schema":"example","made":[],"x":%s}\n' "$deep" >deep.json
     jq -nc '{duq: 1, schema: "example", made: [], x: ([range(4097) | {"\(.)": 0}] | add)}' >keys.json
     jq -nc '{duq: 1, schema: "example", made: [], x: [range(1048577)]}' >values.json
-    refuses 65 "out.mp: the header would be nested more than 24 deep" rec from-json -o out.mp deep.json
+    refuses 65 "out.mp: the header would have values nested more than 24 deep" rec from-json -o out.mp deep.json
     for file in keys values; do
         refuses 65 "out.mp: the header would have more than 1048576 values, or a map in it more than 4096 keys" \
             rec from-json -o out.mp $file.json
     done
+    [ ! -e out.mp ]
+}
+
+@test "a record that could not be read again is not written" {
+    with() { # JQ-PROGRAM-OF-THE-FIELDS
+        echo '{"duq":1,"schema":"example"}'
+        jq -nc "{id: \"1\", text: \"a\"} + $1"
+    }
+    values='more than 1048576 values, or a map in it more than 4096 keys'
+    while IFS=$'\t' read -r fields excess; do
+        refuses 65 "standard input: line 2: the record would have ${excess/VALUES/$values}" rec from-json -o out.mp < <(with "$fields")
+    done <<'END'
+{x: (reduce range(24) as $i ([]; [.]))}	values nested more than 24 deep
+{x: [range(1048577)]}	VALUES
+([range(4097) | {"\(.)": 0}] | add)	VALUES
+END
+    with '{x: (reduce range(22) as $i ([]; [.]))}' | rec from-json | rec check
+    for key in a b; do
+        with "([range(3000) | {\"$key\\(.)\": 0}] | add)" | rec from-json -o $key.mp
+    done
+    refuses 65 "out.mp: record 1 would have $values" rec join -o out.mp a.mp b.mp
     [ ! -e out.mp ]
 }
 
