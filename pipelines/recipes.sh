@@ -280,7 +280,7 @@ stage_epochs() {
     for student in "${students[@]}"; do
         asked_with "$student"
         epoch=$(epochs_of "$student") || exit
-        [ "$epoch" = 0 ] || measured+=("$student")
+        measured+=("$student")
         for (( ; epoch > 0; epoch--)); do
             for part in train test; do
                 predicted+=("epochs/$student.$epoch.$part.mp")
@@ -292,7 +292,7 @@ stage_epochs() {
     makes epochs/table.json from "${predicted[@]}" with version by epoch_table "${measured[@]}"
 }
 
-# How many whole ones there are: what the last --epochs among the student's options says, or EPOCHS.
+# How many there are: what the last --epochs among the student's options says, or EPOCHS.
 epochs_of() { # STUDENT
     local own=${1^^}_OPTIONS number=$EPOCHS last='' word
     local -a words
@@ -302,8 +302,8 @@ epochs_of() { # STUDENT
         [ "$last" != --epochs ] || number=$word
         last=$word
     done
-    [[ $number =~ ^[0-9]{1,6}(\.[0-9]+)?$ ]] || die 64 "--epochs is a number above 0, not '$number'"
-    echo $((10#${number%.*}))
+    jq -enr --arg number "$number" '$number | tonumber | select(. == floor and . >= 1 and . < 1000000)' 2>/dev/null ||
+        die 64 "KEEP=all keeps each epoch, and there are '$number' (EPOCHS, --epochs): say a whole number"
 }
 
 epoch_table() { # STUDENT...

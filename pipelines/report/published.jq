@@ -2,7 +2,8 @@
 include "numbers";
 def pad(n): tostring | . + " " * ([n - length, 0] | max);
 def ln: if . == 1 then 0 else log end | digits(3);
-def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] | max) + .;
+def said(n): if . == null then "-" else digits(n) end;
+def cell(n): said(n) | " " * ([9 - length, 0] | max) + .;
 (if .students != [] then
     "", "students: the epoch that each is of, and its figures on \(.held_out) validation texts; loss: of what it learns",
     "student     epoch     loss      nll accuracy      ece",
@@ -41,15 +42,15 @@ def cell(n): if . == null then "-" else digits(n) end | " " * ([9 - length, 0] |
     (if .changed != [] then "this run is not as published: \(.changed | departures)" else empty end),
     ("set" | pad(12)) + "macro_f1     ece",
     (.published.sets | to_entries[]
-        | (.key | pad(12)) + "   " + (.value.macro_f1 | digits(3)) + "   " + (.value.ece | digits(3)) + "  " + (.value.from // "")),
+        | (.key | pad(12)) + "   " + (.value.macro_f1 | said(3)) + "   " + (.value.ece | said(3)) + "  " + (.value.from // "")),
     (.published.notes // [] | .[])
  else empty end),
 (if .published.detection then
-    "", "published, detection by \(.published.detection.uncertainty) uncertainty, sets asked by \(if .published.detection.protocol == "own" then "their own prompts" else "this set's prompts" end)",
-    .published.detection.from,
+    "", "published, detection by \(.published.detection.uncertainty // "total") uncertainty, sets asked by \(if .published.detection.protocol == "own" then "their own prompts" else "this set's prompts" end)",
+    (.published.detection.from // empty),
     ("against" | pad(12)) + ("set" | pad(12)) + "auroc  wasserstein",
     (.published.detection.against | to_entries[] | .key as $against | .value | to_entries[]
-        | ($against | pad(12)) + (.key | pad(12)) + " " + (.value.auroc | digits(2)) + "         " + (.value.wasserstein | digits(2)))
+        | ($against | pad(12)) + (.key | pad(12)) + " " + (.value.auroc | said(2)) + "         " + (.value.wasserstein | said(2)))
  else empty end),
 (if .published.elsewhere then "", "published figures: in the report of PROFILE=\(.published.elsewhere), which follows their steps" else empty end),
 (.missing[] | "", "no detection against \(.): its texts could not be had")

@@ -1,7 +1,8 @@
 # The report's page, of report.json.
 include "numbers";
 
-def esc: tostring | @html;
+# Characters that a page may not have are shown as one that stands for them.
+def esc: tostring | gsub("[\\x{00}-\\x{08}\\x{0b}\\x{0c}\\x{0e}-\\x{1f}\\x{7f}-\\x{9f}\\x{fdd0}-\\x{fdef}\\x{fffe}\\x{ffff}]"; "\ufffd") | @html;
 def thousands: tostring | [while(length > 0; .[:-3]) | .[-3:]] | reverse | join(",");
 def fixed(n): if . == null then "&ndash;" else digits(n) end;
 def cell($best): # a metric
@@ -44,7 +45,7 @@ def quality:
     + ($sets | map(. as $set | "<tr>" + (.name | set_name)
         + (columns | map(. as $c | $set.metrics[.key] | ($set | best($sets; $c)) as $best | cell($best)) | join("")) + "</tr>") | join("\n"))
     + (($r.published.sets // {}) | to_entries | map(. as $p
-        | "\n<tr class=published><th scope=row>\($p.key)<small>published\($p.value.from | if . then ": \(esc)" else "" end)</small></th>"
+        | "\n<tr class=published><th scope=row>\($p.key | esc)<small>published\($p.value.from | if . then ": \(esc)" else "" end)</small></th>"
         + (columns | map($p.value[.key] | if . == null then "<td></td>" else "<td>\(fixed(3))</td>" end) | join("")) + "</tr>") | join("\n"))
     + "</tbody></table>"
     + (if $r.published.sets then "<p class=note>Rows in italics are published figures"
@@ -208,7 +209,7 @@ def sweep:
         "<h2>Fixed sums of alphas</h2><p class=note>Dirichlet students whose alphas are scaled to the sum &alpha;<sub>0</sub> in training: mean over \(.sweep[0].accuracy.seeds // 1) seeds, and standard deviation.</p>"
         + "<table><thead><tr><th>&alpha;<sub>0</sub></th>" + (epoch_metrics | map("<th>\(.name)</th>") | join("")) + "</tr></thead><tbody>"
         + (.sweep | map(.alpha0 as $sum | figures_over_seeds($sum)) | join("\n"))
-        + (($r.published.alpha0.rows // []) | map("\n<tr class=published><th scope=row>\(.alpha0)<small>published</small></th><td></td>"
+        + (($r.published.alpha0.rows // []) | map("\n<tr class=published><th scope=row>\(.alpha0 | esc)<small>published</small></th><td></td>"
             + "<td>\(.macro_f1 | fixed(3))<small>&plusmn;&hairsp;\(.macro_f1_deviation | fixed(3))</small></td><td>\(.ece | fixed(3))<small>&plusmn;&hairsp;\(.ece_deviation | fixed(3))</small></td><td></td><td></td></tr>") | join(""))
         + "</tbody></table>"
         + (if $r.published.alpha0 then "<p class=note>Rows in italics: \($r.published.alpha0.from | esc). They were not measured here.</p>" else "" end)
@@ -231,7 +232,7 @@ def detection_rows($rows; $published):
         | "<tr><th scope=row>\($row.set | esc)</th><td class=word>\($k)</td>"
         + (["auroc", "aupr", "fpr95", "wasserstein"] | map($row.metrics["\(.)_\($k)"] | cell(false)) | join("")) + "</tr>"] | join("\n"))
     + ($published | to_entries
-        | map("\n<tr class=published><th scope=row>\(.key)<small>published</small></th><td class=word>total</td><td>\(.value.auroc | fixed(2))</td><td></td><td></td><td>\(.value.wasserstein | fixed(2))</td></tr>") | join("\n"))
+        | map("\n<tr class=published><th scope=row>\(.key | esc)<small>published</small></th><td class=word>total</td><td>\(.value.auroc | fixed(2))</td><td></td><td></td><td>\(.value.wasserstein | fixed(2))</td></tr>") | join("\n"))
     + "</tbody></table>";
 
 def detection:
@@ -279,14 +280,16 @@ def what:
     | "<dl><dt>profile</dt><dd>\($r.profile | esc)\(if $r.changed != [] then ", but for " + ($r.changed | departures | esc) else "" end)</dd><dt>model</dt><dd>\($r.model.name | esc) (\($r.model.type | esc)), <code>\($r.model.digest | esc)</code>, products in \($r.model.compute // "?" | esc)</dd>"
     + "<dt>classes</dt><dd>\([$r.task.classes[] | esc] | join(", "))</dd>"
     + "<dt>texts</dt><dd>\($n.train | thousands) to train on, \($n.shots | thousands) for shots, \($n.validation | thousands) to weigh the prompts, \($n.test | thousands) to test on"
-    + (if ($r.labels | length) > 0 then " (" + ($r.labels | map("\(.number | thousands) \($r.task.classes[.class] // .class | esc)") | join(", ")) + ")" else "" end) + "</dd>"
+    + (if ($r.labels | length) > 0 then ($n.test - ($r.labels | map(.number) | add)) as $without
+            | " (" + ($r.labels | map("\(.number | thousands) \($r.task.classes[.class] // .class | esc)") | join(", "))
+            + (if $without > 0 then ", \($without | thousands) without a label" else "" end) + ")" else "" end) + "</dd>"
     + "<dt>data</dt><dd>" + ($r.data | map(split("  ") | "\(.[1] | esc), <code title=\"\(.[0])\">sha256:\(.[0][:16])&hellip;</code>") | join("<br>")) + "</dd>"
     + "<dt>duq</dt><dd>\($r.version | esc)</dd></dl>";
 
 def settings:
-    "<details><summary>Settings</summary><table class=settings><tbody>"
+    "<details><summary>Settings</summary><div class=wide><table class=settings><tbody>"
     + (.settings | map(select(.value != null and .value != "") | "<tr><th scope=row>\(.key)</th><td class=word>\(.value | esc)</td></tr>") | join("\n"))
-    + "</tbody></table></details>";
+    + "</tbody></table></div></details>";
 
 "<!DOCTYPE html>
 <html lang=en>

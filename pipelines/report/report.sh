@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The report of a run, in a new folder: tables as text, CSV and JSON, figures, and a page with all of them.
-# Started by run/target.sh in the run's folder. Nothing in it depends on when, where or how fast the run was.
+# Started by run/target.sh in the run's folder. Nothing in it depends on when, where or how fast the run was, but
+# for the model's name.
 # usage: report.sh FOLDER [NAME=PREDICTIONS | --ood NAME:OTHER=PREDICTIONS]...
 # shellcheck disable=SC2153 # FOLDER and the settings are in the environment
 set -euo pipefail
@@ -27,9 +28,13 @@ if [ -n "${OTHERS// /}" ]; then
 fi
 
 # Published figures stand beside those of their own profile's steps alone.
-published='{}'
-[ ! -e "$FOLDER/published.json" ] || published=$(jq --arg profile "$PROFILE" \
-    'if (.profile // $profile) == $profile then . else {elsewhere: .profile} end' "$FOLDER/published.json")
+published() {
+    if [ -e "$FOLDER/published.json" ]; then
+        jq --arg profile "$PROFILE" 'if (.profile // $profile) == $profile then . else {elsewhere: .profile} end' "$FOLDER/published.json"
+    else
+        echo '{}'
+    fi
+}
 
 # Everything that the page and the tables show, as one JSON object.
 settings() { # KEY = value lines of what shapes results
@@ -50,7 +55,7 @@ split() {
     done
 }
 labels() { # counts of test labels by class
-    rec count texts/test.mp | tail -n +2
+    rec count texts/test.mp | tail -n +2 | { grep -v ^nil || [ $? = 1 ]; }
 }
 # Which step's each student is, and its figures on the validation texts.
 students() {
@@ -58,6 +63,10 @@ students() {
     for student in $STUDENTS; do
         jq -c --arg name "$student" '{name: $name, step, epoch, keep: .training.keep, validation}' "students/$student.lora/duq.json"
     done | jq -s .
+}
+# How many validation texts they were measured on.
+held_out() {
+    [ -z "${STUDENTS// /}" ] || rec count -q students/validation.tokens.mp
 }
 model_type() {
     [ -e model/config.json ] && jq -r .model_type model/config.json || echo GGUF
@@ -99,11 +108,12 @@ uncertain() {
             answer: (.probs | index(max)), confidence: (.probs | max), total, aleatoric, epistemic}]
         | sort_by(-.total) | .[:10]}'
 }
-jq -n --argjson confusions "$(confusions "$@")" --argjson uncertain "$(uncertain)" \
-    --arg name "$NAME" --arg profile "$PROFILE" --argjson others "$(others)" --arg ood "$OOD" --arg version "$(cat .settings/version)" \
+# What grows with the texts and classes comes by files: an argument has at most 128 KiB.
+jq -n --slurpfile confusions <(confusions "$@") --slurpfile uncertain <(uncertain) \
+    --arg name "$NAME" --arg profile "$PROFILE" --slurpfile others <(others) --arg ood "$OOD" --arg version "$(cat .settings/version)" \
     --arg model "$(basename "$(readlink -f model)")" --arg digest "$(head -n 1 .settings/model)" \
     --arg settings "$(settings)" --arg split "$(split)" --arg data "$(cat data/files)" --arg labels "$(labels)" \
-    --argjson published "$published" --argjson students "$(students)" --arg held_out "$(rec count -q students/validation.tokens.mp)" --slurpfile task task.json --arg type "$(model_type)" \
+    --slurpfile published <(published) --slurpfile students <(students) --arg held_out "$(held_out)" --slurpfile task task.json --arg type "$(model_type)" \
     --arg changed "$(cat .settings/changed)" --slurpfile weights <(rec to-json weights.mp) --slurpfile metrics "$folder/metrics.json" \
     --slurpfile seeds <([ "$SEEDS" = 1 ] || cat seeds/table.json) \
     --slurpfile sweep <([ "$SWEEP" = no ] || cat sweep/table.json) \
@@ -123,16 +133,16 @@ jq -n --argjson confusions "$(confusions "$@")" --argjson uncertain "$(uncertain
         labels: ($labels | lines | map(split("\t") | {class: (.[0] | tonumber), number: (.[2] | tonumber)})),
         data: ($data | lines),
         weights: ($weights | map(.weight)),
-        others: $others,
-        missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others | map(.name))),
-        published: $published,
-        students: $students,
-        held_out: ($held_out | tonumber),
+        others: $others[0],
+        missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others[0] | map(.name))),
+        published: $published[0],
+        students: $students[0],
+        held_out: (if $held_out == "" then null else $held_out | tonumber end),
         epochs: ($epochs[0] // []),
         seeds: ($seeds[0] // []),
         sweep: ($sweep[0] // []),
-        confusions: $confusions,
-        uncertain: $uncertain,
+        confusions: $confusions[0],
+        uncertain: $uncertain[0],
         figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),
         metrics: $metrics[0]
     }' >"$folder/report.json"

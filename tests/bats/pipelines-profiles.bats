@@ -236,7 +236,9 @@ published() {
         few run --dry-run EPOCHS=1 KEEP=all DIRICHLET_OPTIONS="$options" >planned 2>&1
         grep -q 'dirichlet\.2\.test\.mp' planned
     done
-    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3 KEEP=all SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' ALPHAS=unscaled \
+    refuses 64 "KEEP=all keeps each epoch, and there are '1.4' (EPOCHS, --epochs)" few other EPOCHS=1.4 KEEP=all
+    refuses 64 "KEEP=all keeps each epoch, and there are '.5' (EPOCHS, --epochs)" few other KEEP=all EDL_OPTIONS='--epochs .5'
+    few run N_TRAIN=8 N_TEST=12 VALIDATION=8 EPOCHS=3e0 KEEP=all SWEEP=yes SWEEP_ALPHAS='1 10' SWEEP_SEEDS='3 4' ALPHAS=unscaled \
         DIRICHLET_OPTIONS='--epochs 2' SOFTMAX_OPTIONS='--epochs 1' BASELINE_OPTIONS='--epochs 1' EDL_OPTIONS='--epochs 1'
     cd run
     jq -e '[.[] | [.student, .epoch]] == [["softmax", 1], ["dirichlet", 1], ["dirichlet", 2], ["baseline", 1], ["edl", 1]]' epochs/table.json

@@ -683,6 +683,10 @@ with_films() {
     [ ! -e run/detection ]
     tree/pipelines/run.sh --from-manifest run/manifest.json OUT=run 2>said
     [ "$(cat said)" = "films: the report: $PWD/run/report/index.html" ]
+    # The teacher alone.
+    sed -i '/^stage dirichlet/d' tree/pipelines/films.sh
+    films OUT=alone
+    jq -e '.students == [] and .held_out == null and .uncertain.of == "teacher"' alone/report/report.json
     sed -i 's/^stage teacher/&s/' tree/pipelines/films.sh
     refuses 70 "names a stage that recipes.sh has not: teachers" films OUT=run
 }
