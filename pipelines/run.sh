@@ -60,7 +60,8 @@ find_data_set() {
     if [ -n "$manifest" ]; then
         [ -r "$manifest" ] || die 66 "$manifest: cannot be read"
         [ -z "$dataset" ] || die 64 "a manifest names its data set: leave out $dataset"
-        dataset=$(jq -er .dataset "$manifest") || die 65 "$manifest: not a manifest of a run"
+        { dataset=$(jq -er 'select(.settings | type == "object") | .dataset | strings' "$manifest" 2>/dev/null) && [ -n "$dataset" ]; } ||
+            die 65 "$manifest: not a manifest of a run"
     fi
     case $dataset in
     '') die 64 'which data set? try --help' ;;
@@ -70,7 +71,7 @@ find_data_set() {
     for file in settings task.json; do
         [ -r "$folder/$file" ] || [[ $dataset == */* || ! -e $dataset/$file ]] ||
             die 66 "there is no data set '$dataset' in $pipelines; the folder here is ./$dataset"
-        [ -r "$folder/$file" ] || die 66 "there is no data set '$dataset': $folder/$file cannot be read"
+        { [ -r "$folder/$file" ] && [ ! -d "$folder/$file" ]; } || die 66 "there is no data set '$dataset': $folder/$file cannot be read"
     done
     name=$(basename "$folder")
 }

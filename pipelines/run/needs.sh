@@ -13,10 +13,15 @@ need_programs() {
 need_settings() {
     local key
     if [ -n "${value[HOSTS]}" ]; then
-        [ -r "${value[HOSTS]}" ] || die 66 "${value[HOSTS]}: cannot be read (HOSTS=)"
+        { [ -r "${value[HOSTS]}" ] && [ ! -d "${value[HOSTS]}" ]; } || die 66 "${value[HOSTS]}: cannot be read (HOSTS=)"
         [ -z "${value[JOBS]}${value[GPUS]}" ] ||
             die 64 'JOBS= and GPUS= are for this machine alone; a file of hosts has places and gpus= of its own'
     fi
+    [[ ${value[GPUS]} =~ ^([A-Za-z0-9/-]+(,[A-Za-z0-9/-]+)*)?$ ]] ||
+        die 64 "GPUS are numbers of GPUs with commas between, not '${value[GPUS]}'"
+    for key in SWEEP_ALPHAS SWEEP_SEEDS; do
+        [ -z "$(tr -s ' \t' '\n' <<<"${value[$key]}" | sort | uniq -d)" ] || die 64 "$key: the same number twice is no other student"
+    done
     [ "${value[KEEP]}" != all ] || [ -z "${value[PATIENCE]}" ] ||
         die 64 'KEEP=all measures every epoch: PATIENCE= would leave some out'
     need_options

@@ -17,6 +17,7 @@ find_others() {
         [[ " $names " != *" $other_name "* ]] || die 64 "OOD: there are two sets called $other_name"
         names+="$other_name "
         if [ "$first" -le "$stage" ]; then
+            [ -r "$(folder_of "$other")/settings" ] || die 66 "OOD: there is no data set '$other': $(folder_of "$other")/settings cannot be read"
             split_other "$other" "$other_name"
         elif [ -e "$out/others/$other_name/texts/test.mp" ]; then
             others+="$other_name "
@@ -37,10 +38,14 @@ own_prompts_fit() {
     done
 }
 
+folder_of() { # SET
+    [[ $1 == */* ]] && echo "$1" || echo "$pipelines/$1"
+}
+
 # This run's, where the set has it; else its texts and task are those of its settings alone, which is said.
 profile_of() { # SET
-    local profile=${value[PROFILE]} set=$1
-    [[ $set == */* ]] || set=$pipelines/$set
+    local profile=${value[PROFILE]} set
+    set=$(folder_of "$1")
     if [ "$profile" != duq ] && [ -d "$set" ] && [ ! -e "$set/$profile.settings" ]; then
         printf 'run.sh: %s has no profile %s: it is taken with duq'"'"'s\n' "$1" "$profile" >&2
         profile=duq

@@ -131,6 +131,7 @@ set_value() { # KEY VALUE WHERE FOLDER
     [ -n "$text" ] || [ -z "${given[$key]-}" ] || die 64 "$3: $key is empty"
     case ${kind[$key]} in
     path)
+        at_home "$3"
         [ -z "$text" ] || [[ $text == /* ]] || text=$(realpath -m "$4/$text")
         ;;
     *"|"*)
@@ -156,13 +157,24 @@ set_value() { # KEY VALUE WHERE FOLDER
     sets)
         read -ra words <<<"${text//,/ }"
         for i in "${!words[@]}"; do
-            [[ ${words[i]} != */* ]] || words[i]=$(cd "$4" && realpath -m -- "${words[i]}")
+            [[ ${words[i]} == */* ]] || continue
+            text=${words[i]}
+            at_home "$3"
+            words[i]=$(cd "$4" && realpath -m -- "$text")
         done
         text=${words[*]}
         ;;
     esac
     [ -n "$fits" ] || die 64 "$3: $key is $is, not '$text'"
     value[$key]=$text
+}
+
+# Puts the user's own folder for a ~ into $text: of shells bash alone does so in a setting.
+at_home() { # WHERE
+    case $text in
+    \~ | \~/*) text=${HOME:?}${text#\~} ;;
+    \~*) die 64 "$1: $key: '$text' is not followed: write the folder out, or ./$text" ;;
+    esac
 }
 
 is_decimal() { # TEXT BOUND

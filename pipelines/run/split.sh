@@ -17,7 +17,11 @@ from_table() { # LABELS FILE...
     *.tsv) rec from-tsv "${options[@]}" "$@" ;;
     *.jsonl) rec from-jsonl "${options[@]}" "$@" ;;
     *) fail 65 "$1: neither .csv, .tsv nor .jsonl" ;;
-    esac
+    esac || {
+        local status=$?
+        [ $status != 65 ] || echo "$NAME: how ${1%.*} is read say the settings HEADER, ID, TEXT, LABEL, LABELS and MISSING" >&2
+        return $status
+    }
 }
 
 # With a line break for \n, a tab for \t, a backslash for two.

@@ -69,19 +69,27 @@ setting() { # KEY
     sed -n "s/^$1 = //p" <<<"$settings"
 }
 out=$(setting OUT) tries=$(setting TRIES) timeout=$(setting TIMEOUT)
+# Before a job waits in a queue to find it out.
+model=$(setting MODEL) data=$(setting DATA)
+[[ $stop == fetch || $stop == split ]] || {
+    [ -n "$model" ] || die 64 'which model? give MODEL=DIR'
+    [ -e "$model" ] || die 66 "$model: no such model (MODEL=)"
+}
+[ -z "$data" ] || [ -d "$data" ] || die 66 "$data: no such folder (DATA=)"
 programs=${PROGRAMS:-${BUILD:-$PIPELINES/../build}/bin}
 [ ! -d "$programs" ] || PATH=$(cd "$programs" && pwd):$PATH
 mkdir -p "$out/log/slurm" || die 73 "$out: cannot be made (OUT=)"
 
-last=
-# job NAME SBATCH-OPTION... SCRIPT ARGUMENT...: submits it, after the job before.
+last='' status=0
+# job NAME SBATCH-OPTION... SCRIPT ARGUMENT...: submits it, after the job before. With --wait, sbatch ends with the job's
+# status.
 job() {
     local name=$1
     local -a after=()
     shift
     [ -z "$last" ] || after=("--dependency=afterok:$last")
-    last=$("${sbatch[@]}" "${after[@]}" --job-name="duq-$name" --output="$out/log/slurm/$name.%j.log" "$@") ||
-        die 75 'sbatch refused a job'
+    last=$("${sbatch[@]}" "${after[@]}" --job-name="duq-$name" --output="$out/log/slurm/$name.%j.log" "$@") || status=$?
+    [ -n "$last" ] || die 75 'sbatch refused a job'
     printf '%s\t%s\n' "$last" "$name"
 }
 
@@ -106,5 +114,14 @@ submit_shards() {
 }
 
 submit_shards
-[ -z "$wait" ] || sbatch+=(--wait)
+if [ -n "$wait" ]; then
+    sbatch+=(--wait)
+    export DUQ_DONE=$out/log/slurm/done.$$.$EPOCHREALTIME
+fi
 stages "to-$stop" --stop-stage "$stop"
+[ $status = 0 ] || exit $status
+# Of a job that Slurm gave up, since one before it had failed, sbatch's status is 0.
+if [ -n "$wait" ]; then
+    [ -e "$DUQ_DONE" ] || die 75 "the last job did not run, for one before it failed: see $out/log/slurm"
+    rm "$DUQ_DONE"
+fi

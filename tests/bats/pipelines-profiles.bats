@@ -112,6 +112,7 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '1 0 1 0 1 0' ]
     sed -i 's/^harsh,/mild,/' set/rows.csv
     refuses 2 "label 'mild' is neither a class name nor a number from 0 to 1" split
+    [[ $output == *'set: how data/train.1 is read say the settings HEADER, ID, TEXT, LABEL, LABELS and MISSING'* ]]
     # Where the names of classes are numbers, they are no others.
     sed -i 's/^mild,/5,/; s/^0,/5,/; s/^"[^"]*",/1,/' set/rows.csv
     jq '.classes = ["1", "5"]' "$top/examples/sst2/task.json" >set/task.json

@@ -4,6 +4,7 @@
 bats_require_minimum_version 1.5.0
 load hosts
 load slurm
+load refuses
 
 setup_file() {
     cd "$BATS_FILE_TMPDIR" || exit 1
@@ -141,12 +142,29 @@ tasks() {
     [ ! -e run/scores/train.mp ]
 }
 
+@test "--wait has the status of the last job, and one for a job that never ran" {
+    # The texts are too few: the first of all jobs fails; then the only one.
+    refuses_waiting() { # STATUS STAGE
+        run -"$1" on_cluster "$TOP/pipelines/slurm/submit.sh" "$TOP/examples/sst2" OUT="$PWD/run" N_TRAIN=4 N_TEST=4 \
+            VALIDATION=4000 --tasks 2 --stop-stage "$2" --wait
+        until_true 90 queue_empty
+        [ ! -e run/scores ]
+    }
+    refuses_waiting 75 teacher
+    [[ $output == *'the last job did not run, for one before it failed: see '*/run/log/slurm* ]]
+    refuses_waiting 2 split
+    [[ $output =~ ^[0-9]+.to-split$ ]]
+}
+
 @test "what has no place in a job is refused" {
     for words in HOSTS=file JOBS=2 '--only teacher' '--tasks 0' '--stop-stage never' --tasks --hosts=file --only=teacher \
         --tasks=0 --stop-stage=never --dry-run --settings --stages; do
         # shellcheck disable=SC2046,SC2086 # words
         run -64 "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") $words
     done
+    refuses 66 '/nowhere: no such model (MODEL=)' "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") MODEL=/nowhere
+    refuses 66 '/nowhere: no such folder (DATA=)' "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") DATA=/nowhere
+    refuses 64 'which model?' "$TOP/pipelines/slurm/submit.sh" sst2 OUT="$PWD/run" DATA="$PWD"
     mkdir path
     ln -s /usr/bin/dirname path
     PATH=$PWD/path run -69 /bin/bash "$TOP/pipelines/slurm/submit.sh" sst2

@@ -139,6 +139,9 @@ remakes() {
         [ -s "$base/report/$figure" ]
     done
     copy
+    refuses 66 "OOD: there is no data set '$PWD/nowhere'" whole other --ood "$top/examples/youtube,./nowhere"
+    own nowhere sst2
+    sed -i 's/^DATA = .*/DATA = none/' nowhere/settings
     whole run --ood "$top/examples/youtube,./nowhere" 2>said
     grep -q "detection against nowhere is left out" said
     grep -q 'against nowhere was asked for and left out' run/report/index.html
@@ -313,7 +316,7 @@ END
     # Numbers that go into arithmetic, or into rules for make.
     run few run --dry-run KEEP=all 'TRAIN_OPTIONS=--epochs a[$(touch${IFS}harm)]'
     [ "$status" -eq 64 ]
-    [[ $output == *"--epochs is a number above 0"* ]]
+    [[ $output == *"(EPOCHS, --epochs): say a whole number"* ]]
     for key in SWEEP_ALPHAS SWEEP_SEEDS; do
         run few run --dry-run SWEEP=yes "$key=1 \$(shell touch harm)"
         [ "$status" -eq 64 ]
@@ -325,6 +328,14 @@ END
     [ "$status" -eq 65 ]
     [[ $output == *"LAUNCH is a command, which the command line alone may say"* ]]
     [ -z "$(find . "$top" -maxdepth 3 -name harm)" ]
+}
+
+@test "a manifest that is none is refused" {
+    for none in '{"dataset": "sst2"}' '{"dataset": "sst2", "settings": []}' '{"settings": {}}' '[]' ''; do
+        echo "$none" >none.json
+        refuses 65 'none.json: not a manifest of a run' "$top/pipelines/run.sh" --from-manifest none.json OUT=run
+    done
+    [ ! -e run ]
 }
 
 @test "the manifest says what was run, and runs it again" {
@@ -414,6 +425,10 @@ ENTROPY_WEIGHT=-1;ENTROPY_WEIGHT is a number of 0 or more, not '-1'
 BATCH=;BATCH is empty
 DEVICE=gpu;DEVICE is auto, cpu, cuda or cuda:N, not 'gpu'
 OBJECTIVE=newest;OBJECTIVE is one of paper, published, not 'newest'
+GPUS=0 1;GPUS are numbers of GPUs with commas between, not '0 1'
+GPUS=0,,1;GPUS are numbers of GPUs
+SWEEP_SEEDS=3 4 3;SWEEP_SEEDS: the same number twice is no other student
+OUT=~nobody/run;OUT: '~nobody/run' is not followed
 SHOTS=44;SHOTS=44 is too few: the prompts of all instructions of
 LABELS=0,1 | positive,negative;LABELS: positive stands for class 0, and is the name of class 1
 END
@@ -422,6 +437,13 @@ END
         refuses 64 "KEEP=all measures every epoch, and ${option%%[= ]*} in SOFTMAX_OPTIONS would leave some out" \
             few run KEEP=all SOFTMAX_OPTIONS="$option"
     done
+    refuses 66 "/: cannot be read (HOSTS=)" few run MODEL="$top/examples/model" HOSTS=/
+    for option in --stage --stop-stage --only --cut; do
+        refuses 64 "$option is empty" few run MODEL="$top/examples/model" "$option" ''
+    done
+    HOME=$PWD/home "$top/pipelines/run.sh" sst2 'OUT=~/runs/it' OOD='~/set' --settings >shown
+    grep -qx "OUT = $PWD/home/runs/it" shown
+    grep -qx "OOD = $PWD/home/set" shown
     # A comma that belongs to a name.
     jq '.classes = ["harsh, or so", "kind"]' "$top/examples/sst2/task.json" >commas.json
     refuses 64 'LABELS: kind stands for class 0' few run MODEL="$top/examples/model" TASK=commas.json 'LABELS=kind,harsh\, or so'
@@ -630,13 +652,20 @@ own() {
     done
 }
 
-@test "make runs a data set in a folder that it is given, where there are settings" {
+@test "make runs a data set in a folder that it is given, which says what is missing there" {
     own "$PWD/own" sst2
     make -n -C "$top" "$PWD/own" examples/sst2 MODEL=/m >said
     grep -q "pipelines/run.sh $PWD/own 'MODEL=/m'" said
     grep -q "pipelines/run.sh examples/sst2 'MODEL=/m'" said
     mkdir bare
-    refuses 0 "Nothing to be done" make -n -C "$top" "$PWD/bare"
+    make -n -C "$top" "$PWD/bare" >said
+    grep -q "pipelines/run.sh $PWD/bare" said
+    refuses 66 "bare/settings cannot be read" "$top/pipelines/run.sh" ./bare
+    mkdir bare/settings
+    refuses 66 "bare/settings cannot be read" "$top/pipelines/run.sh" ./bare
+    # As it was given, not as make would read it.
+    make -n -C "$top" sst2 'DATA=/d $b #c' >said
+    grep -qF "pipelines/sst2.sh 'DATA=/d \$b #c'" said
 }
 
 # A copy of pipelines/ beside all else that there is here, with a data set films in it.
