@@ -181,12 +181,12 @@ demo: deps
 # command line and not of the build goes to the pipeline, which refuses what it does not know.
 OF_BUILD = AR BUILD CC CFLAGS CXX DESTDIR LDFLAGS MODULES MPICC NVCC OPTIMIZE PREFIX PYTHON SANITIZE SHELL VERSION WERROR
 SETTINGS = $(sort $(foreach key,$(filter-out $(OF_BUILD),$(.VARIABLES)),$(if $(filter command,$(origin $(key))),$(key))))
-# A goal with a slash that is a folder with settings is a data set from elsewhere.
-DATA_FOLDERS = $(foreach goal,$(MAKECMDGOALS),$(if $(findstring /,$(goal)),$(if $(wildcard $(goal)/settings),$(goal))))
+# A goal with a slash that is a folder is a data set from elsewhere.
+DATA_FOLDERS = $(foreach goal,$(MAKECMDGOALS),$(if $(findstring /,$(goal)),$(if $(wildcard $(goal)/.),$(goal))))
 .PHONY: $(DATA_FOLDERS)
 $(DATA_SETS) $(DATA_FOLDERS): deps
 	@$(MAKE) --no-print-directory $(AT_ONCE) all
-	@BUILD='$(BUILD)' $(or $(wildcard pipelines/$@.sh),pipelines/run.sh $@) $(foreach key,$(SETTINGS),'$(subst ','\'',$(key)=$($(key)))')
+	@BUILD='$(BUILD)' $(or $(wildcard pipelines/$@.sh),pipelines/run.sh $@) $(foreach key,$(SETTINGS),'$(subst ','\'',$(key)=$(value $(key)))')
 
 check: all tests-built
 	BUILD='$(BUILD)' ./tests/run
@@ -249,6 +249,10 @@ lint: deps-lint
 format:
 	clang-format -i $(shell git ls-files -co --exclude-standard '*.[ch]' '*.cu' '*.cpp')
 
+# A folder's name with a blank is two names to make, and one that ends in a blank would have uninstall look in /.
+ifneq ($(filter install% uninstall,$(MAKECMDGOALS)),)
+$(if $(word 2,x$(DESTDIR)$(PREFIX)x),$(error PREFIX and DESTDIR may have no blanks in them))
+endif
 COMPLETION_FOLDERS = bash-completion/completions zsh/site-functions
 install-folders:
 	@install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 man/man5 man/man7 $(COMPLETION_FOLDERS)) && \
@@ -289,7 +293,7 @@ $(BUILD)/$(BUNDLE).tar.zst: $(PROGRAMS:%=$(BUILD)/bin/%) $(SCRIPTS:%=$(BUILD)/bi
 		cp -L /usr/share/doc/$$package/copyright $(BUNDLED)/lib/duq/$${library##*/}.licence || exit 1; \
 	done
 	@strip $(BUNDLED_PROGRAMS) $(BUNDLED)/lib/duq/*.so*[!e]
-	@tar -C $(BUILD)/bundle --sort=name --owner=0 --group=0 -c $(BUNDLE) | zstd -q -f -19 -o $@
+	@tar -C $(BUILD)/bundle --mode=u=rwX,go=rX --sort=name --owner=0 --group=0 -c $(BUNDLE) | zstd -q -f -19 -o $@
 	@echo "$@: $$(($$(stat -c %s $@) / 1000)) kB, for glibc $$(objdump -T \
 		$(BUNDLED_PROGRAMS) $(BUNDLED)/lib/duq/*.so*[!e] | grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1 | cut -d_ -f2) and later"
 

@@ -31,6 +31,10 @@ is_script() {
     [ "$(printf '%s\n' "$asked" "${floor:-$has}" | sort -V | head -n 1)" = "$asked" ]
 }
 
+@test "whoever unpacks it, whoever made it, everybody may read it" {
+    run ! grep -Ev '^(drwxr-xr-x|-rwxr-xr-x|-rw-r--r--|l)' < <(zstd -q -dc "$ARCHIVE" | tar -tv)
+}
+
 @test "every library that is not glibc's is the bundle's own, whatever LD_LIBRARY_PATH says" {
     for program in bin/*; do
         is_script "$program" && continue
