@@ -50,6 +50,10 @@ wrong() { # MESSAGE
     try_help
 }
 
+no_room() {
+    fail 74 "${TMPDIR:-/tmp}: not written; TMPDIR says where there is room for what is read and written on the way"
+}
+
 tell() { # TEXT
     printf '%s\n' "$1" 2>/dev/null || fail 74 'standard output: not written'
     exit
@@ -97,8 +101,10 @@ read_adapter() {
         [ -r "$file" ] || fail 66 "$file: cannot be read: duq-ask takes adapters that lora-train wrote"
         jq -e -s 'length == 1 and (.[0] | type == "object")' "$file" >/dev/null 2>&1 || fail 65 "$file: no JSON object"
     done
-    jq -e '.asked.task | objects' "$facts" >"$work/task.json" ||
+    jq -e '.asked.task | objects' "$facts" >"$work/task.json" || {
+        [ $? != 2 ] || no_room
         fail 65 "$facts: does not say by which prompt to ask (prompts made by hand, or by an older duq): ask with prompt-expand, tok and lm-score"
+    }
     jq -e '.asked.task.shots == 0' "$facts" >/dev/null ||
         fail 65 "$facts: the adapter was trained on prompts with worked examples, which its folder does not hold: ask with prompt-expand --shots, tok and lm-score"
     jq -e '.head | . == "softmax" or . == "dirichlet"' "$facts" >/dev/null || fail 65 "$facts: the adapter gives no probabilities"
@@ -114,7 +120,7 @@ read_adapter() {
 # message calls them.
 stream() {
     if [ ${#texts[@]} -gt 0 ]; then
-        printf '"%s"\n' "${texts[@]//\"/\"\"}" >"$work/arguments"
+        printf '"%s"\n' "${texts[@]//\"/\"\"}" >"$work/arguments" || no_room
         (cd "$work" && rec from-csv --no-header --text 1 arguments)
     else
         rec from-lines
@@ -254,7 +260,7 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 131' QUIT
 trap 'exit 143' TERM
-work=$(mktemp -d) || fail 73 'TMPDIR says where there is room for what is read and written on the way'
+work=$(mktemp -d) || no_room
 read_adapter
 find_place
 # A signal is heard while this script waits, not while a program runs that it waits for. What it waits for is a process

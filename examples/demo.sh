@@ -17,6 +17,11 @@ train=${2:-1000}
     exit 64
 }
 
+{ mkdir -p "$build/demo" 2>/dev/null && [ -w "$build/demo" ]; } || {
+    echo "demo.sh: $build/demo cannot be written to; elsewhere: BUILD=/tmp/duq PROGRAMS=$(cd "$programs" && pwd) examples/demo.sh" >&2
+    exit 73
+}
+
 run() {
     printf '+ %s\n' "$1"
     IFS='' eval "$1" # $D is not split where its path has blanks

@@ -476,6 +476,24 @@ static bool is_json(const msgpack_object *o)
 }
 
 /* Takes in a header: the first one is kept, later ones are held against it. */
+/* How one comes by records of a schema. */
+static const char *made_by(const char *schema)
+{
+    static const char *const makers[][2] = {
+        {"example", ": rec from-csv and the like make them"},
+        {"prompt", ": prompt-expand makes them"},
+        {"tokens", ": tok makes them"},
+        {"scores", ": lm-score makes them"},
+        {"weights", ": bpe-fit makes them"},
+        {"prediction", ": bpe-fit --apply makes them, and lm-score --adapter"},
+        {"rule", ": decide makes them"},
+    };
+    for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
+        if (!strcmp(schema, makers[i][0]))
+            return makers[i][1];
+    return "";
+}
+
 static void take_header(struct stream_reader *r, const char *bytes, size_t len, const char *wanted)
 {
     msgpack_object o = unpack(r, bytes, len);
@@ -490,8 +508,8 @@ static void take_header(struct stream_reader *r, const char *bytes, size_t len, 
     if (!schema)
         bad_stream(r, "the header names no schema");
     if (wanted && strcmp(schema, wanted))
-        die(EX_DATAERR, "%s: holds '%s' records, '%s' records are wanted here", r->name, schema,
-            wanted);
+        die(EX_DATAERR, "%s: holds '%s' records, '%s' records are wanted here%s", r->name, schema,
+            wanted, made_by(wanted));
     r->inside = true;
     r->count = 0;
     r->parts++;

@@ -258,6 +258,14 @@ nothing_left() {
     nothing_left
 }
 
+@test "a full folder for what is on the way is an error of its own" {
+    unshare -rm true 2>/dev/null || skip 'no file system may be mounted here (unshare)'
+    mkdir little
+    refuses 74 "duq-ask: $PWD/little: not written; TMPDIR says where there is room" unshare -rm bash -c 'mount -t tmpfs -o size=4k tmpfs little &&
+        head -c 4096 /dev/zero >little/x && TMPDIR=$PWD/little duq-ask edl.lora text'
+    refuses 74 'duq-ask: /nonexistent/tmp: not written' env TMPDIR=/nonexistent/tmp duq-ask edl.lora text
+}
+
 @test "an output that is not written is an error" {
     [ -c /dev/full ] || skip 'there is no /dev/full'
     refuses 74 'not written' bash -c 'duq-ask edl.lora text >/dev/full'

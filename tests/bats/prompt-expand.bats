@@ -339,7 +339,7 @@ END
     expand --zero-shot "$data/texts.mp" >prompts.mp
     run expand --zero-shot prompts.mp
     [ "$status" = 65 ]
-    [[ $output == *"holds 'prompt' records, 'example' records are wanted here" ]]
+    [[ $output == *"holds 'prompt' records, 'example' records are wanted here: rec from-csv and the like make them" ]]
     run expand --zero-shot "$data/empty.mp" -o out.mp
     [ "$status" = 65 ]
     [[ $output == *"holds no records"* ]]
