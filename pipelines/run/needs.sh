@@ -110,7 +110,7 @@ uses_model() {
 
 # The digest of the model, into $digest.
 need_model() {
-    [ -n "${value[MODEL]}" ] || die 64 'which model? give MODEL=DIR (or --model DIR), a Hugging Face folder or a GGUF file'
+    [ -n "${value[MODEL]}" ] || die 64 'which model? give MODEL=DIR (or --model DIR) behind the name of the data set: a Hugging Face folder or a GGUF file'
     digest=$(lm-score --model "${value[MODEL]}" --digest) || exit $?
 }
 
