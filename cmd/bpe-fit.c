@@ -69,7 +69,7 @@ static const struct option_row rows[] = {
     {"held-out", 0, NULL, "report what the fit does to texts left out, by cross-validation",
      OPTION_SET(struct settings, held_out), OPTION_GIVEN(struct settings, optimum_options)},
     {"uniform", 0, NULL, "equal weights, nothing fitted: labels are not needed",
-     OPTION_SET(struct settings, uniform), OPTION_GIVEN(struct settings, fit_options)},
+     OPTION_SET(struct settings, uniform)},
     {"apply", 0, "FILE", "weights made by bpe-fit", OPTION_TEXT(struct settings, apply)},
     {"other-task", 0, NULL, "which were fitted on another task's scores",
      OPTION_SET(struct settings, other_task)},
@@ -324,11 +324,11 @@ static void check_options(const struct settings *s)
 {
     if (s->other_task && !s->apply)
         usage_error("--other-task goes with --apply");
-    if (s->apply && (s->objective_given || s->fit_options || s->optimum_options))
+    bool fits = s->objective_given || s->fit_options || s->optimum_options;
+    if (s->apply && (fits || s->uniform))
         usage_error("--apply takes weights that are fitted already: fitting options have no place");
-    if (s->uniform && (s->calibrate || s->top || s->held_out || s->solver))
-        usage_error(
-            "--uniform fits nothing: --solver, --calibrate, --top and --held-out have no place");
+    if (s->uniform && fits)
+        usage_error("--uniform fits nothing: fitting options have no place");
     if (s->penalty > 0 && !s->calibrate)
         usage_error("--penalty is that of --calibrate");
     if (s->solver != SOLVER_PUBLISHED)

@@ -454,14 +454,6 @@ static void close_job(struct job *j, bool profile)
 
 /* ---- the command line ---- */
 
-static void print_digest(struct model *model)
-{
-    printf("%s\n", model->digest);
-    if (fflush(stdout) || ferror(stdout))
-        die(EX_IOERR, "standard output: not written: %s", strerror(errno));
-    model_close(model);
-}
-
 /* All but --list and its value, which is a word of its own or a part of one. */
 static void keep_command_line(struct settings *s, int argc, char **argv)
 {
@@ -495,9 +487,10 @@ int main(int argc, char **argv)
     struct job j = {
         .model = model_open(folder), .options = s.score, .record_mass = s.mass, .least_mass = 1};
     if (s.digest) {
-        print_digest(j.model);
+        puts(j.model->digest);
+        model_close(j.model);
         free(folder);
-        return EX_OK;
+        finish_printing();
     }
     keep_command_line(&s, argc, argv);
     struct work_list *list = work_open(s.list, &(struct work){.files = argv + first,

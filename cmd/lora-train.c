@@ -189,11 +189,6 @@ static struct settings default_settings(void)
     return s;
 }
 
-static bool is_standard(const char *path)
-{
-    return path && !strcmp(path, "-");
-}
-
 static void check_validation_options(const struct settings *s)
 {
     enum loss_kind loss = s->train.step.loss.kind;
@@ -231,22 +226,11 @@ static void check_options(const struct settings *s)
         usage_error("--edl-form and --edl-annealing go with --loss edl");
     if (s->ib_given && loss != LOSS_IB_EDL)
         usage_error("--ib-beta and --ib-samples go with --loss ib-edl");
-    if (is_standard(s->files.log))
+    if (s->files.log && !strcmp(s->files.log, "-"))
         usage_error("--log FILE: '-' is none; /dev/stdout is");
     if (s->class_weights && !by_labels)
         usage_error("--class-weights goes with --loss labels, edl or ib-edl");
     check_validation_options(s);
-}
-
-/* What one of them has read the next would find empty. */
-static void check_standard_input(const struct settings *s, char *const *files, int count)
-{
-    int readers = count == 0;
-    for (int i = 0; i < count; i++)
-        readers += is_standard(files[i]);
-    readers += is_standard(s->teacher) + is_standard(s->validation);
-    if (readers + is_standard(s->validation_teacher) > 1)
-        usage_error("standard input can be read once: give files for the other inputs");
 }
 
 struct output {
@@ -476,7 +460,6 @@ int main(int argc, char **argv)
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);
-    check_standard_input(&s, argv + first, argc - first);
     s.files.folder = s.common.output;
     char *checkpoint = beside(s.files.folder, ".checkpoint");
     char *all = beside(s.files.folder, s.train.validate_every ? ".steps" : ".epochs");

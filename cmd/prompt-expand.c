@@ -91,23 +91,6 @@ static void check_options(const struct settings *s)
         usage_error("--show prints plain text, which is not compressed");
 }
 
-static bool is_stdin(const char *path)
-{
-    return path && !strcmp(path, "-");
-}
-
-/* One input can be read by one reader only. */
-static void check_stdin(const struct settings *s, int n_files, char **files)
-{
-    int readers = n_files == 0;
-    for (int i = 0; i < n_files; i++)
-        readers += is_stdin(files[i]);
-    readers += is_stdin(s->shots);
-    readers += s->instruction && !strcmp(s->instruction, "best:-");
-    if (readers > 1)
-        usage_error("standard input can be only one of the texts, --shots and best:FILE");
-}
-
 static void choose_instructions(struct layout *l, const char *choice)
 {
     l->past = l->task->n_instructions;
@@ -322,7 +305,6 @@ int main(int argc, char **argv)
     program_start(&program, argc, argv);
     int first = options_parse(&program, rows, argc, argv, &s.common);
     check_options(&s);
-    check_stdin(&s, argc - first, argv + first);
     struct layout l = lay_out(&s, task_read(s.task));
     struct stream_reader *r = stream_open_all(argv + first, argc - first, "example");
     task_check_classes(l.task, r);

@@ -27,15 +27,15 @@ static const struct option_choice missing_choices[] = {
      "{NAME} or {NUMBER} in it: 'Question: {2} {3}'",                                              \
      TEXT(import.text)},                                                                           \
         {"id", 0, "TEMPLATE", "what becomes the id (the row's number)", TEXT(import.id)},          \
+        {"missing", 0, "AS",                                                                       \
+         "a missing cell of the text: as-is (default), or pandas: nan, as\n"                       \
+         "pandas reads it",                                                                        \
+         OPTION_CHOICE(enum import_missing, struct settings, import.missing, missing_choices)},    \
         {"label", 0, "COLUMN", "what becomes the label (none: all labels nil)",                    \
          TEXT(import.label)},                                                                      \
         {"classes", 0, "A,B,...", "the classes' names, class 0 first", TEXT(import.classes)},      \
         {"labels", 0, "X,Y,...", "what stands for class 0, 1 ... in the label column",             \
          TEXT(import.labels)},                                                                     \
-        {"missing", 0, "AS",                                                                       \
-         "a missing cell of the text: as-is (default), or pandas: nan, as\n"                       \
-         "pandas reads it",                                                                        \
-         OPTION_CHOICE(enum import_missing, struct settings, import.missing, missing_choices)},    \
     {                                                                                              \
         "label-map", 0, "X=1,Y=0", "the same, one by one", TEXT(import.label_map)                  \
     }

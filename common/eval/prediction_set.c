@@ -30,26 +30,13 @@ static char *name_of_file(const char *path)
     return name;
 }
 
-static void check_probs(struct stream_reader *r, const char *id, const char *what, const double *p,
-                        size_t n)
-{
-    double sum = 0;
-    for (size_t c = 0; c < n; c++) {
-        if (!(p[c] >= 0 && p[c] <= 1 + 1e-9)) /* a sum of members may round up */
-            stream_bad_record(r, id, "%s: the probability of class %zu is %g", what, c, p[c]);
-        sum += p[c];
-    }
-    if (!(fabs(sum - 1) <= 1e-4))
-        stream_bad_record(r, id, "%s: the probabilities sum to %g, not 1", what, sum);
-}
-
 void prediction_check(struct stream_reader *r, const struct prediction *p)
 {
     if (p->label != NO_LABEL && (size_t)p->label >= p->n_classes)
         stream_bad_record(r, p->id, "label %d, but there are %zu classes", p->label, p->n_classes);
-    check_probs(r, p->id, "probs", p->probs, p->n_classes);
+    probabilities_check(r, p->id, "probs", p->probs, p->n_classes);
     for (size_t m = 0; m < p->n_members; m++)
-        check_probs(r, p->id, "members", p->members + m * p->n_classes, p->n_classes);
+        probabilities_check(r, p->id, "members", p->members + m * p->n_classes, p->n_classes);
     const double parts[N_PARTS] = {p->total, p->aleatoric, p->epistemic};
     for (int k = 0; k < N_PARTS; k++)
         if (isinf(parts[k]))

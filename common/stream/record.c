@@ -474,3 +474,16 @@ const char **header_classes(const json_t *header, const char *name, size_t *coun
     }
     return names;
 }
+
+void probabilities_check(const struct stream_reader *r, const char *id, const char *what,
+                         const double *p, size_t n)
+{
+    double sum = 0;
+    for (size_t c = 0; c < n; c++) {
+        if (!(p[c] >= 0 && p[c] <= 1 + 1e-9)) /* a sum of members may round up */
+            stream_bad_record(r, id, "%s: the probability of class %zu is %g", what, c, p[c]);
+        sum += p[c];
+    }
+    if (!(fabs(sum - 1) <= 1e-4))
+        stream_bad_record(r, id, "%s: the probabilities sum to %g, not 1", what, sum);
+}

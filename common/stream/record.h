@@ -140,6 +140,11 @@ bool weight_read(struct stream_reader *r, struct prompt_weight *w);
 bool prediction_read(struct stream_reader *r, struct prediction *p);
 bool rule_limit_read(struct stream_reader *r, struct rule_limit *l);
 
+/* Dies (EX_DATAERR) where these are no probabilities of n classes: from 0 to 1, of a sum within
+ * 0.0001 of 1. what: the field that holds them. */
+void probabilities_check(const struct stream_reader *r, const char *id, const char *what,
+                         const double *p, size_t n);
+
 void example_write(struct stream_writer *w, const struct example *e);
 void prompt_write(struct stream_writer *w, const struct prompt *p);
 void tokens_write(struct stream_writer *w, const struct tokens *t);

@@ -462,11 +462,6 @@ void bpe_encode(struct bpe *m, const char *word, size_t len, struct ids *out)
         encode_cached(m, word, len, out);
         return;
     }
-    int32_t whole = m->options.ignore_merges ? bpe_find(m, word, len) : NO_TOKEN;
-    if (whole != NO_TOKEN) {
-        ids_add(out, whole);
-        return;
-    }
     for (size_t at = 0, n; at < len; at += n) {
         n = word_end(word + at, len - at);
         encode_cached(m, word + at, n, out);

@@ -1,13 +1,18 @@
 /* Prompts: a text under an instruction, with worked examples ("shots") before it or without.
  *
  * The layout is that of Bayesian prompt ensembles (Tonolini et al. 2024) as published in
- * amzn/BayesPE and Harsha1969/BPE-KD. With the block
- *   BLOCK = INSTRUCTION "\n" "1. CLASS\n" "2. CLASS\n" ...
- * (of a task whose list is false INSTRUCTION "\n") and CONTENT(text) the task's template with the
- * text in place of {text}: zero-shot   BLOCK "\n" CONTENT(text) few-shot    "EXAMPLE i:\n" BLOCK
- * "\n" CONTENT(shot i) ANSWER "\n\n"  for i = 1 .. shots, then "EXAMPLE shots+1:\n" BLOCK "\n"
- * CONTENT(text) ANSWER is the class's first answer, or where the task has none the class's name. A
- * task may do without the "\n" after BLOCK, and have another heading than "EXAMPLE i:\n" and
+ * amzn/BayesPE and Harsha1969/BPE-KD. With
+ *
+ *   - BLOCK = INSTRUCTION "\n" "1. CLASS\n" "2. CLASS\n" ...
+ *     (of a task whose list is false INSTRUCTION "\n"),
+ *   - CONTENT(text) the task's template with the text in place of {text} and
+ *   - ANSWER the class's first answer, or where the task has none the class's name:
+ *
+ *   - zero-shot: BLOCK "\n" CONTENT(text)
+ *   - few-shot: "EXAMPLE i:\n" BLOCK "\n" CONTENT(shot i) ANSWER "\n\n" for i = 1 .. shots,
+ *     then "EXAMPLE shots+1:\n" BLOCK "\n" CONTENT(text)
+ *
+ * A task may do without the "\n" after BLOCK, and have another heading than "EXAMPLE i:\n" and
  * another separator than "\n\n". Everything before the text is the same for all texts of one
  * instruction, so it is laid out once.
  */

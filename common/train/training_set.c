@@ -18,7 +18,7 @@
 
 struct teacher {
     const char *path;
-    json_t *index; /* id to number */
+    struct id_index *ids;
     size_t n;
     double *targets; /* [n, classes] */
     int *labels;
@@ -72,19 +72,6 @@ static double *read_weights(const struct stream_reader *r, size_t *n)
     return weights;
 }
 
-static void check_probabilities(const struct stream_reader *r, const char *id, const double *p,
-                                size_t n)
-{
-    double sum = 0;
-    for (size_t c = 0; c < n; c++) {
-        if (!(p[c] >= 0))
-            stream_bad_record(r, id, "a probability is %g", p[c]);
-        sum += p[c];
-    }
-    if (!(fabs(sum - 1) < 1e-6))
-        stream_bad_record(r, id, "the probabilities sum to %g", sum);
-}
-
 /* Of the least double above 0 it is -744.4. */
 enum { LEAST_LOG = -745 };
 
@@ -113,7 +100,7 @@ static void take_members(struct teacher *t, const struct stream_reader *r,
         stream_bad_record(r, p->id, "%zu members, but the header has %zu weights", p->n_members,
                           t->n_weights);
     for (size_t m = 0; m < t->n_weights; m++)
-        check_probabilities(r, p->id, p->members + m * classes, classes);
+        probabilities_check(r, p->id, "members", p->members + m * classes, classes);
     target_from_members(p->members, t->weights, t->n_weights, classes, target);
 }
 
@@ -122,16 +109,17 @@ static void add_prediction(struct teacher *t, const struct stream_reader *r,
 {
     if (p->n_classes != classes)
         stream_bad_record(r, p->id, "%zu classes, the tokens have %zu", p->n_classes, classes);
-    if (json_object_get(t->index, p->id))
+    bool added;
+    id_index_add(t->ids, p->id, &added);
+    if (!added)
         stream_bad_record(r, p->id, "this id comes twice");
-    json_object_set_new(t->index, p->id, json_integer((json_int_t)t->n));
     if ((t->n & (t->n + 1)) == 0) { /* 2^k - 1: full */
         size_t room = 2 * t->n + 1;
         t->targets = xreallocarray(t->targets, room * classes, sizeof *t->targets);
         t->labels = xreallocarray(t->labels, room, sizeof *t->labels);
     }
     double *target = t->targets + t->n * classes;
-    check_probabilities(r, p->id, p->probs, classes);
+    probabilities_check(r, p->id, "probs", p->probs, classes);
     if (loss_facts[loss].target == TARGET_MEMBERS)
         take_members(t, r, p, target);
     else
@@ -142,7 +130,7 @@ static void add_prediction(struct teacher *t, const struct stream_reader *r,
 static struct teacher read_teacher(const char *path, const struct stream_reader *tokens,
                                    size_t classes, enum loss_kind loss)
 {
-    struct teacher t = {.path = path, .index = json_object()};
+    struct teacher t = {.path = path, .ids = id_index_new()};
     struct stream_reader *r = stream_open(path, "prediction");
     check_task(tokens, r);
     check_classes(tokens, r);
@@ -156,7 +144,7 @@ static struct teacher read_teacher(const char *path, const struct stream_reader 
 
 static void free_teacher(struct teacher *t)
 {
-    json_decref(t->index);
+    id_index_free(t->ids);
     free(t->targets);
     free(t->weights);
     free(t->labels);
@@ -169,13 +157,12 @@ static void free_teacher(struct teacher *t)
 static int target_of(struct teacher *t, const struct stream_reader *r, const struct tokens *x,
                      size_t classes, double *target)
 {
-    const json_t *found = json_object_get(t->index, x->id);
-    if (!found)
+    size_t i;
+    if (!id_index_find(t->ids, x->id, &i))
         stream_bad_record(r, x->id,
                           "%s holds no prediction of this id: teacher and tokens must be of the "
                           "same texts",
                           t->path);
-    size_t i = (size_t)json_integer_value(found);
     if (x->label != NO_LABEL && t->labels[i] != NO_LABEL && x->label != t->labels[i])
         stream_bad_record(r, x->id,
                           "its label is %d, in %s it is %d: teacher and tokens must be of the same "
@@ -404,10 +391,10 @@ struct training_set *training_set_share(struct training_set *t, struct ranks *r)
     char *names = gives ? names_of(t) : NULL;
     struct sizes s = gives ? sizes_of(t, names) : (struct sizes){0};
     r->broadcast(r, &s, sizeof s);
-    if (!gives)
+    if (!gives) {
         t = empty_set(&s);
-    if (!gives)
         names = xmalloc(s.names_bytes);
+    }
     int32_t *lengths = xcalloc((size_t)s.n, sizeof *lengths);
     int32_t *tokens = xcalloc(s.tokens, sizeof *tokens);
     char *ids = xmalloc(s.id_bytes);

@@ -3,6 +3,7 @@
 #include "common/util/apart.h"
 #include "common/util/clock.h"
 #include "common/util/diag.h"
+#include "common/util/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,6 +69,10 @@ ssize_t input_read(int fd, void *bytes, size_t size)
 int input_open(const char *path)
 {
     if (!strcmp(path, "-")) {
+        static bool opened;
+        if (opened)
+            usage_error("standard input can be read once: give files for the other inputs");
+        opened = true;
         apart_read(STDIN_FILENO, "standard input");
         return STDIN_FILENO;
     }

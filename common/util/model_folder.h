@@ -8,7 +8,7 @@
 char *model_folder_find(const char *path);
 
 /* Where a folder holds a model or its tokenizer in another form than is read, these die
- * (EX_NOINPUT) with what it is and what to do. Else they return. */
+ * (EX_DATAERR) with what it is and what to do. Else they return. */
 void model_folder_without_config(const char *folder);
 void model_folder_without_weights(const char *folder);
 void model_folder_without_tokenizer(const char *folder);

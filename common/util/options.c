@@ -142,7 +142,7 @@ static void store_choice(const struct option_row *r, void *target, const char *o
     no_choice(r, option, value);
 }
 
-static _Noreturn void finish_printing(void)
+void finish_printing(void)
 {
     if (fflush(stdout) || ferror(stdout))
         die(EX_IOERR, "standard output: not written: %s", strerror(errno));

@@ -110,7 +110,7 @@ declare_setting() { # KEY MARKS
         read -r word <<<"$word"
         case $word in
         path | number | numbers | decimal | decimals | device | sets | options | command | *"|"*) kind[$1]=$word ;;
-        'number from '* | 'decimal above 0' | 'decimal below 1') kind[$1]=${word%% *} bound[$1]=${word#* } bound[$1]=${bound[$1]#from } ;;
+        'number from '* | 'numbers from '* | 'decimal above 0' | 'decimal below 1') kind[$1]=${word%% *} bound[$1]=${word#* } bound[$1]=${bound[$1]#from } ;;
         '') ;;
         *) die 70 "$pipelines/settings: $1 is marked $word, which means nothing" ;;
         esac
@@ -138,18 +138,16 @@ set_value() { # KEY VALUE WHERE FOLDER
         [[ $text != *"|"* && "|${kind[$key]}|" == *"|$text|"* ]] || fits='' is="one of ${kind[$key]//|/, }"
         ;;
     number)
-        [[ -z $text || $text =~ ^(0|[1-9][0-9]{0,14})$ && $text -ge ${bound[$key]:-1} ]] ||
-            fits='' is="a number of ${bound[$key]:-1} or more"
+        [ -z "$text" ] || is_number "$text" "${bound[$key]:-1}" || fits='' is="a number of ${bound[$key]:-1} or more"
         ;;
     numbers)
-        [[ -z $text || $text =~ ^[1-9][0-9]{0,14}([[:space:]]+[1-9][0-9]{0,14})*$ ]] ||
-            fits='' is='a number of 1 or more, or several'
+        is_list is_number "$text" "${bound[$key]:-1}" || fits='' is="a number of ${bound[$key]:-1} or more, or several"
         ;;
     decimal)
         is_decimal "$text" "${bound[$key]}" || fits='' is="a number ${bound[$key]:-of 0 or more}"
         ;;
     decimals)
-        [[ $text =~ ^[0-9.eE+-]+([[:space:]]+[0-9.eE+-]+)*$ ]] || fits='' is='a number, or several'
+        is_list is_decimal "$text" '' || fits='' is='a number of 0 or more, or several'
         ;;
     device)
         [[ $text =~ ^(auto|cpu|cuda(:[0-9]{1,4})?)$ ]] || fits='' is='auto, cpu, cuda or cuda:N'
@@ -175,6 +173,20 @@ at_home() { # WHERE
     \~ | \~/*) text=${HOME:?}${text#\~} ;;
     \~*) die 64 "$1: $key: '$text' is not followed: write the folder out, or ./$text" ;;
     esac
+}
+
+is_number() { # TEXT LEAST
+    [[ $1 =~ ^(0|[1-9][0-9]{0,14})$ && $1 -ge $2 ]]
+}
+
+# Whether each word is one.
+is_list() { # TEST WORDS BOUND
+    local word
+    local -a words
+    read -ra words <<<"$2"
+    for word in "${words[@]}"; do
+        "$1" "$word" "$3" || return
+    done
 }
 
 is_decimal() { # TEXT BOUND

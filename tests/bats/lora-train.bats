@@ -702,7 +702,7 @@ refused() { # STATUS MESSAGE OPTION...
     refused 65 "no 'weights' of members" --loss dirichlet --teacher "$data/teacher-no-weights.mp" "$data/tokens.mp"
     refused 65 "record 1 (id t0): 4 members, but the header has 2 weights" \
         --loss dirichlet --teacher "$data/teacher-few-weights.mp" "$data/tokens.mp"
-    refused 65 "record 4 (id t3): the probabilities sum to 0.9" --teacher "$data/teacher-sum.mp" "$data/tokens.mp"
+    refused 65 "record 4 (id t3): probs: the probabilities sum to 0.9, not 1" --teacher "$data/teacher-sum.mp" "$data/tokens.mp"
     refused 65 "record 1 (id t0): no label, which --loss labels needs" --loss labels "$data/tokens-unlabelled.mp"
     refused 65 "record 1 (id t0): no label, which --loss edl needs" --loss edl "$data/tokens-unlabelled.mp"
     refused 65 "tokens.mp: class token 95 is one of the last 3 of the vocabulary of 96" --loss ib-edl "$data/tokens.mp"
@@ -738,9 +738,9 @@ refused() { # STATUS MESSAGE OPTION...
 
 @test "usage errors say what is wrong" {
     refused 64 "--teacher FILE is needed" "$data/tokens.mp"
-    refused 64 "standard input can be read once" --teacher -
+    refused 64 "standard input can be read once" --teacher - <"$data/tokens.mp"
     refused 64 "--log FILE: '-' is none" --loss labels --log -
-    refused 64 "standard input can be read once" --loss labels --validation - -
+    refused 64 "standard input can be read once" --loss labels --validation - - <"$data/tokens.mp"
     refused 64 "--loss: 'mse' is none of softmax, dirichlet, labels, edl, ib-edl" --loss mse
     refused 64 "--alpha0 goes with --loss dirichlet" --loss labels --alpha0 learned
     refused 64 "--alpha0: 'often' is none of" --alpha0 often

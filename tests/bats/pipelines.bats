@@ -427,6 +427,9 @@ DEVICE=gpu;DEVICE is auto, cpu, cuda or cuda:N, not 'gpu'
 OBJECTIVE=newest;OBJECTIVE is one of paper, published, not 'newest'
 GPUS=0 1;GPUS are numbers of GPUs with commas between, not '0 1'
 GPUS=0,,1;GPUS are numbers of GPUs
+SWEEP_SEEDS=0 0.5;SWEEP_SEEDS is a number of 0 or more, or several, not '0 0.5'
+SWEEP_ALPHAS=1 0.1.2;SWEEP_ALPHAS is a number of 0 or more, or several, not '1 0.1.2'
+TRAIN=5 0;TRAIN is a number of 1 or more, or several, not '5 0'
 SWEEP_SEEDS=3 4 3;SWEEP_SEEDS: the same number twice is no other student
 OUT=~nobody/run;OUT: '~nobody/run' is not followed
 SHOTS=44;SHOTS=44 is too few: the prompts of all instructions of

@@ -319,9 +319,9 @@ END
 }
 
 @test "standard input serves one purpose" {
-    run expand --shots - <"$data/texts.mp"
+    run expand --shots - <"$data/shots.mp"
     [ "$status" = 64 ]
-    [[ $output == *"standard input can be only one of"* ]]
+    [[ $output == *"standard input can be read once: give files for the other inputs"* ]]
 }
 
 @test "a cut stream of texts or shots is not taken for a whole one" {
