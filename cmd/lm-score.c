@@ -1,4 +1,4 @@
-/* lm-score: token ids to the logits of each class's first token at the last position, or with a
+/* lm-score: token ids to the logits of each class's answers behind the last position, or with a
  * head to predictions. */
 #include "cmd/lm-score/work.h"
 #include "cmd/model_options.h"

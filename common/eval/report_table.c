@@ -2,6 +2,7 @@
 #include "common/eval/report.h"
 #include "common/eval/statistic.h"
 #include "common/util/mem.h"
+#include "common/util/terminal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ struct table {
     size_t text_columns; /* the first ones, aligned to the left */
 };
 
-static void add_cell(struct table *t, size_t *column, char *text)
+static void put_cell(struct table *t, size_t *column, char *text)
 {
     if (*column == 0) {
         t->rows++;
@@ -25,26 +26,22 @@ static void add_cell(struct table *t, size_t *column, char *text)
     *column = (*column + 1) % t->columns;
 }
 
-/* Of UTF-8: bytes that do not continue a character. */
-static size_t characters(const char *text)
+static int columns_of(const char *text)
 {
-    size_t n = 0;
-    for (; *text; text++)
-        n += ((unsigned char)*text & 0xC0) != 0x80;
-    return n;
+    return (int)text_columns(text, strlen(text));
 }
 
 static void print_and_free(struct table *t, FILE *out)
 {
     int *width = xcalloc(t->columns, sizeof *width);
     for (size_t i = 0; i < t->rows * t->columns; i++) {
-        int n = (int)characters(t->cells[i]);
+        int n = columns_of(t->cells[i]);
         if (n > width[i % t->columns])
             width[i % t->columns] = n;
     }
     for (size_t i = 0; i < t->rows * t->columns; i++) {
         size_t c = i % t->columns;
-        int pad = width[c] - (int)characters(t->cells[i]);
+        int pad = width[c] - columns_of(t->cells[i]);
         fprintf(out, "%s%*s%s%*s%s", c ? "  " : "", c < t->text_columns ? 0 : pad, "", t->cells[i],
                 c < t->text_columns ? pad : 0, "", c + 1 == t->columns ? "\n" : "");
         free(t->cells[i]);
@@ -84,10 +81,10 @@ static void print_sets(const struct report *r, const char *prefix, const char *c
 {
     struct table t = {.columns = 2 + n_metrics, .text_columns = 1};
     size_t column = 0;
-    add_cell(&t, &column, xstrdup("set"));
-    add_cell(&t, &column, xstrdup("n"));
+    put_cell(&t, &column, xstrdup("set"));
+    put_cell(&t, &column, xstrdup("n"));
     for (size_t m = 0; m < n_metrics; m++)
-        add_cell(&t, &column, xstrdup(metrics[m]));
+        put_cell(&t, &column, xstrdup(metrics[m]));
     for (size_t i = 0; i < r->n_results; i++) {
         const struct result *x = &r->results[i];
         char *first = xasprintf("%s%s", prefix, metrics[0]);
@@ -95,11 +92,11 @@ static void print_sets(const struct report *r, const char *prefix, const char *c
         free(first);
         if (!begins)
             continue;
-        add_cell(&t, &column, xstrdup(x->set));
-        add_cell(&t, &column, xasprintf("%zu", x->n));
+        put_cell(&t, &column, xstrdup(x->set));
+        put_cell(&t, &column, xasprintf("%zu", x->n));
         for (size_t m = 0; m < n_metrics; m++) {
             char *name = xasprintf("%s%s", prefix, metrics[m]);
-            add_cell(&t, &column, cell(find(r, x->set, NULL, name)));
+            put_cell(&t, &column, cell(find(r, x->set, NULL, name)));
             free(name);
         }
     }
@@ -120,22 +117,22 @@ static void print_detection(const struct report *r, FILE *out)
     size_t column = 0;
     const char *headings[] = {"set", "against", "uncertainty", "n"};
     for (size_t i = 0; i < 4; i++)
-        add_cell(&t, &column, xstrdup(headings[i]));
+        put_cell(&t, &column, xstrdup(headings[i]));
     for (int d = 0; d < N_DETECTIONS; d++)
-        add_cell(&t, &column, xstrdup(detection_name(d)));
+        put_cell(&t, &column, xstrdup(detection_name(d)));
     const char *first = detection_name(0);
     for (size_t i = 0; i < r->n_results; i++) {
         const struct result *x = &r->results[i];
         if (!x->against || x->difference || strncmp(x->metric, first, strlen(first)))
             continue;
         const char *kind = x->metric + strlen(first) + 1;
-        add_cell(&t, &column, xstrdup(x->set));
-        add_cell(&t, &column, xstrdup(x->against));
-        add_cell(&t, &column, xstrdup(kind));
-        add_cell(&t, &column, xasprintf("%zu", x->n));
+        put_cell(&t, &column, xstrdup(x->set));
+        put_cell(&t, &column, xstrdup(x->against));
+        put_cell(&t, &column, xstrdup(kind));
+        put_cell(&t, &column, xasprintf("%zu", x->n));
         for (int d = 0; d < N_DETECTIONS; d++) {
             char *name = xasprintf("%s_%s", detection_name(d), kind);
-            add_cell(&t, &column, cell(find(r, x->set, x->against, name)));
+            put_cell(&t, &column, cell(find(r, x->set, x->against, name)));
             free(name);
         }
     }
@@ -177,19 +174,19 @@ static void print_differences(const struct report *r, FILE *out)
     size_t column = 0;
     const char *headings[] = {"set", "metric", "n", "difference", "interval", "p"};
     for (size_t i = 0; i < t.columns; i++)
-        add_cell(&t, &column, xstrdup(headings[i]));
+        put_cell(&t, &column, xstrdup(headings[i]));
     for (size_t i = 0; i < r->n_results; i++) {
         const struct result *x = &r->results[i];
         if (!x->difference)
             continue;
         bool none = isnan(x->value), no_interval = none || isnan(x->low);
-        add_cell(&t, &column, xstrdup(x->set));
-        add_cell(&t, &column, xstrdup(x->metric + strlen("difference_")));
-        add_cell(&t, &column, xasprintf("%zu", x->n));
-        add_cell(&t, &column, none ? xstrdup("-") : xasprintf("%.4f", x->value));
-        add_cell(&t, &column,
+        put_cell(&t, &column, xstrdup(x->set));
+        put_cell(&t, &column, xstrdup(x->metric + strlen("difference_")));
+        put_cell(&t, &column, xasprintf("%zu", x->n));
+        put_cell(&t, &column, none ? xstrdup("-") : xasprintf("%.4f", x->value));
+        put_cell(&t, &column,
                  no_interval ? xstrdup("-") : xasprintf("[%.4f, %.4f]", x->low, x->high));
-        add_cell(&t, &column, isnan(x->p) ? xstrdup("-") : xasprintf("%.4f", x->p));
+        put_cell(&t, &column, isnan(x->p) ? xstrdup("-") : xasprintf("%.4f", x->p));
     }
     print_and_free(&t, out);
 }
@@ -229,19 +226,19 @@ static void print_abstention(const struct report *r, FILE *out)
     size_t column = 0;
     const char *headings[] = {"set", "at least", "coverage", "answered", "risk"};
     for (size_t i = 0; i < 5; i++)
-        add_cell(&t, &column, xstrdup(headings[i]));
-    add_cell(&t, &column, xasprintf("%s at most", uncertainty_name(r->abstain_by)));
+        put_cell(&t, &column, xstrdup(headings[i]));
+    put_cell(&t, &column, xasprintf("%s at most", uncertainty_name(r->abstain_by)));
     for (size_t i = 0; i < r->settings->n_sets; i++) {
         struct risk_point points[N_COVERAGES];
         const struct prediction_set *s = r->settings->sets[i];
         size_t n = abstain(s, r->abstain_by, points);
         for (int c = 0; n && c < N_COVERAGES; c++) {
-            add_cell(&t, &column, xstrdup(s->name));
-            add_cell(&t, &column, xasprintf("%.2f", abstention_coverages[c]));
-            add_cell(&t, &column, xasprintf("%.4f", (double)points[c].answered / (double)n));
-            add_cell(&t, &column, xasprintf("%zu", points[c].answered));
-            add_cell(&t, &column, xasprintf("%.4f", risk_of(&points[c])));
-            add_cell(&t, &column, xasprintf("%.6g", points[c].threshold));
+            put_cell(&t, &column, xstrdup(s->name));
+            put_cell(&t, &column, xasprintf("%.2f", abstention_coverages[c]));
+            put_cell(&t, &column, xasprintf("%.4f", (double)points[c].answered / (double)n));
+            put_cell(&t, &column, xasprintf("%zu", points[c].answered));
+            put_cell(&t, &column, xasprintf("%.4f", risk_of(&points[c])));
+            put_cell(&t, &column, xasprintf("%.6g", points[c].threshold));
         }
     }
     print_and_free(&t, out);

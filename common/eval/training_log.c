@@ -4,7 +4,6 @@
 #include "common/util/file.h"
 #include "common/util/mem.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -10,7 +10,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 enum { MOST_RANK = 1 << 20 };

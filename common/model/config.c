@@ -11,7 +11,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 bool given(const json_t *o, const char *key)
 {
@@ -29,7 +28,7 @@ int get_int(const struct source *s, const char *key, int fallback)
     return (int)json_integer_value(v);
 }
 
-bool get_bool(const struct source *s, const char *key, bool fallback)
+static bool get_bool(const struct source *s, const char *key, bool fallback)
 {
     const json_t *v = json_object_get(s->root, key);
     if (!given(s->root, key))

@@ -22,7 +22,6 @@ bool listed(const char *const *keys, const char *key);
  * of value. fallback: where it is absent or null; a negative one, for get_real 0, where it must be
  * there. Reals are positive and fit in a float. */
 int get_int(const struct source *s, const char *key, int fallback);
-bool get_bool(const struct source *s, const char *key, bool fallback);
 double get_real(const struct source *s, const json_t *o, const char *key, double fallback);
 
 /* ---- architectures (config.c) ---- */

@@ -40,7 +40,7 @@ static bool is(const struct reading *r, const char *name, json_t *wanted)
 
 /* ---- settings that are followed only at one value, or not at all ---- */
 
-/* In the file, and of no account for class logits; "rope." ones are read by read_rope(). */
+/* In the file, and of no account for class logits; "rope." ones are read with the rotary tables. */
 static bool is_read_elsewhere(const char *name)
 {
     static const char *const names[] = {"attention.value_length",

@@ -34,7 +34,7 @@ enum projection shared_end(enum projection p)
     return p <= V_PROJ ? O_PROJ : p == GATE_PROJ ? DOWN_PROJ : p + 1;
 }
 
-const char *fused_name(enum projection p)
+static const char *fused_name(enum projection p)
 {
     enum projection first = shared_first(p);
     return first == Q_PROJ ? "qkv_proj" : first == GATE_PROJ ? "gate_up_proj" : projection_name(p);

@@ -37,7 +37,5 @@ struct fused_projection {
 struct fused_projection fused_projection(const struct config *c, enum projection p);
 /* Its module in a fused checkpoint, "model.layers.0.self_attn.qkv_proj", as a new string. */
 char *fused_module(enum projection p, int layer);
-/* "qkv_proj" ... */
-const char *fused_name(enum projection p);
 
 #endif

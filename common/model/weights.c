@@ -8,7 +8,6 @@
 #include "common/util/mem.h"
 #include "common/util/threads.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <xxhash.h>
 

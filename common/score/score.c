@@ -101,7 +101,7 @@ static void compute_prefixes(struct scorer *r, struct batch *prefixes)
     *prefixes = before;
 }
 
-/* The passes over what the sequences of groups [from, to) have of their own. */
+/* A pass over what sequences have of their own, behind what they share. */
 struct score_pass {
     struct batch batch;
     int32_t *members; /* [n]: which sequence each is */

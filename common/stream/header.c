@@ -1,6 +1,9 @@
 #include "common/stream/header.h"
 
+#include "common/util/json.h"
+
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -41,24 +44,13 @@ static const struct {
  * say nothing of that, and a date may be another one. */
 static const char *asked_key(const json_t *a, const json_t *b)
 {
-    json_t *x = json_object_get(json_object_get(a, "asked"), "task");
-    json_t *y = json_object_get(json_object_get(b, "asked"), "task");
-    const char *key;
-    json_t *value;
-    if (!x || !y)
-        return NULL;
-    json_object_foreach(x, key, value)
-    {
-        const json_t *other = json_object_get(y, key);
-        if (!other || !json_equal(value, other))
-            return key;
-    }
-    json_object_foreach(y, key, value)
-    {
-        if (!json_object_get(x, key))
-            return key;
-    }
-    return NULL;
+    const json_t *x = json_object_get(json_object_get(a, "asked"), "task");
+    const json_t *y = json_object_get(json_object_get(b, "asked"), "task");
+    char *before = NULL, *after = NULL;
+    const char *key = x && y ? json_difference(x, y, &before, &after) : NULL;
+    free(before);
+    free(after);
+    return key;
 }
 
 const char *header_difference(const json_t *a, const json_t *b, enum header_use use)

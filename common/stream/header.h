@@ -1,5 +1,6 @@
-#ifndef DUQ_COMMON_STREAM_HEADER_H
-#define DUQ_COMMON_STREAM_HEADER_H
+/* What streams' headers say, and where two of them have to say the same. */
+#ifndef DUQ_STREAM_HEADER_H
+#define DUQ_STREAM_HEADER_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -475,7 +475,6 @@ static bool is_json(const msgpack_object *o)
     }
 }
 
-/* Takes in a header: the first one is kept, later ones are held against it. */
 /* How one comes by records of a schema. */
 static const char *made_by(const char *schema)
 {
@@ -494,6 +493,7 @@ static const char *made_by(const char *schema)
     return "";
 }
 
+/* Takes in a header: the first one is kept, later ones are held against it. */
 static void take_header(struct stream_reader *r, const char *bytes, size_t len, const char *wanted)
 {
     msgpack_object o = unpack(r, bytes, len);
@@ -775,18 +775,11 @@ json_t *stream_header_from(const json_t *input, const char *schema, int argc, ch
     return h;
 }
 
-static void write_out(struct stream_writer *w, const void *bytes, size_t len)
-{
-    FILE *f = outfile_stream(w->file);
-    if (fwrite(bytes, 1, len, f) != len)
-        die(EX_IOERR, "%s: not written: %s", outfile_name(w->file), strerror(errno));
-}
-
 /* Writes out the committed bytes; what a packer has begun stays. */
 static void drain(struct stream_writer *w, ZSTD_EndDirective how)
 {
     if (!w->zstd) {
-        write_out(w, w->packed.data, w->committed);
+        outfile_write(w->file, w->packed.data, w->committed);
     } else {
         ZSTD_inBuffer in = {w->packed.data, w->committed, 0};
         size_t more;
@@ -795,7 +788,7 @@ static void drain(struct stream_writer *w, ZSTD_EndDirective how)
             more = ZSTD_compressStream2(w->zstd, &out, &in, how);
             if (ZSTD_isError(more))
                 die(EX_OSERR, "%s: zstd: %s", outfile_name(w->file), ZSTD_getErrorName(more));
-            write_out(w, w->coded, out.pos);
+            outfile_write(w->file, w->coded, out.pos);
         } while (in.pos < in.size || (how != ZSTD_e_continue && more));
     }
     w->packed.len -= w->committed;

@@ -1,6 +1,5 @@
 #include "common/text/added_tokens.h"
 
-#include "common/text/bpe.h"
 #include "common/text/unicode.h"
 #include "common/util/mem.h"
 

@@ -8,7 +8,6 @@
 #include "common/util/mem.h"
 
 #include <glob.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

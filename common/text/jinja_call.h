@@ -80,7 +80,7 @@ struct jinja_string jinja_replace(struct jinja_run *run, struct jinja_string s,
 enum jinja_case { JINJA_UPPER, JINJA_LOWER, JINJA_TITLE, JINJA_CAPITALIZED };
 struct jinja_string jinja_in_case(struct jinja_run *run, struct jinja_string s, enum jinja_case c);
 
-/* False where loops have no such attribute; jinja_functions.c. */
+/* False where loops have no such attribute; jinja_methods.c. */
 bool jinja_loop_attribute(const struct jinja_loop *loop, struct jinja_string name,
                           struct jinja_value *value);
 

@@ -21,8 +21,8 @@ struct tokenizer;
 struct tokenizer *tokenizer_open(const char *path_or_folder);
 void tokenizer_free(struct tokenizer *t);
 
-/* "xxh64:" and 16 hex digits, of the tokenizer file's bytes; of a GGUF file's, its tokenizer
- * settings. */
+/* "xxh64:" and 16 hex digits, of the tokenizer file's bytes, and where other files of the folder
+ * change what it does a "+" and 16 of those; of a GGUF file's, its tokenizer settings. */
 const char *tokenizer_digest(const struct tokenizer *t);
 /* The file that was read, for messages. */
 const char *tokenizer_path(const struct tokenizer *t);

@@ -7,7 +7,6 @@
 #include "common/util/gguf.h"
 #include "common/util/mem.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

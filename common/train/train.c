@@ -53,17 +53,17 @@ struct run {
     struct lock lock;
 };
 
-const char *alpha0_mode_name(enum alpha0_mode m)
+static const char *alpha0_mode_name(enum alpha0_mode m)
 {
     return m == ALPHA0_FIXED ? "fixed" : m == ALPHA0_LEARNED ? "learned" : "standard";
 }
 
-const char *edl_form_name(enum edl_form f)
+static const char *edl_form_name(enum edl_form f)
 {
     return f == EDL_LOG ? "log" : f == EDL_DIGAMMA ? "digamma" : "mse";
 }
 
-const char *keep_name(enum keep k)
+static const char *keep_name(enum keep k)
 {
     return k == KEEP_BEST ? "best" : k == KEEP_ALL ? "all" : "last";
 }

@@ -38,10 +38,6 @@ struct train_files {
     const char *all;
 };
 
-const char *alpha0_mode_name(enum alpha0_mode m); /* "standard", "fixed", "learned" */
-const char *edl_form_name(enum edl_form f);       /* "mse", "log", "digamma" */
-const char *keep_name(enum keep k);               /* "last", "best", "all" */
-
 /* Trains on the model (its device is set, its classes are the set's) and writes the adapter. The
  * result is the same to the last bit for any number of threads and however often the run was
  * interrupted; for other numbers of ranks, within the rounding of the gradients' sum. Rank 0 alone

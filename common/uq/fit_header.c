@@ -1,6 +1,6 @@
 #include "common/uq/fit_header.h"
 
-const char *calibration_name(enum calibration_kind kind)
+static const char *calibration_name(enum calibration_kind kind)
 {
     static const char *const names[] = {[CALIBRATE_NONE] = "none",
                                         [CALIBRATE_SCALE] = "scale",

@@ -15,7 +15,4 @@ json_t *published_fit_header(double entropy_weight, const struct published_weigh
                              double optimum, size_t n_texts);
 json_t *held_out_header(const struct held_out *h);
 
-/* "scale+bias" and so on. */
-const char *calibration_name(enum calibration_kind kind);
-
 #endif

@@ -1,4 +1,4 @@
-/* Reading JSON files with errors that name the file and the place. */
+/* JSON: files, with errors that name the file and the place; values as text, and compared. */
 #ifndef DUQ_UTIL_JSON_H
 #define DUQ_UTIL_JSON_H
 

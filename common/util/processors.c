@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 int processors_allowed(void)

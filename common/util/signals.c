@@ -75,7 +75,7 @@ static void on_signal(int number)
     errno = error;
 }
 
-/* Signals that do not end a program, or cannot be caught. SIGXFSZ is program_start()'s. */
+/* Signals that do not end a program, or cannot be caught. SIGXFSZ is surroundings.c's. */
 static bool is_left_alone(int number)
 {
     static const int alone[] = {SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN,  SIGTTOU,

@@ -2,7 +2,6 @@
 
 #include "common/util/printable.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>

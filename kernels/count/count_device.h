@@ -37,7 +37,8 @@ struct device *count_device_open(enum dtype compute, const struct machine *m);
 void count_device_attend_as(struct device *, struct device *other);
 
 /* Charges what gated_matmul() does, which this device leaves out: so the engine asks it for two
- * products and SwiGLU, as a plan for a GPU is to have them. For who counts another device's calls.
+ * products and the gate, as a plan for a GPU is to have them. For who counts another device's
+ * calls.
  */
 void count_device_gated_matmul(struct device *, const struct weight *gate, const struct weight *up,
                                const float *gate_bias, const float *up_bias, int rows);

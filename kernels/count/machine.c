@@ -82,12 +82,6 @@ static const struct machine known[] = {
      .launch = LAUNCH_ASSUMED},
 };
 
-const struct machine *machines(size_t *count)
-{
-    *count = sizeof known / sizeof *known;
-    return known;
-}
-
 static bool is_called(const struct machine *m, const char *name)
 {
     static const char maker[] = "NVIDIA ";

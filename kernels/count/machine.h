@@ -21,7 +21,5 @@ struct machine {
 const struct machine *machine_find(const char *name);
 /* The one that a device's description ends with, in parentheses: "cuda:0 (NVIDIA H200)". */
 const struct machine *machine_described(const char *description);
-/* All of them. */
-const struct machine *machines(size_t *count);
 
 #endif

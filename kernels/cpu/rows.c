@@ -96,7 +96,6 @@ struct gating {
     const struct device *device;
     enum activation activation;
     const float *gate, *up;
-    size_t n;
     void *out;
 };
 
@@ -111,7 +110,7 @@ static void gate_elements(void *context, size_t first, size_t end)
 void cpu_glu(struct device *d, enum activation activation, const float *gate, const float *up,
              size_t n, void *out)
 {
-    struct gating g = {d, activation, gate, up, n, out};
+    struct gating g = {d, activation, gate, up, out};
     cpu_each(n, ELEMENTS, n, gate_elements, &g);
 }
 

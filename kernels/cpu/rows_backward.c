@@ -32,7 +32,6 @@ struct gating_gradient {
     const struct device *device;
     enum activation activation;
     const float *gate, *up, *d_out;
-    size_t n;
     void *d_gate, *d_up;
 };
 
@@ -49,7 +48,7 @@ static void gate_elements(void *context, size_t first, size_t end)
 void cpu_glu_backward(struct device *d, enum activation activation, const float *gate,
                       const float *up, const float *d_out, size_t n, void *d_gate, void *d_up)
 {
-    struct gating_gradient g = {d, activation, gate, up, d_out, n, d_gate, d_up};
+    struct gating_gradient g = {d, activation, gate, up, d_out, d_gate, d_up};
     cpu_each(n, ELEMENTS, n, gate_elements, &g);
 }
 
@@ -74,7 +73,6 @@ struct conversion {
     const char *from;
     enum dtype from_type, to_type;
     char *to;
-    size_t n;
 };
 
 static void convert_elements(void *context, size_t first, size_t end)
@@ -94,6 +92,6 @@ static void convert_elements(void *context, size_t first, size_t end)
 void cpu_convert(struct device *d, const void *from, enum dtype from_type, void *to,
                  enum dtype to_type, size_t n)
 {
-    struct conversion c = {cpu_path(d), from, from_type, to_type, to, n};
+    struct conversion c = {cpu_path(d), from, from_type, to_type, to};
     cpu_each(n, ELEMENTS, n, convert_elements, &c);
 }

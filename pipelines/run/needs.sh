@@ -2,9 +2,10 @@
 # What a run needs: programs, settings, a model, a folder that no other run is at work in.
 
 need_programs() {
-    local programs=${PROGRAMS:-${BUILD:-$pipelines/../build}/bin} program
+    local programs=${PROGRAMS:-${BUILD:-$pipelines/../build}/bin} program figures=()
     [ ! -d "$programs" ] || PATH=$(cd "$programs" && pwd):$PATH
-    for program in rec prompt-expand tok lm-score bpe-fit lora-train dir-eval jq parallel; do
+    [[ " ${stages[*]:first:last - first + 1} " != *" report "* ]] || figures=(gnuplot)
+    for program in rec prompt-expand tok lm-score bpe-fit lora-train dir-eval jq parallel "${figures[@]}"; do
         command -v "$program" >/dev/null ||
             die 69 "$program is not on the path: run make (and make deps), or make install"
     done
