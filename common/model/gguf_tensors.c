@@ -45,12 +45,6 @@ static char *name_elsewhere(const struct gguf_family *f, const char *name)
     return layer ? layer : xstrdup(name);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), e = strlen(end);
-    return n >= e && !strcmp(s + n - e, end);
-}
-
 /* ---- unpacking ---- */
 
 struct unpacking {

@@ -166,14 +166,6 @@ struct safetensors *safetensors_open_file(const char *path)
     return s;
 }
 
-static bool exists(const char *folder, const char *name)
-{
-    char *path = xasprintf("%s/%s", folder, name);
-    bool there = file_exists(path);
-    free(path);
-    return there;
-}
-
 static void add_shards(struct safetensors *s, const char *folder)
 {
     char *path = xasprintf("%s/model.safetensors.index.json", folder);
@@ -208,12 +200,12 @@ static void add_shards(struct safetensors *s, const char *folder)
 struct safetensors *safetensors_open_folder(const char *folder)
 {
     struct safetensors *s = xcalloc(1, sizeof *s);
-    if (exists(folder, "model.safetensors")) {
+    if (file_exists_in(folder, "model.safetensors")) {
         char *path = xasprintf("%s/model.safetensors", folder);
         add_file(s, path);
         index_names(s);
         free(path);
-    } else if (exists(folder, "model.safetensors.index.json")) {
+    } else if (file_exists_in(folder, "model.safetensors.index.json")) {
         add_shards(s, folder);
     } else {
         model_folder_without_weights(folder);

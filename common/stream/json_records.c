@@ -63,12 +63,6 @@ static bool next_line(struct json_records *j)
 
 /* ---- values ---- */
 
-static int append(void *data, const char *bytes, size_t len)
-{
-    buf_add(data, bytes, len);
-    return 0;
-}
-
 static bool is_whole(double v)
 {
     return v == floor(v) && fabs(v) < 9007199254740992.0; /* 2^53 */
@@ -232,7 +226,7 @@ struct json_records *json_records_open(const char *path)
     j->lines = rows_open(ROWS_LINES, (char *const[]){(char *)path}, path != NULL, 0, false);
     if (!msgpack_zone_init(&j->zone, ZONE))
         die(EX_OSERR, "out of memory");
-    msgpack_packer_init(&j->packer, &j->packed, append);
+    msgpack_packer_init(&j->packer, &j->packed, pack_into_buf);
     j->header = read_header(j);
     j->checker = checker_new(rows_file(j->lines), j->header);
     j->schema = schema_of_records(json_string_value(json_object_get(j->header, "schema")));

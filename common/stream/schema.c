@@ -430,17 +430,11 @@ bool schema_check(const struct schema *s, const msgpack_object *value, size_t cl
     return good;
 }
 
-static int append(void *data, const char *bytes, size_t len)
-{
-    buf_add(data, bytes, len);
-    return 0;
-}
-
 bool schema_check_json(const struct schema *s, const json_t *value, size_t classes, struct buf *why)
 {
     struct buf packed = {0};
     msgpack_packer packer;
-    msgpack_packer_init(&packer, &packed, append);
+    msgpack_packer_init(&packer, &packed, pack_into_buf);
     pack_json(&packer, value);
     msgpack_zone *zone = msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE);
     if (!zone)

@@ -701,7 +701,7 @@ struct stream_writer {
     uint64_t count;
 };
 
-static int append(void *data, const char *bytes, size_t len)
+int pack_into_buf(void *data, const char *bytes, size_t len)
 {
     buf_add(data, bytes, len);
     return 0;
@@ -840,7 +840,7 @@ struct stream_writer *stream_create(const char *path, bool compress, json_t *hea
         w->coded = xmalloc(CHUNK);
     }
     w->hash = digest_new();
-    msgpack_packer_init(&w->packer, &w->packed, append);
+    msgpack_packer_init(&w->packer, &w->packed, pack_into_buf);
     pack_json(&w->packer, header);
     check_pending(w, "the header");
     w->committed = w->packed.len;

@@ -90,6 +90,8 @@ bool object_unpack(msgpack_zone *zone, const char *bytes, size_t len, msgpack_ob
 /* What the object has that no reader takes ("more than 1048576 values ..."), for the caller to
  * free; NULL: nothing. */
 char *object_excess(const char *bytes, size_t len);
+/* What a packer writes by, into a struct buf. */
+int pack_into_buf(void *buf, const char *bytes, size_t len);
 /* Packs any JSON value. */
 void pack_json(msgpack_packer *p, const json_t *value);
 /* Any msgpack value as JSON (bin as null; use the schemas for those). New reference. */

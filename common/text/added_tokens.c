@@ -110,19 +110,10 @@ static const struct added_token *match(const struct added_tokens *a, const char 
     return best;
 }
 
-/* Where the character before s + at starts. */
-static size_t before(const char *s, size_t at)
-{
-    do
-        at--;
-    while (((unsigned char)s[at] & 0xC0) == 0x80);
-    return at;
-}
-
 static bool stands_alone(const struct piece *p, size_t start, size_t end)
 {
     size_t n;
-    return (start == 0 || !unicode_is_word(utf8_get(p->s + before(p->s, start), &n))) &&
+    return (start == 0 || !unicode_is_word(utf8_get(p->s + utf8_before(p->s, start), &n))) &&
            (end == p->len || !unicode_is_word(utf8_get(p->s + end, &n)));
 }
 
@@ -131,8 +122,8 @@ static size_t strip_left(const struct piece *p, size_t start, size_t from)
     size_t n;
     if (start < from) /* blanks that it begins with were the last one's */
         return from;
-    while (start > from && unicode_is_space(utf8_get(p->s + before(p->s, start), &n)))
-        start = before(p->s, start);
+    while (start > from && unicode_is_space(utf8_get(p->s + utf8_before(p->s, start), &n)))
+        start = utf8_before(p->s, start);
     return start;
 }
 

@@ -196,12 +196,10 @@ const char *chat_open(const struct chat *c)
 
 static bool has_white_ends(struct span text)
 {
-    size_t n, last = text.len;
+    size_t n;
     if (!text.len)
         return true;
-    do
-        last--;
-    while (((unsigned char)text.data[last] & 0xC0) == 0x80);
+    size_t last = utf8_before(text.data, text.len);
     return unicode_is_split_space(utf8_get(text.data, &n)) ||
            unicode_is_split_space(utf8_get(text.data + last, &n));
 }

@@ -72,9 +72,7 @@ static void add_data(struct lexer *l, size_t end, char sign, bool variable)
     size_t start = l->at, kept = end, n;
     if (sign == '-') {
         while (kept > start) {
-            size_t before = kept - 1;
-            while (before > start && ((unsigned char)l->s[before] & 0xC0) == 0x80)
-                before--;
+            size_t before = utf8_before(l->s, kept);
             if (!unicode_is_split_space(utf8_get(l->s + before, &n)))
                 break;
             kept = before;

@@ -52,9 +52,7 @@ struct jinja_string jinja_strip(struct jinja_run *run, struct jinja_string s, bo
         start += n;
     }
     while (right && end > start) {
-        n = 1;
-        while (((unsigned char)s.s[end - n] & 0xC0) == 0x80)
-            n++;
+        n = end - utf8_before(s.s, end);
         if (!is_stripped(s.s + end - n, n, strip))
             break;
         end -= n;

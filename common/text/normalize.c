@@ -155,9 +155,7 @@ static void strip(const struct normalizer *n, struct piece *piece)
     while (n->left && start < end && unicode_is_space(utf8_get(piece->s + start, &bytes)))
         start += bytes;
     while (n->right && end > start) {
-        size_t last = end - 1;
-        while (((unsigned char)piece->s[last] & 0xC0) == 0x80)
-            last--;
+        size_t last = utf8_before(piece->s, end);
         if (!unicode_is_space(utf8_get(piece->s + last, &bytes)))
             break;
         end = last;

@@ -25,12 +25,6 @@ struct vocabulary {
 
 /* ---- which settings there are ---- */
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), e = strlen(end);
-    return n >= e && !strcmp(s + n - e, end);
-}
-
 /* Known: read here, or of no account for ids. */
 static void check_settings(const struct gguf *g)
 {

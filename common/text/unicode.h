@@ -14,6 +14,15 @@ static inline size_t utf8_len(unsigned char first)
     return first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
 }
 
+/* Where the character begins that ends before s + at, in text known to be UTF-8; at > 0. */
+static inline size_t utf8_before(const char *s, size_t at)
+{
+    do
+        at--;
+    while (((unsigned char)s[at] & 0xC0) == 0x80);
+    return at;
+}
+
 /* The code point at s, in text known to be UTF-8; *len gets its bytes. */
 static inline uint32_t utf8_get(const char *s, size_t *len)
 {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,14 @@ bool file_exists(const char *path)
     if (errno != ENOENT && errno != ENOTDIR)
         die_errno("%s", path);
     return false;
+}
+
+bool file_exists_in(const char *folder, const char *name)
+{
+    char *path = xasprintf("%s/%s", folder, name);
+    bool there = file_exists(path);
+    free(path);
+    return there;
 }
 
 FILE *file_open(const char *path)

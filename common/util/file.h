@@ -13,6 +13,8 @@
 /* Whether there is something under the path; dies (die_errno()) where that cannot be told: what
  * cannot be looked at is not taken for missing. */
 bool file_exists(const char *path);
+/* The same of a name in a folder. */
+bool file_exists_in(const char *folder, const char *name);
 
 /* Open for reading; dies with die_errno(). */
 FILE *file_open(const char *path);

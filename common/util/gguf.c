@@ -355,12 +355,6 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
 
 /* ---- which file stands for a model ---- */
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), e = strlen(end);
-    return n > e && !strcmp(s + n - e, end);
-}
-
 static bool begins_as_gguf(const char *path)
 {
     char bytes[4] = "";

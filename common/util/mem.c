@@ -72,6 +72,12 @@ bool same_bytes(const void *a, size_t a_len, const void *b, size_t b_len)
     return a_len == b_len && (a_len == 0 || !memcmp(a, b, a_len));
 }
 
+bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), e = strlen(end);
+    return n >= e && !strcmp(s + n - e, end);
+}
+
 void buf_reserve(struct buf *b, size_t extra)
 {
     if (extra <= b->cap - b->len)

@@ -23,6 +23,8 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Whether they are the same; of no bytes the address may be NULL. */
 bool same_bytes(const void *a, size_t a_len, const void *b, size_t b_len);
 
+bool ends_with(const char *s, const char *end);
+
 /* Bytes that grow at the end. Start from {0}; data is not NUL-terminated unless said so. */
 struct buf {
     char *data;

@@ -22,14 +22,6 @@ static bool is_folder(const char *path)
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
-static bool holds(const char *folder, const char *name)
-{
-    char *path = xasprintf("%s/%s", folder, name);
-    bool there = file_exists(path);
-    free(path);
-    return there;
-}
-
 /* ---- where it is ---- */
 
 /* ORGANISATION/NAME, as huggingface.co names models. */
@@ -86,7 +78,7 @@ static char *snapshot_in(const char *folder, const char *snapshots)
 {
     size_t n;
     char *revision = main_revision(folder);
-    if (revision && !holds(snapshots, revision)) {
+    if (revision && !file_exists_in(snapshots, revision)) {
         free(revision);
         revision = NULL;
     }
@@ -111,8 +103,9 @@ char *model_folder_find(const char *path)
             "folder: hf download %s --local-dir %s",
             path, path, strchr(path, '/') + 1);
     char *snapshots = xasprintf("%s/snapshots", path);
-    char *found = is_folder(snapshots) && !holds(path, "config.json") ? snapshot_in(path, snapshots)
-                                                                      : xstrdup(path);
+    char *found = is_folder(snapshots) && !file_exists_in(path, "config.json")
+                      ? snapshot_in(path, snapshots)
+                      : xstrdup(path);
     free(snapshots);
     return found;
 }
@@ -209,7 +202,7 @@ static void refuse(const char *folder, const struct sign *signs)
 /* A PEFT adapter, which says what it was made of. */
 static void refuse_adapter(const char *folder)
 {
-    if (!holds(folder, "adapter_config.json"))
+    if (!file_exists_in(folder, "adapter_config.json"))
         return;
     char *path = xasprintf("%s/adapter_config.json", folder);
     json_t *config = json_read_file(path);
