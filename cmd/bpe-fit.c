@@ -328,7 +328,7 @@ static void check_options(const struct settings *s)
     if (s->apply && (fits || s->uniform))
         usage_error("--apply takes weights that are fitted already: fitting options have no place");
     if (s->uniform && fits)
-        usage_error("--uniform fits nothing: fitting options have no place");
+        usage_error("--uniform fits nothing: --solver and the like have no place");
     if (s->penalty > 0 && !s->calibrate)
         usage_error("--penalty is that of --calibrate");
     if (s->solver != SOLVER_PUBLISHED)

@@ -45,7 +45,7 @@ static const struct option_row rows[] = {
      OPTION_TEXT(struct settings, instruction)},
     {"instruction", 0, "best:FILE", "only the one with the highest weight in FILE (bpe-fit's)",
      OPTION_WORDS},
-    {"model", 'm', "DIR", "the model's folder, for tasks with layout chat, and for --show",
+    {"model", 'm', "DIR", "the model, a folder or a GGUF file: for layout chat, and for --show",
      OPTION_TEXT(struct settings, model)},
     {"date", 0, "DATE", "the day a chat template takes for today (default 2024-07-26)",
      OPTION_OWN(struct settings, date, take_date)},

@@ -22,8 +22,8 @@ static const struct {
     {"task", J | W | R},
     {"classes", J | W | R},
     {"layout", J | W | O | R},
-    {"answers", J | W | R},
-    {"open", J | W | R},
+    {"answers", J},
+    {"open", J},
     {"prompts", J | W | O | R},
     {"model", J | W | O | R | M},
     {"tokenizer", J | W | O | R},
@@ -41,15 +41,31 @@ static const struct {
 };
 
 /* The first key of the task in which two streams' prompts were made otherwise. Prompts made by hand
- * say nothing of that, and a date may be another one. */
-static const char *asked_key(const json_t *a, const json_t *b)
+ * say nothing of that, and a date may be another one. A student is asked by instructions of its
+ * adapter's alone, and of weights it counts which instructions have one (prompt_weights_read()):
+ * of the others they may be any. */
+static const char *asked_key(const json_t *a, const json_t *b, enum header_use use)
 {
-    const json_t *x = json_object_get(json_object_get(a, "asked"), "task");
-    const json_t *y = json_object_get(json_object_get(b, "asked"), "task");
+    json_t *tasks[] = {json_object_get(json_object_get(a, "asked"), "task"),
+                       json_object_get(json_object_get(b, "asked"), "task")};
+    if (!tasks[0] || !tasks[1])
+        return NULL;
+    json_t *x = json_copy(tasks[0]), *y = json_copy(tasks[1]);
+    if (use == HEADER_WEIGHTS || json_object_get(a, "adapter")) {
+        json_object_del(x, "instructions");
+        json_object_del(y, "instructions");
+    }
     char *before = NULL, *after = NULL;
-    const char *key = x && y ? json_difference(x, y, &before, &after) : NULL;
+    const char *key = json_difference(x, y, &before, &after);
+    for (size_t i = 0; key && i < 2; i++) /* the copies' keys go with them */
+        if (json_object_get(tasks[i], key)) {
+            key = json_object_iter_key(json_object_iter_at(tasks[i], key));
+            break;
+        }
     free(before);
     free(after);
+    json_decref(x);
+    json_decref(y);
     return key;
 }
 
@@ -62,7 +78,7 @@ const char *header_difference(const json_t *a, const json_t *b, enum header_use 
         if (x != y && !(x && y && json_equal(x, y)))
             return keys[i].name;
     }
-    return use & (HEADER_WEIGHTS | HEADER_RULE) ? asked_key(a, b) : NULL;
+    return use & (HEADER_WEIGHTS | HEADER_RULE) ? asked_key(a, b, use) : NULL;
 }
 
 void header_copy_task(json_t *to, const json_t *from)

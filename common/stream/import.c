@@ -38,6 +38,7 @@ struct import {
     struct id_index *labels; /* raw labels */
     long *class_of_label;    /* by their number there */
     bool mapped;             /* labels is all there is: no plain numbers */
+    bool named_by_numbers;   /* classes are: a label that is none of them is no class's number */
     struct id_index *ids;
     uint64_t *row_of_id; /* by its number there */
     size_t cap_ids;
@@ -317,6 +318,14 @@ static void map_pairs(struct import *im, const char *list)
         map_pair(im, pair);
 }
 
+/* Whether a class has another one's number, or none's, for its name. */
+static bool has_other_number(const char *name, size_t class)
+{
+    char own[24];
+    snprintf(own, sizeof own, "%zu", class);
+    return *name && name[strspn(name, "0123456789")] == '\0' && strcmp(name, own) != 0;
+}
+
 static void map_labels(struct import *im, const struct import_options *o)
 {
     im->labels = id_index_new();
@@ -329,6 +338,8 @@ static void map_labels(struct import *im, const struct import_options *o)
         map_pairs(im, o->label_map);
     else
         map_in_order(im, IMPORT_CLASSES, im->classes, im->n_classes);
+    for (size_t i = 0; i < im->n_classes; i++)
+        im->named_by_numbers |= has_other_number(im->classes[i], i);
 }
 
 /* The class of a raw label, -1 when it has none. */
@@ -341,7 +352,7 @@ static long class_of(struct import *im, struct span raw)
         if (id_index_find(im->labels, buf_str(&im->label_text), &n))
             return im->class_of_label[n];
     }
-    if (im->mapped || !raw.len || raw.len > 9)
+    if (im->mapped || im->named_by_numbers || !raw.len || raw.len > 9)
         return -1;
     long v = 0;
     for (size_t i = 0; i < raw.len; i++) {
@@ -440,6 +451,9 @@ static bool take_label(struct import *im, const struct span *fields, int *label)
         return true;
     if (class < 0 && im->mapped)
         return bad_row(im, "label '%.*s' is not among those given", (int)raw.len, raw.data);
+    if (class < 0 && im->named_by_numbers)
+        return bad_row(im, "label '%.*s' is no class name, and the names are numbers (%s)",
+                       (int)raw.len, raw.data, im->options->label_remedy);
     if (class < 0 && im->n_classes)
         return bad_row(im, "label '%.*s' is neither a class name nor a number from 0 to %zu (%s)",
                        (int)raw.len, raw.data, im->n_classes - 1, im->options->label_remedy);

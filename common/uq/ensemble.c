@@ -1,5 +1,6 @@
 #include "common/uq/ensemble.h"
 
+#include "common/stream/asked.h"
 #include "common/stream/header.h"
 #include "common/stream/id_index.h"
 #include "common/uq/validation.h"
@@ -24,6 +25,22 @@ static void check_same_setting(const char *path, const json_t *fitted,
             "%s: fitted on scores with another '%s' than those of %s; fit weights on scores of "
             "the same %sprompts and model",
             path, key, stream_name(scores), other_task ? "" : "task, ");
+}
+
+/* A prompt's weight is that of the instruction that it was asked by. */
+static void check_instruction(const struct stream_reader *r, const struct stream_reader *scores,
+                              int prompt)
+{
+    const json_t *then =
+        asked_instruction(json_object_get(stream_header(r), "asked"), (size_t)prompt);
+    const json_t *now =
+        asked_instruction(json_object_get(stream_header(scores), "asked"), (size_t)prompt);
+    if (then && now && !json_equal(then, now))
+        stream_bad_record(r, NULL,
+                          "the weight of prompt %d, which was the instruction '%s'; in %s it is "
+                          "'%s'; fit weights on scores of the same prompts",
+                          prompt, json_string_value(then), stream_name(scores),
+                          json_string_value(now));
 }
 
 static double *copied(const double *numbers, size_t n)
@@ -69,6 +86,8 @@ struct prompt_weights prompt_weights_read(const char *path, const struct stream_
                               x.n_classes, w.n_classes);
         if (x.bias)
             w.n_classes = x.n_classes;
+        if (!other_task)
+            check_instruction(r, scores, x.prompt);
         insert(&w, r, &x);
         calibrated = calibrated || x.bias || x.scale > 0;
         sum += x.weight;

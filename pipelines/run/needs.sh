@@ -80,11 +80,12 @@ need_task() {
         prompt-expand -q --task "$task" "${model[@]}" --student >/dev/null || exit $?
 }
 
-# What stands for a class in the table is not another class's name.
+# What stands for a class in the table is not another class's name, unless it is the classes' numbers.
 need_own_labels() {
     local swapped
     # As rec(1) reads a list: a backslash keeps a comma or another one.
     swapped=$(jq -r --arg labels "${value[LABELS]}" '.classes as $classes | $labels | split("|")[]
+        | select(gsub(" "; "") != ([range($classes | length) | tostring] | join(",")))
         | [match("(\\\\.|[^,\\\\])+"; "g").string] | to_entries[] | .key as $class
         | (.value | sub("^ +"; "") | sub(" +$"; "") | gsub("\\\\(?<kept>.)"; .kept)) as $word | ($classes | index($word)) as $named
         | select($named != null and $named != $class) | "\($word) stands for class \($class), and is the name of class \($named)"' \

@@ -119,10 +119,37 @@ END
         "${few[@]}" | scores >other.mp
         refuses 65 "weights.mp: fitted on scores with another '$key' than those of other.mp" bpe-fit --apply weights.mp other.mp
     done <<'END'
-instructions	.instructions |= reverse
 content	.content |= "Look: " + .
 separator	.separator = "\n--\n"
 END
+    # Instructions count where they have a weight.
+    cp "$BATS_FILE_TMPDIR/student/task.json" task.json
+    change_task '.instructions |= reverse'
+    "${few[@]}" | scores >other.mp
+    refuses 65 "weights.mp: record 1: the weight of prompt 0, which was the instruction '" bpe-fit --apply weights.mp other.mp
+    bpe-fit --top 1 scores.mp -o top.mp
+    best=$(rec to-json top.mp | jq .prompt)
+    cp "$BATS_FILE_TMPDIR/student/task.json" task.json
+    change_task ".instructions[$best == 0 | if . then 1 else 0 end] |= \"Now: \" + ."
+    "${few[@]}" | scores >other.mp
+    bpe-fit --apply top.mp other.mp -o predictions.mp
+    change_task ".instructions[$best] |= \"Now: \" + ."
+    "${few[@]}" | scores >other.mp
+    refuses 65 "top.mp: record 1: the weight of prompt $best" bpe-fit --apply top.mp other.mp
+}
+
+@test "a rule for a student is one whatever the instructions are that the student is not asked by" {
+    ask student.mp -o predictions.mp
+    decide --expected-risk 0.6 --or-abstain predictions.mp -o rule.mp
+    change_task '.instructions[0] += " "'
+    student_tokens --instruction 2 --student texts.mp | lm-score --model model --adapter edl.lora -o others.mp
+    decide --apply rule.mp others.mp -o decisions.mp
+    # Prompts by hand are those of the task as far as the tokens of its answers are.
+    change_task '.answers = [" negative", " positive"] | .content = "phrase: {text}\nthe phrase is"'
+    prompt-expand --task task.json --zero-shot texts.mp | tok --model model -o answers.mp
+    lm-score --model model answers.mp | bpe-fit -o weights.mp
+    rec to-json --header answers.mp | jq -c 'del(.asked, .answers, .open)' | rec from-json | lm-score --model model |
+        bpe-fit --apply weights.mp -o by-hand.mp
 }
 
 @test "the best instruction is the one that its weight was fitted on" {

@@ -118,6 +118,11 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     jq '.classes = ["1", "5"]' "$top/examples/sst2/task.json" >set/task.json
     split
     [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '0 1 0 1 0 1' ]
+    # Nor is one column read in two ways: these are names or, where that is said, numbers.
+    sed -i 's/^1,/0,/; s/^5,/1,/' set/rows.csv
+    refuses 2 "label '0' is no class name, and the names are numbers" split
+    split LABELS=0,1
+    [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '0 1 0 1 0 1' ]
 }
 
 @test "shots begin where SHOTS_FROM says, which is no row to train on" {
