@@ -207,7 +207,7 @@ find_place() {
 
 refuse_input() { # OUTPUT
     [ -f "$1" ] || return 0
-    local input inputs=("$rule" "$model" "$model"/* "$adapter"/*)
+    local input inputs=("$rule" "$model" "$model"/*.{json,safetensors,jinja,model} "$adapter"/*.{json,safetensors})
     [ ${#texts[@]} -gt 0 ] || inputs+=(/dev/stdin)
     for input in "${inputs[@]}"; do
         [ ! "$1" -ef "$input" ] || fail 73 "$output: would be read and written; an output needs a file of its own"

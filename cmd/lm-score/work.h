@@ -23,7 +23,7 @@ struct work_list *work_open(const char *list, const struct work *only);
 const struct work *work_next(struct work_list *w);
 
 /* Says on standard output that the one last returned is written, if it is of a list. */
-void work_done(const struct work_list *w);
+void work_done(struct work_list *w);
 
 void work_close(struct work_list *w);
 

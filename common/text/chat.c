@@ -1,5 +1,6 @@
 #include "common/text/chat.h"
 
+#include "common/text/prompt.h"
 #include "common/text/unicode.h"
 #include "common/util/diag.h"
 
@@ -155,6 +156,7 @@ static void check_open(struct chat *c)
 struct chat *chat_new(const struct chat_template *template, const struct task *t,
                       const struct shots *shots, size_t first, size_t past, const struct tm *date)
 {
+    prompt_check_seam(t);
     struct chat *c = xcalloc(1, sizeof *c);
     *c = (struct chat){
         .template = template, .task = t, .shots = shots, .first = first, .past = past};

@@ -126,20 +126,18 @@ static bool is_letter_or_digit(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* In a shot the answer stands right behind the content: two words that run into one are a blank
- * forgotten. */
-static void check_seam(const struct task *t)
+void prompt_check_seam(const struct task *t)
 {
-    const struct span *end = &t->after_text;
-    if (end->len && !is_letter_or_digit(end->data[end->len - 1]))
+    struct span end = t->chat ? (struct span){t->reply, strlen(t->reply)} : t->after_text;
+    if (end.len ? !is_letter_or_digit(end.data[end.len - 1]) : t->chat)
         return;
     for (size_t c = 0; c < t->n_classes; c++)
         if (is_letter_or_digit(*task_answer(t, c)))
             die(EX_DATAERR,
-                "%s: key 'content' ends in %s without a blank, and in a shot the answer '%s' "
-                "stands "
-                "right behind it: end it in a blank, or begin the answers with one",
-                t->file, end->len ? "a word" : "{text}", task_answer(t, c));
+                "%s: key '%s' ends in %s without a blank, and %s the answer '%s' stands right "
+                "behind it: end it in a blank, or begin the answers with one",
+                t->file, t->chat ? "reply" : "content", end.len ? "a word" : "{text}",
+                t->chat ? "in a chat" : "in a shot", task_answer(t, c));
 }
 
 static void add_heading(struct buf *out, const struct task *t, size_t number)
@@ -154,7 +152,7 @@ void prompt_before(struct buf *out, const struct task *t, size_t instruction,
                    const struct shots *shots)
 {
     if (shots) {
-        check_seam(t);
+        prompt_check_seam(t);
         for (size_t i = 0; i < t->shots; i++) {
             size_t shot = instruction * t->shots + i;
             add_heading(out, t, i + 1);

@@ -39,6 +39,10 @@ struct shots {
 struct shots *shots_read(const char *path, const struct task *t);
 void shots_free(struct shots *s);
 
+/* Dies (EX_DATAERR) where an answer stands right behind a word, of the content in a shot or of a
+ * chat's reply: two words that run into one are a blank forgotten. */
+void prompt_check_seam(const struct task *t);
+
 /* Appends BLOCK "\n" and the content up to the text. */
 void prompt_opening(struct buf *out, const struct task *t, size_t instruction);
 

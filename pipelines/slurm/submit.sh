@@ -70,12 +70,11 @@ setting() { # KEY
 }
 out=$(setting OUT) tries=$(setting TRIES) timeout=$(setting TIMEOUT)
 # Before a job waits in a queue to find it out.
-model=$(setting MODEL) data=$(setting DATA)
-[[ $stop == fetch || $stop == split ]] || {
-    [ -n "$model" ] || die 64 'which model? give MODEL=DIR'
-    [ -e "$model" ] || die 66 "$model: no such model (MODEL=)"
-}
-[ -z "$data" ] || [ -d "$data" ] || die 66 "$data: no such folder (DATA=)"
+[ -n "$(setting MODEL)" ] || [[ $stop == fetch || $stop == split ]] || die 64 'which model? give MODEL=DIR'
+for key in MODEL DATA; do
+    place=$(setting $key)
+    [ -z "$place" ] || [ -e "$place" ] || echo "submit.sh: $place is not on this machine, and has to be on the nodes ($key=)" >&2
+done
 programs=${PROGRAMS:-${BUILD:-$PIPELINES/../build}/bin}
 [ ! -d "$programs" ] || PATH=$(cd "$programs" && pwd):$PATH
 mkdir -p "$out/log/slurm" || die 73 "$out: cannot be made (OUT=)"

@@ -232,6 +232,19 @@ check_recorded() { # NAME
     [[ $output == *"prompts.mp: prompts in the layout of another model, whose tokenizer (xxh64:"*") is not other.json: name the folder that prompt-expand --model had" ]]
 }
 
+@test "a reply and answers that run into one word are refused" {
+    template '{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[assistant] '
+    text fine >text.mp
+    expand text.mp -o prompts.mp
+    jq 'del(.answers)' task.json >seam.json
+    run -65 prompt-expand --task seam.json --model model --zero-shot text.mp
+    [[ $output == *"seam.json: key 'reply' ends in a word without a blank, and in a chat the answer 'bad' stands right behind it"* ]]
+    for reply in '' 'it is '; do
+        jq --arg reply "$reply" '.reply = $reply' seam.json >apart.json
+        prompt-expand --task apart.json --model model --zero-shot text.mp -o prompts.mp
+    done
+}
+
 @test "weights of prompts in one layout are no weights for those in another" {
     model chatml
     jq 'del(.layout, .reply)' task.json >plain.json

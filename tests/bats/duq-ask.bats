@@ -253,6 +253,10 @@ nothing_left() {
     refuses 73 'an output needs a file of its own' duq-ask -o edl.lora/duq.json edl.lora text
     refuses 73 'standard output: would be read and written' bash -c 'duq-ask edl.lora <lines >>lines'
     refuses 73 'an output needs a file of its own' bash -c 'duq-ask -o /dev/fd/7 edl.lora <lines 7>>lines'
+    # Beside what is read there is room.
+    refuses 1 asked duq-ask -o edl.lora/said.txt edl.lora text
+    : >edl.lora/said.txt
+    refuses 1 asked duq-ask -o edl.lora/said.txt edl.lora text
     refuses 1 asked duq-ask -o lines edl.lora text
     [ "$(cat lines)" = 'a gem' ]
     nothing_left

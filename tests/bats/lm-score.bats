@@ -168,6 +168,20 @@ paths() { # that this processor has, the best first
     [ ! -e second.mp ]
     printf '%s/empty.mp\tsecond.mp\n' "$data" >list
     refuses 65 'empty.mp: holds no records' lm-score --model "$model" --list list
+    # No output is another line's, or what a later one reads.
+    cp one.mp two.mp
+    ln -s twice.mp link.mp
+    for written in twice.mp ./twice.mp link.mp; do
+        printf 'one.mp\ttwice.mp\ntwo.mp\t%s\n' $written | tee list >piped
+        refuses 73 "list: line 2: $written is read or written by another line, too" lm-score --model "$model" --list list
+        refuses 73 "standard input: line 2: $written is read or written" lm-score --model "$model" --list - < <(cat piped)
+        rm twice.mp
+    done
+    printf 'one.mp\ttwo.mp\ntwo.mp\tout.mp\n' >list
+    refuses 73 'list: line 1: two.mp is read or written by another line, too' lm-score --model "$model" --list list
+    cmp one.mp two.mp
+    printf 'one.mp\t/dev/null\ntwo.mp\t/dev/null\n' >list
+    lm-score --model "$model" --list list
     refuses 66 'nowhere: ' lm-score --model "$model" --list nowhere
     refuses 64 '--list FILE' lm-score --model "$model" --list list one.mp
     refuses 64 '--list FILE' lm-score --model "$model" --list list -o out.mp

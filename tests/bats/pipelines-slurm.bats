@@ -162,8 +162,6 @@ tasks() {
         # shellcheck disable=SC2046,SC2086 # words
         run -64 "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") $words
     done
-    refuses 66 '/nowhere: no such model (MODEL=)' "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") MODEL=/nowhere
-    refuses 66 '/nowhere: no such folder (DATA=)' "$TOP/pipelines/slurm/submit.sh" $(whole "$PWD/run") DATA=/nowhere
     refuses 64 'which model?' "$TOP/pipelines/slurm/submit.sh" sst2 OUT="$PWD/run" DATA="$PWD"
     mkdir path
     ln -s /usr/bin/dirname path
