@@ -158,9 +158,9 @@ static const struct program program = {
     .about =
         "usage: lora-train --model DIR --teacher FILE -o ADAPTER [OPTION]... [FILE]...\n"
         "\n"
-        "Reads tokens and trains a LoRA adapter of the model in the Hugging Face folder DIR to "
-        "say\n"
-        "what the teacher's predictions say; writes it as the folder ADAPTER, which PEFT reads.\n"
+        "Reads tokens and trains a LoRA adapter of the model DIR, a Hugging Face folder or a GGUF\n"
+        "file, to say what the teacher's predictions say; writes it as the folder ADAPTER, which\n"
+        "PEFT reads.\n"
         "\n"
         "  lora-train --model $M --teacher teacher.train.mp --loss dirichlet -o dirichlet.lora "
         "train.mp\n"
