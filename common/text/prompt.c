@@ -60,8 +60,6 @@ struct shots *shots_read(const char *path, const struct task *t)
     size_t needed = t->n_instructions * t->shots;
     struct shots *s = xcalloc(1, sizeof *s);
     s->ids = id_index_new();
-    s->texts = xcalloc(needed, sizeof *s->texts);
-    s->labels = xcalloc(needed, sizeof *s->labels);
     struct stream_reader *r = stream_open(path, "example");
     task_check_classes(t, r);
     struct example e;
@@ -82,6 +80,11 @@ struct shots *shots_read(const char *path, const struct task *t)
         id_index_add(s->ids, e.id, &added);
         if (!added)
             stream_bad_record(r, e.id, "another shot has the same id");
+        if ((s->count & (s->count + 1)) == 0) { /* 2^k - 1: full */
+            s->texts = xreallocarray(s->texts, 2 * s->count + 1, sizeof *s->texts);
+            s->labels = xreallocarray(s->labels, 2 * s->count + 1, sizeof *s->labels);
+        }
+        s->texts[s->count] = (struct buf){0};
         limit_words(&s->texts[s->count], e.text, t->word_limit);
         s->labels[s->count] = e.label;
         s->count++;

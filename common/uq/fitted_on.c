@@ -52,21 +52,14 @@ static bool take(const char *digits, uint64_t *value)
     return strspn(text, "0123456789abcdef") == DIGITS;
 }
 
-/* Headers of version 0.2.0 and before have a list of strings, which no stream could have for more
- * than a million texts. */
 struct fitted_on fitted_on_read(const json_t *header, const char *path)
 {
     const json_t *said = json_object_get(json_object_get(header, "fit"), key);
-    bool list = json_is_array(said);
-    struct fitted_on f = {.n = list ? json_array_size(said) : json_string_length(said) / DIGITS};
+    struct fitted_on f = {.n = json_string_length(said) / DIGITS};
     f.digests = xreallocarray(NULL, f.n + 1, sizeof *f.digests);
-    bool good = list || !said || (json_is_string(said) && json_string_length(said) % DIGITS == 0);
-    for (size_t i = 0; i < f.n && good; i++) {
-        const json_t *item = json_array_get(said, i);
-        good = list ? json_string_length(item) == DIGITS &&
-                          take(json_string_value(item), &f.digests[i])
-                    : take(json_string_value(said) + DIGITS * i, &f.digests[i]);
-    }
+    bool good = !said || (json_is_string(said) && json_string_length(said) % DIGITS == 0);
+    for (size_t i = 0; i < f.n && good; i++)
+        good = take(json_string_value(said) + DIGITS * i, &f.digests[i]);
     if (!good)
         die(EX_DATAERR, "%s: the header's '%s' holds something that is no digest", path, key);
     qsort(f.digests, f.n, sizeof *f.digests, ascending);

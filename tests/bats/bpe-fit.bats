@@ -68,15 +68,13 @@ setup() {
     rec to-json --header weights.mp | head -n 1 | jq -e '.fit.fitted_on | test("^[0-9a-f]{480}$") and ([scan(".{16}")] | . == sort)'
 }
 
-@test "the digests of headers of version 0.2.0, a list, are read, and damaged ones are refused" {
+@test "damaged digests of the texts fitted on are refused" {
     rec head -n 45 "$data/fit-random.mp" >some.mp
     bpe-fit "$data/fit-random.mp" -o weights.mp
     fitted_on() { # JQ-EXPRESSION
         rec to-json --header weights.mp | jq -c "if .fit then .fit.fitted_on |= $1 else . end" | rec from-json -o changed.mp
     }
-    fitted_on '[scan(".{16}")]'
-    refuses 0 "texts are ones that changed.mp was fitted on" bpe-fit --apply changed.mp -o /dev/null some.mp
-    for change in '.[1:]' '"x" + .[1:]' '[.]' '[1]' 7; do
+    for change in '[scan(".{16}")]' '.[1:]' '"x" + .[1:]' '[.]' '[1]' 7; do
         fitted_on "$change"
         refuses 65 "changed.mp: the header's 'fitted_on' holds something that is no digest" \
             bpe-fit --apply changed.mp -o /dev/null some.mp
