@@ -123,7 +123,8 @@ prepare() {
     lock_folder
     put_settings
     [ -z "$digest" ] || put_model
-    put_data
+    # What was fetched is taken as it is where the run begins behind that.
+    if [ "$first" = 0 ] || [ ! -e "$out/.settings/data" ]; then put_data; fi
     find_others
     export OTHERS=$others
     printf '%s\n' "$others" | put .settings/others

@@ -241,6 +241,14 @@ detected='detection/softmax.youtube.mp detection/dirichlet.youtube.mp detection/
     remakes '' whole run MODEL="$copy_of_model"
 }
 
+@test "texts that were fetched may be gone from where they were" {
+    cp -r "$top/examples/data" data
+    few run DATA="$PWD/data" --stop-stage split
+    rm -r data
+    few run DATA="$PWD/data" --only validation
+    refuses 66 "$PWD/data: no such folder (DATA=)" few run DATA="$PWD/data" --stop-stage validation
+}
+
 @test "stages: from one, up to one, one alone" {
     run few run --stop-stage weights
     [ "$status" = 0 ]
