@@ -490,7 +490,7 @@ int main(int argc, char **argv)
         puts(j.model->digest);
         model_close(j.model);
         free(folder);
-        finish_printing();
+        return finish_printing();
     }
     keep_command_line(&s, argc, argv);
     struct work_list *list = work_open(s.list, &(struct work){.files = argv + first,

@@ -185,7 +185,7 @@ int main(int argc, char **argv)
         puts(tokenizer_digest(j.tokenizer));
         tokenizer_free(j.tokenizer);
         free(source);
-        finish_printing();
+        return finish_printing();
     }
     progress_start("records", 0);
     struct stream_reader *r =

@@ -142,11 +142,11 @@ static void store_choice(const struct option_row *r, void *target, const char *o
     no_choice(r, option, value);
 }
 
-void finish_printing(void)
+int finish_printing(void)
 {
     if (fflush(stdout) || ferror(stdout))
         die(EX_IOERR, "standard output: not written: %s", strerror(errno));
-    exit(EX_OK);
+    return EX_OK;
 }
 
 static void take(const struct program *p, const struct option_row *r, const char *value,
@@ -177,10 +177,10 @@ static void take(const struct program *p, const struct option_row *r, const char
         break;
     case OPTION_KIND_HELP:
         options_help(p, stdout);
-        finish_printing();
+        exit(finish_printing());
     case OPTION_KIND_VERSION:
         printf("%s (duq) %s\n", p->name, DUQ_VERSION);
-        finish_printing();
+        exit(finish_printing());
     case OPTION_KIND_WORDS:
     case OPTION_KIND_UNSAID:
         break; /* not in the table */
@@ -228,7 +228,7 @@ void program_start(const struct program *p, int argc, char **argv)
     }
     if (argc == 2 && !strcmp(argv[1], "--list-options")) {
         options_list(p, stdout);
-        finish_printing();
+        exit(finish_printing());
     }
 }
 

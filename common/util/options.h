@@ -133,9 +133,9 @@ const struct command *command_find(const struct program *p, int argc, char **arg
 int options_parse(const struct program *p, const struct option_row *rows, int argc, char **argv,
                   struct common_options *settings);
 
-/* Ends a program that has printed to standard output what was asked for: status 0, or EX_IOERR with
- * a message where it could not be written. */
-_Noreturn void finish_printing(void);
+/* The status of a program that has printed to standard output what was asked for, EX_OK; dies
+ * (EX_IOERR) where it could not be written. */
+int finish_printing(void);
 
 /* "PROGRAM: MESSAGE", a pointer to --help, exit 64. */
 _Noreturn void usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
