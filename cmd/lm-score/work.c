@@ -11,11 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-struct file_number {
-    dev_t device;
-    ino_t inode;
-};
-
 struct work_list {
     FILE *file; /* NULL: there is no list */
     const char *name;
@@ -26,60 +21,77 @@ struct work_list {
     struct work present;
     bool compress; /* whatever the names say */
     bool given;    /* the only one, where there is no list */
-    /* What may not be written: what lines before have written and, of a list that can be read
-     * ahead, what lines read. */
-    struct file_number *taken;
-    size_t n_taken;
 };
 
-/* False where there is no such file, or none that keeps what is written. */
-static bool file_number(const char *path, struct file_number *number)
+/* ---- a list that can be read ahead ---- */
+
+struct line {
+    char *input, *output;
+    struct stat read; /* of the input; st_nlink 0: there is none */
+};
+
+static bool is_file(const struct stat *st)
 {
-    struct stat st;
-    if (stat(path, &st) || !S_ISREG(st.st_mode))
-        return false;
-    *number = (struct file_number){st.st_dev, st.st_ino};
-    return true;
+    return st->st_nlink && S_ISREG(st->st_mode);
 }
 
-static void take_file(struct work_list *w, const char *path)
+static void look_at(const char *path, struct stat *st)
 {
-    struct file_number number;
-    if (!file_number(path, &number))
-        return;
-    if ((w->n_taken & (w->n_taken + 1)) == 0) /* 2^k - 1: full */
-        w->taken = xreallocarray(w->taken, 2 * w->n_taken + 1, sizeof *w->taken);
-    w->taken[w->n_taken++] = number;
+    if (stat(path, st))
+        st->st_nlink = 0;
 }
 
-static void check_output(const struct work_list *w)
+/* What a line would write is no other line's to write, and no line's to read. */
+static void check_output(const struct work_list *w, const struct line *lines, size_t n, size_t at)
 {
-    struct file_number number;
-    if (!file_number(w->present.output, &number))
-        return;
-    for (size_t i = 0; i < w->n_taken; i++)
-        if (w->taken[i].device == number.device && w->taken[i].inode == number.inode)
+    struct stat written;
+    look_at(lines[at].output, &written);
+    bool special = written.st_nlink && !S_ISREG(written.st_mode);
+    for (size_t i = 0; i < n; i++) {
+        const struct stat *read = &lines[i].read;
+        bool again = i < at && !special && !strcmp(lines[i].output, lines[at].output);
+        bool same = is_file(&written) && is_file(read) && read->st_dev == written.st_dev &&
+                    read->st_ino == written.st_ino;
+        if (again || same)
             die(EX_CANTCREAT,
-                "%s: line %lu: %s is read or written by another line, too; an output needs a file "
-                "of its own",
-                w->name, w->number, w->present.output);
+                "%s: line %zu: %s is what line %zu %s; an output needs a file of its own", w->name,
+                at + 1, lines[at].output, i + 1, again ? "writes" : "reads");
+    }
 }
 
-/* What its lines read; a list that comes by a pipe is worked on as it comes. */
+/* Holds the lines against each other before any is scored. One that is none is told of when its
+ * turn comes; a list that comes by a pipe is worked on as it comes. */
 static void read_ahead(struct work_list *w)
 {
     struct stat st;
+    struct line *lines = NULL;
+    size_t n = 0;
     if (fstat(fileno(w->file), &st) || !S_ISREG(st.st_mode))
         return;
     off_t start = ftello(w->file);
-    while (getline(&w->line, &w->room, w->file) >= 0) {
-        w->line[strcspn(w->line, "\t")] = '\0';
-        take_file(w, w->line);
+    for (ssize_t length; (length = getline(&w->line, &w->room, w->file)) >= 0; n++) {
+        size_t input = strcspn(w->line, "\t"), end = strcspn(w->line, "\n");
+        if ((n & (n + 1)) == 0) /* 2^k - 1: full */
+            lines = xreallocarray(lines, 2 * n + 1, sizeof *lines);
+        lines[n].input = xstrndup(w->line, input);
+        lines[n].output =
+            xstrndup(w->line + (input < end ? input + 1 : end), input < end ? end - input - 1 : 0);
+        look_at(lines[n].input, &lines[n].read);
     }
+    for (size_t i = 0; i < n; i++)
+        if (*lines[i].output)
+            check_output(w, lines, n, i);
+    for (size_t i = 0; i < n; i++) {
+        free(lines[i].input);
+        free(lines[i].output);
+    }
+    free(lines);
     clearerr(w->file);
     if (fseeko(w->file, start, SEEK_SET))
         die_errno("%s", w->name);
 }
+
+/* ---- line by line ---- */
 
 struct work_list *work_open(const char *list, const struct work *only)
 {
@@ -114,7 +126,6 @@ static const struct work *take_line(struct work_list *w, size_t length)
     w->present.count = 1;
     w->present.output = tab + 1;
     w->present.compress = w->compress || names_compressed(tab + 1);
-    check_output(w);
     return &w->present;
 }
 
@@ -135,11 +146,10 @@ const struct work *work_next(struct work_list *w)
     return NULL;
 }
 
-void work_done(struct work_list *w)
+void work_done(const struct work_list *w)
 {
     if (!w->file)
         return;
-    take_file(w, w->present.output);
     printf("%s\n", w->present.output);
     if (fflush(stdout))
         die(EX_IOERR, "standard output: not written: %s", strerror(errno));
@@ -150,6 +160,5 @@ void work_close(struct work_list *w)
     if (w->file && w->file != stdin)
         fclose(w->file);
     free(w->line);
-    free(w->taken);
     free(w);
 }
