@@ -328,7 +328,7 @@ END
     for key in SWEEP_ALPHAS SWEEP_SEEDS; do
         run few run --dry-run SWEEP=yes "$key=1 \$(shell touch harm)"
         [ "$status" -eq 64 ]
-        [[ $output == *"$key is a number, or several"* ]]
+        [[ $output == *"$key is a number of 0 or more, or several"* ]]
     done
     cp -r "$top/examples/sst2" set
     echo 'LAUNCH = touch harm' >>set/settings
