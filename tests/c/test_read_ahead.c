@@ -152,11 +152,12 @@ static void no_records_are_no_windows(void **state)
     assert_int_equal(windows, 1);
 }
 
-/* A child that writes to what this process then reads as standard input, and hears of its progress
- * through go. */
+/* A child that writes to the pipe that this process then reads by its path, and hears of its
+ * progress through go. */
 struct upstream {
     pid_t child;
-    int go, standard_input;
+    int go, pipe;
+    char path[32];
 };
 
 static struct upstream start_upstream(void (*write_to)(struct stream_writer *w, int go))
@@ -181,9 +182,8 @@ static struct upstream start_upstream(void (*write_to)(struct stream_writer *w, 
     close(fds[1]);
     close(go[0]);
     alarm(60); /* waiting for ever would be the failure */
-    struct upstream u = {child, go[1], dup(STDIN_FILENO)};
-    dup2(fds[0], STDIN_FILENO);
-    close(fds[0]);
+    struct upstream u = {.child = child, .go = go[1], .pipe = fds[0]};
+    snprintf(u.path, sizeof u.path, "/dev/fd/%d", u.pipe);
     return u;
 }
 
@@ -193,8 +193,7 @@ static void end_upstream(struct upstream u)
     assert_int_equal(waitpid(u.child, &status, 0), u.child);
     assert_int_equal(status, 0);
     alarm(0);
-    dup2(u.standard_input, STDIN_FILENO);
-    close(u.standard_input);
+    close(u.pipe);
     close(u.go);
 }
 
@@ -213,7 +212,7 @@ static void work_begins_while_input_is_still_to_come(void **state)
 {
     (void)state;
     struct upstream u = start_upstream(ten_and_two);
-    struct stream_reader *in = stream_open(NULL, "tokens");
+    struct stream_reader *in = stream_open(u.path, "tokens");
     struct read_ahead *r = read_ahead_open(in, &config, 0, NULL);
     const struct window *w = read_ahead_next(r);
     assert_int_equal(w->n, 10);
@@ -241,7 +240,7 @@ static void slow_input_without_a_pause_is_not_waited_for_until_it_ends(void **st
 {
     (void)state;
     struct upstream u = start_upstream(trickle);
-    struct stream_reader *in = stream_open(NULL, "tokens");
+    struct stream_reader *in = stream_open(u.path, "tokens");
     struct read_ahead *r = read_ahead_open(in, &config, 0, NULL);
     int n = 0;
     const struct window *w = read_ahead_next(r);
