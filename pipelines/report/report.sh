@@ -121,7 +121,10 @@ jq -n --slurpfile confusions <(confusions "$@") --slurpfile uncertain <(uncertai
     --slurpfile header <(rec to-json --header teacher/test.mp | head -n 1) \
     --arg figures "$(cd "$folder/figures" && ls -1 ./*.svg)" '
     def lines: split("\n") | map(select(. != ""));
-    {
+    # What a file holds, or an error: what did not come is not taken for nothing.
+    def whole: if length == 1 then .[0] else error("a part of the report was not made") end;
+    ($others | whole) as $others
+    | {
         name: $name,
         profile: $profile,
         version: $version,
@@ -133,16 +136,16 @@ jq -n --slurpfile confusions <(confusions "$@") --slurpfile uncertain <(uncertai
         labels: ($labels | lines | map(split("\t") | {class: (.[0] | tonumber), number: (.[2] | tonumber)})),
         data: ($data | lines),
         weights: ($weights | map(.weight)),
-        others: $others[0],
-        missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others[0] | map(.name))),
-        published: $published[0],
-        students: $students[0],
+        others: $others,
+        missing: (($ood | split(" ") | map(select(. != "") | sub(".*/"; ""))) - ($others | map(.name))),
+        published: ($published | whole),
+        students: ($students | whole),
         held_out: (if $held_out == "" then null else $held_out | tonumber end),
         epochs: ($epochs[0] // []),
         seeds: ($seeds[0] // []),
         sweep: ($sweep[0] // []),
-        confusions: $confusions[0],
-        uncertain: $uncertain[0],
+        confusions: ($confusions | whole),
+        uncertain: ($uncertain | whole),
         figures: ($figures | lines | map(ltrimstr("./") | rtrimstr(".svg"))),
         metrics: $metrics[0]
     }' >"$folder/report.json"
