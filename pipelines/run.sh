@@ -71,7 +71,7 @@ find_data_set() {
     for file in settings task.json; do
         [ -r "$folder/$file" ] || [[ $dataset == */* || ! -e $dataset/$file ]] ||
             die 66 "there is no data set '$dataset' in $pipelines; the folder here is ./$dataset"
-        { [ -r "$folder/$file" ] && [ ! -d "$folder/$file" ]; } || die 66 "there is no data set '$dataset': $folder/$file cannot be read"
+        can_read "$folder/$file" || die 66 "there is no data set '$dataset': $folder/$file cannot be read"
     done
     name=$(basename "$folder")
 }

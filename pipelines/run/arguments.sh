@@ -59,10 +59,6 @@ read_arguments() { # ARGUMENT...
         --model | --data | --out | --n-train | --n-test | --ood | --jobs | --gpus | --hosts | --stage | --stop-stage | --only | \
             --cut | --from-manifest)
             [ $# -ge 2 ] || die 64 "$argument needs a value"
-            # A variable of the caller's that is not set would have all of the run begin.
-            case $argument in
-            --stage | --stop-stage | --only | --cut | --from-manifest) [ -n "$2" ] || die 64 "$argument is empty" ;;
-            esac
             read_option "$argument" "$2"
             shift
             ;;
@@ -92,6 +88,9 @@ read_option() { # OPTION VALUE
         key=${1#--}
         key=${key^^}
         command_line+=("${key//-/_}=$2")
+        return
         ;;
     esac
+    # A variable of the caller's that is not set would have all of the run begin.
+    [ -n "$2" ] || die 64 "$1 is empty"
 }

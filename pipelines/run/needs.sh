@@ -11,10 +11,14 @@ need_programs() {
     done
 }
 
+can_read() { # FILE, of any kind
+    [ -r "$1" ] && [ ! -d "$1" ]
+}
+
 need_settings() {
     local key
     if [ -n "${value[HOSTS]}" ]; then
-        { [ -r "${value[HOSTS]}" ] && [ ! -d "${value[HOSTS]}" ]; } || die 66 "${value[HOSTS]}: cannot be read (HOSTS=)"
+        can_read "${value[HOSTS]}" || die 66 "${value[HOSTS]}: cannot be read (HOSTS=)"
         [ -z "${value[JOBS]}${value[GPUS]}" ] ||
             die 64 'JOBS= and GPUS= are for this machine alone; a file of hosts has places and gpus= of its own'
     fi

@@ -17,7 +17,7 @@ find_others() {
         [[ " $names " != *" $other_name "* ]] || die 64 "OOD: there are two sets called $other_name"
         names+="$other_name "
         if [ "$first" -le "$stage" ]; then
-            [ -r "$(folder_of "$other")/settings" ] || die 66 "OOD: there is no data set '$other': $(folder_of "$other")/settings cannot be read"
+            can_read "$(folder_of "$other")/settings" || die 66 "OOD: there is no data set '$other': $(folder_of "$other")/settings cannot be read"
             split_other "$other" "$other_name"
         elif [ -e "$out/others/$other_name/texts/test.mp" ]; then
             others+="$other_name "

@@ -81,6 +81,7 @@ END
 }
 split() { "$top/pipelines/run.sh" ./set OUT=run --stop-stage split "$@"; }
 texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
+labels() { rec to-json run/texts/rows.mp | jq .label | paste -sd' '; }
 
 @test "line breaks join columns, and what is missing reads nan if so set" {
     with_rows
@@ -96,7 +97,7 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
         rm -rf set run
         with_rows $first
         split
-        [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '1 0 1 0 1 0 1' ]
+        [ "$(labels)" = '1 0 1 0 1 0 1' ]
     done
     sed -i 's/^1,title 3/3,title 3/; s/^2,title 3/3,title 3/' set/rows.csv
     refuses 2 "the rows fit no alternative of LABELS:" split
@@ -109,7 +110,7 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     sed -i 's/^1,/"kind\\, or so",/; s/^0,title 2/harsh,title 2/' set/rows.csv
     jq '.classes = ["harsh", "kind\\, or so"]' "$top/examples/sst2/task.json" >set/task.json
     split
-    [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '1 0 1 0 1 0' ]
+    [ "$(labels)" = '1 0 1 0 1 0' ]
     sed -i 's/^harsh,/mild,/' set/rows.csv
     refuses 2 "label 'mild' is neither a class name nor a number from 0 to 1" split
     [[ $output == *'set: how data/train.1 is read say the settings HEADER, ID, TEXT, LABEL, LABELS and MISSING'* ]]
@@ -117,12 +118,12 @@ texts() { rec to-json "run/texts/$1.mp" | jq -r .text; }
     sed -i 's/^mild,/5,/; s/^0,/5,/; s/^"[^"]*",/1,/' set/rows.csv
     jq '.classes = ["1", "5"]' "$top/examples/sst2/task.json" >set/task.json
     split
-    [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '0 1 0 1 0 1' ]
+    [ "$(labels)" = '0 1 0 1 0 1' ]
     # Nor is one column read in two ways: these are names or, where that is said, numbers.
     sed -i 's/^1,/0,/; s/^5,/1,/' set/rows.csv
     refuses 2 "label '0' is no class name, and the names are numbers" split
     split LABELS=0,1
-    [ "$(rec to-json run/texts/rows.mp | jq .label | paste -sd' ')" = '0 1 0 1 0 1' ]
+    [ "$(labels)" = '0 1 0 1 0 1' ]
 }
 
 @test "shots begin where SHOTS_FROM says, which is no row to train on" {
