@@ -26,8 +26,8 @@ struct work_list {
 /* ---- a list that can be read ahead ---- */
 
 struct line {
-    char *input, *output;
-    struct stat read; /* of the input; st_nlink 0: there is none */
+    char *output;
+    struct stat read; /* of what it reads; st_nlink 0: there is none */
 };
 
 static bool is_file(const struct stat *st)
@@ -70,21 +70,19 @@ static void read_ahead(struct work_list *w)
         return;
     off_t start = ftello(w->file);
     for (ssize_t length; (length = getline(&w->line, &w->room, w->file)) >= 0; n++) {
-        size_t input = strcspn(w->line, "\t"), end = strcspn(w->line, "\n");
         if ((n & (n + 1)) == 0) /* 2^k - 1: full */
             lines = xreallocarray(lines, 2 * n + 1, sizeof *lines);
-        lines[n].input = xstrndup(w->line, input);
-        lines[n].output =
-            xstrndup(w->line + (input < end ? input + 1 : end), input < end ? end - input - 1 : 0);
-        look_at(lines[n].input, &lines[n].read);
+        w->line[strcspn(w->line, "\n")] = '\0';
+        char *tab = strchr(w->line, '\t');
+        lines[n].output = xstrdup(tab ? tab + 1 : "");
+        w->line[strcspn(w->line, "\t")] = '\0';
+        look_at(w->line, &lines[n].read);
     }
     for (size_t i = 0; i < n; i++)
         if (*lines[i].output)
             check_output(w, lines, n, i);
-    for (size_t i = 0; i < n; i++) {
-        free(lines[i].input);
+    for (size_t i = 0; i < n; i++)
         free(lines[i].output);
-    }
     free(lines);
     clearerr(w->file);
     if (fseeko(w->file, start, SEEK_SET))

@@ -3,7 +3,6 @@
 #include "common/util/json.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -46,27 +45,10 @@ static const struct {
  * of the others they may be any. */
 static const char *asked_key(const json_t *a, const json_t *b, enum header_use use)
 {
-    json_t *tasks[] = {json_object_get(json_object_get(a, "asked"), "task"),
-                       json_object_get(json_object_get(b, "asked"), "task")};
-    if (!tasks[0] || !tasks[1])
-        return NULL;
-    json_t *x = json_copy(tasks[0]), *y = json_copy(tasks[1]);
-    if (use == HEADER_WEIGHTS || json_object_get(a, "adapter")) {
-        json_object_del(x, "instructions");
-        json_object_del(y, "instructions");
-    }
-    char *before = NULL, *after = NULL;
-    const char *key = json_difference(x, y, &before, &after);
-    for (size_t i = 0; key && i < 2; i++) /* the copies' keys go with them */
-        if (json_object_get(tasks[i], key)) {
-            key = json_object_iter_key(json_object_iter_at(tasks[i], key));
-            break;
-        }
-    free(before);
-    free(after);
-    json_decref(x);
-    json_decref(y);
-    return key;
+    const json_t *x = json_object_get(json_object_get(a, "asked"), "task");
+    const json_t *y = json_object_get(json_object_get(b, "asked"), "task");
+    bool any = use == HEADER_WEIGHTS || json_object_get(a, "adapter");
+    return x && y ? json_differing_key(x, y, any ? "instructions" : NULL) : NULL;
 }
 
 const char *header_difference(const json_t *a, const json_t *b, enum header_use use)

@@ -855,12 +855,18 @@ msgpack_packer *stream_packer(struct stream_writer *w)
     return &w->packer;
 }
 
+static void check_record(const struct stream_writer *w)
+{
+    char what[40];
+    snprintf(what, sizeof what, "record %" PRIu64, w->count + 1);
+    check_pending(w, what);
+}
+
 void stream_commit(struct stream_writer *w)
 {
     size_t len = w->packed.len - w->committed;
     if (len > MAX_RECORD)
-        die(EX_DATAERR, "%s: record %" PRIu64 " would have %zu bytes, the most is %d",
-            outfile_name(w->file), w->count + 1, len, MAX_RECORD);
+        check_record(w);
     XXH64_update(w->hash, w->packed.data + w->committed, len);
     w->committed = w->packed.len;
     w->held_back = true;
@@ -871,9 +877,7 @@ void stream_commit(struct stream_writer *w)
 
 void stream_commit_any(struct stream_writer *w)
 {
-    char what[40];
-    snprintf(what, sizeof what, "record %" PRIu64, w->count + 1);
-    check_pending(w, what);
+    check_record(w);
     stream_commit(w);
 }
 

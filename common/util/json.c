@@ -124,25 +124,29 @@ static char *text_of(const json_t *value)
     return value ? json_text(value, JSON_COMPACT | JSON_REAL_PRECISION(15)) : xstrdup("not set");
 }
 
-/* Of a's keys the first whose value is another in b, or not there. */
-static const char *first_difference(const json_t *a, const json_t *b)
+/* Of a's keys, but for one, the first whose value is another in b, or not there. */
+static const char *first_difference(const json_t *a, const json_t *b, const char *but)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)a, key, value)
     {
         const json_t *other = json_object_get(b, key);
-        if (!other || !json_equal(other, value))
+        if ((!but || strcmp(key, but) != 0) && (!other || !json_equal(other, value)))
             return key;
     }
     return NULL;
 }
 
+const char *json_differing_key(const json_t *then, const json_t *now, const char *but)
+{
+    const char *key = first_difference(now, then, but);
+    return key ? key : first_difference(then, now, but);
+}
+
 const char *json_difference(const json_t *then, const json_t *now, char **before, char **after)
 {
-    const char *key = first_difference(now, then);
-    if (!key)
-        key = first_difference(then, now);
+    const char *key = json_differing_key(then, now, NULL);
     if (key) {
         *before = text_of(json_object_get(then, key));
         *after = text_of(json_object_get(now, key));

@@ -24,7 +24,9 @@ char *json_text(const json_t *value, size_t flags);
 void json_write(const json_t *value, size_t flags, FILE *to);
 
 /* The first key of `now`, or else of `then`, whose value is another in the other one, or not there;
- * NULL: they are the same. *before and *after receive both as text, which the caller frees. */
+ * NULL: they are the same. but: a key that does not count, or NULL. */
+const char *json_differing_key(const json_t *then, const json_t *now, const char *but);
+/* The same of all keys. *before and *after receive both values as text, which the caller frees. */
 const char *json_difference(const json_t *then, const json_t *now, char **before, char **after);
 
 #endif
